@@ -1,0 +1,8 @@
+//! Descriptors and system calls: what the layers above act with. `unsafe` stands here and in `capi` only.
+
+pub mod fd;
+pub mod mount;
+pub mod namespace;
+pub mod page;
+pub mod path;
+pub mod resolve;

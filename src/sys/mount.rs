@@ -1,0 +1,211 @@
+//! The mount API of Linux 5.2 and later: detached mounts that are complete before they are attached.
+
+use core::ffi::CStr;
+use core::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::{Errno, Result};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::fd::{Fd, Fds};
+use crate::error::Text;
+
+/// The arguments of mount_setattr(2), laid out as the kernel's `struct mount_attr`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Attributes {
+    /// MOUNT_ATTR_* to set.
+    pub set: u64,
+    /// MOUNT_ATTR_* to clear first.
+    pub clear: u64,
+    /// MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, or 0 to keep it.
+    pub propagation: u64,
+    /// With MOUNT_ATTR_IDMAP.
+    pub userns_fd: u64,
+}
+
+impl Attributes {
+    pub const READ_ONLY: Self = Self::setting(libc::MOUNT_ATTR_RDONLY);
+
+    pub const fn setting(set: u64) -> Self {
+        Attributes {
+            set,
+            clear: 0,
+            propagation: 0,
+            userns_fd: 0,
+        }
+    }
+
+    pub const fn propagation(propagation: u64) -> Self {
+        Attributes {
+            set: 0,
+            clear: 0,
+            propagation,
+            userns_fd: 0,
+        }
+    }
+}
+
+pub(super) fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+fn recursive_flag(recursive: bool) -> libc::c_int {
+    if recursive { libc::AT_RECURSIVE } else { 0 }
+}
+
+/// mount_setattr(2) on the mount at `path` relative to `dir`; on `dir` itself if `path` is empty.
+/// ENOSYS before Linux 5.12.
+pub fn set_attributes(
+    dir: impl AsFd,
+    path: &CStr,
+    recursive: bool,
+    attributes: &Attributes,
+) -> Result<()> {
+    // SAFETY: the struct is the kernel's, with its size, and the path ends with NUL.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            libc::AT_EMPTY_PATH | recursive_flag(recursive),
+            attributes as *const Attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+/// A detached copy of the mount that `dir` and `path` lie on, with its root there: open_tree(2).
+/// Before Linux 6.15 EINVAL if that mount is itself detached.
+pub fn clone_tree<'a>(
+    fds: &'a Fds,
+    dir: impl AsFd,
+    path: &CStr,
+    recursive: bool,
+) -> Result<Fd<'a>> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(fds.own(rustix::mount::open_tree(dir, path, flags)?))
+}
+
+/// Attaches a detached mount over what `target` refers to: move_mount(2). No path is looked at.
+pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
+    rustix::mount::move_mount(
+        mount,
+        c"",
+        target,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// A superblock that is being configured: fsopen(2).
+pub struct Superblock<'a> {
+    context: Fd<'a>,
+    fds: &'a Fds,
+}
+
+impl<'a> Superblock<'a> {
+    /// ENODEV if the kernel doesn't know the type.
+    pub fn open(fds: &'a Fds, fstype: &CStr) -> Result<Self> {
+        let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        Ok(Superblock {
+            context: fds.own(context),
+            fds,
+        })
+    }
+
+    /// fsconfig(2): a parameter with or without a value. A value is at most 255 bytes.
+    pub fn set(&self, key: &CStr, value: Option<&CStr>) -> Result<()> {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(&self.context, key, value),
+            None => rustix::mount::fsconfig_set_flag(&self.context, key),
+        }
+    }
+
+    pub fn create(&self) -> Result<()> {
+        rustix::mount::fsconfig_create(&self.context)
+    }
+
+    /// A detached mount of it, with MOUNT_ATTR_* set: fsmount(2).
+    pub fn mount(&self, attributes: u64) -> Result<Fd<'a>> {
+        // u32 in the system call's signature; all that exist fit.
+        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+        let mount =
+            rustix::mount::fsmount(&self.context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+        Ok(self.fds.own(mount))
+    }
+
+    /// What the kernel wrote about the last failure, its messages joined with "; ". Empty where it said nothing.
+    pub fn messages(&self) -> Text<256> {
+        use core::fmt::Write;
+        let mut text = Text::new();
+        let mut buffer = [0; 256];
+        // One message a read, and ENODATA after the last. The kernel keeps eight: fs/fsopen.c.
+        for _ in 0..8 {
+            let Ok(length) = rustix::io::read(&self.context, &mut buffer) else {
+                break;
+            };
+            let message = buffer[..length].trim_ascii();
+            // "e " error, "w " warning, "i " information.
+            let message = message.get(2..).unwrap_or(message);
+            if !text.is_empty() {
+                let _ = text.write_str("; ");
+            }
+            let _ = text.write_str(Text::<256>::path(message).as_str());
+        }
+        text
+    }
+}
+
+/// What statx(2) says of a descriptor.
+pub struct Status {
+    pub mode: u32,
+    pub inode: u64,
+    pub device: (u32, u32),
+    /// Is the root of a mount. STATX_ATTR_MOUNT_ROOT, since Linux 5.8.
+    pub is_mount_root: bool,
+    pub mount_id: u64,
+}
+
+/// statx(2) of what is at `path` below `dir`, and of `dir` itself if `path` is empty; links are not followed.
+pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let stat = rustix::fs::statx(
+        dir,
+        path,
+        AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+        StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
+    )?;
+    Ok(Status {
+        mode: stat.stx_mode.into(),
+        inode: stat.stx_ino,
+        device: (stat.stx_rdev_major, stat.stx_rdev_minor),
+        is_mount_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        mount_id: stat.stx_mnt_id,
+    })
+}
+
+impl Status {
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    pub fn is_character_device(&self, major: u32, minor: u32) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFCHR && self.device == (major, minor)
+    }
+
+    /// mem(4): the device 1:3.
+    pub fn is_dev_null(&self) -> bool {
+        self.is_character_device(1, 3)
+    }
+}

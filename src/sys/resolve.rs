@@ -1,0 +1,268 @@
+//! Paths inside a root: openat2(2) with RESOLVE_IN_ROOT. A path is resolved once; from then on
+//! only the descriptor counts.
+
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, Result};
+
+use super::fd::{Fd, Fds};
+use super::path::{PATH_MAX, PathBuf, components};
+
+/// Linux gives up on a path after as many links: path_resolution(7).
+const MAX_LINKS: usize = 40;
+/// How often a look-up is tried again that a rename or mount elsewhere disturbed (EAGAIN, openat2(2)).
+const MAX_TRIES: usize = 128;
+
+/// A directory that nothing resolved here can leave.
+#[derive(Clone, Copy)]
+pub struct Root<'a> {
+    fd: BorrowedFd<'a>,
+    fds: &'a Fds,
+}
+
+impl<'a> Root<'a> {
+    pub fn new(fd: BorrowedFd<'a>, fds: &'a Fds) -> Self {
+        Root { fd, fds }
+    }
+
+    pub fn as_fd(&self) -> BorrowedFd<'a> {
+        self.fd
+    }
+
+    /// Where the descriptors opened here go to be closed.
+    pub fn fds(&self) -> &'a Fds {
+        self.fds
+    }
+
+    /// Opens a path in which no component may be a symbolic link: ELOOP.
+    pub fn open_plain(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
+        self.open_at(self.fd, path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Opens a path whose links are followed inside the root.
+    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
+        self.open_at(self.fd, path, flags, ResolveFlags::empty())
+    }
+
+    fn open_at(
+        &self,
+        dir: BorrowedFd<'_>,
+        path: &CStr,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> Result<Fd<'a>> {
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = flags | OFlags::CLOEXEC;
+        let mut tries = 0;
+        loop {
+            match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
+                Ok(fd) => return Ok(self.fds.own(fd)),
+                Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => tries += 1,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// The path without links that `path` leads to, where what doesn't exist is taken as it is
+    /// written: the target of a dangling link is where the thing is to be made.
+    pub fn follow(&self, path: &CStr) -> Result<PathBuf> {
+        let mut done = PathBuf::root();
+        // What is still to do, at the end of the buffer; links are put before it.
+        let mut todo = [0_u8; 2 * PATH_MAX];
+        let mut start = todo.len();
+        prepend(&mut todo, &mut start, path.to_bytes())?;
+        let mut links = 0;
+        while let Some(range) = first_component(&todo, start) {
+            start = range.end;
+            match &todo[range] {
+                b"." => continue,
+                b".." => {
+                    done.pop();
+                    continue;
+                }
+                name => done.push(name)?,
+            }
+            let mut target = [0; PATH_MAX];
+            let Some(length) = self.read_link(done.as_c_str(), &mut target)? else {
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP);
+            }
+            let target = &target[..length];
+            if target.starts_with(b"/") {
+                done.clear();
+            } else {
+                done.pop();
+            }
+            prepend(&mut todo, &mut start, target)?;
+        }
+        Ok(done)
+    }
+
+    /// The length of what is at a path, if that is a link.
+    fn read_link(&self, path: &CStr, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
+        let link = match self.open_plain(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(link) => link,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        match rustix::fs::readlinkat_raw(&link, c"", &mut target[..]) {
+            Ok(PATH_MAX) => Err(Errno::NAMETOOLONG),
+            Ok(length) => Ok(Some(length)),
+            // readlinkat(2) on what is no link: ENOENT with an empty path, EINVAL otherwise.
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Makes what is missing of a path, one component at a time and never through a link,
+    /// and gives its directory. `path` has no "..".
+    pub fn make_directories(&self, path: &[u8]) -> Result<Directory<'a>> {
+        let names = components(path).count();
+        let mut existing = names;
+        let mut dir = loop {
+            if existing == 0 {
+                break Directory::Root(self.fd);
+            }
+            let mut prefix = PathBuf::root();
+            for component in components(path).take(existing) {
+                prefix.push(component)?;
+            }
+            match self.open_plain(prefix.as_c_str(), OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(fd) => break Directory::Below(fd),
+                Err(Errno::NOENT) => existing -= 1,
+                Err(errno) => return Err(errno),
+            }
+        };
+        for component in components(path).skip(existing) {
+            dir = Directory::Below(self.make_directory(dir.as_fd(), component)?);
+        }
+        Ok(dir)
+    }
+
+    fn make_directory(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Fd<'a>> {
+        match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        Ok(self.fds.own(made))
+    }
+
+    /// Makes an empty regular file, and the directories to it.
+    pub fn make_file(&self, path: &[u8], mode: u32) -> Result<Fd<'a>> {
+        let (parent, name) = split(path);
+        let dir = self.make_directories(parent)?;
+        self.make_file_at(dir.as_fd(), name, mode)
+    }
+
+    /// Makes an empty regular file in a directory. EEXIST if there is anything already.
+    pub fn make_file_at(&self, dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> Result<Fd<'a>> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?;
+        Ok(self.fds.own(file))
+    }
+}
+
+/// A directory in a root, or the root.
+pub enum Directory<'a> {
+    Root(BorrowedFd<'a>),
+    Below(Fd<'a>),
+}
+
+impl AsFd for Directory<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Directory::Root(fd) => *fd,
+            Directory::Below(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// A path's directory and last component.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// Where the first component at or after `start` lies.
+fn first_component(buffer: &[u8], start: usize) -> Option<core::ops::Range<usize>> {
+    let begin = start + buffer[start..].iter().position(|&b| b != b'/')?;
+    let length = buffer[begin..].iter().position(|&b| b == b'/');
+    Some(begin..length.map_or(buffer.len(), |length| begin + length))
+}
+
+/// Puts a path and a slash before what starts at `start`.
+fn prepend(buffer: &mut [u8], start: &mut usize, path: &[u8]) -> Result<()> {
+    let begin = start
+        .checked_sub(path.len() + 1)
+        .ok_or(Errno::NAMETOOLONG)?;
+    buffer[begin..begin + path.len()].copy_from_slice(path);
+    buffer[begin + path.len()] = b'/';
+    *start = begin;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn with_tree(test: impl FnOnce(&std::path::Path, Root<'_>)) {
+        let dir = std::env::temp_dir().join(format!(
+            "rfs-resolve-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir_all(dir.join("a/b")).unwrap();
+        let file = std::fs::File::open(&dir).unwrap();
+        let fds = Fds::new();
+        test(&dir, Root::new(file.as_fd(), &fds));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root_even_to_nothing() {
+        with_tree(|dir, root| {
+            symlink("/a", dir.join("absolute")).unwrap();
+            symlink("../../../../a/./b/", dir.join("a/climbing")).unwrap();
+            symlink("/nowhere/../x/y", dir.join("dangling")).unwrap();
+            symlink("loop", dir.join("loop")).unwrap();
+            symlink("/", dir.join("top")).unwrap();
+            let follow = |path| root.follow(path).map(|path| path.as_c_str().to_owned());
+            assert_eq!(follow(c"/absolute/b").unwrap().as_c_str(), c"/a/b");
+            assert_eq!(follow(c"/a/climbing/z").unwrap().as_c_str(), c"/a/b/z");
+            assert_eq!(follow(c"/dangling/z").unwrap().as_c_str(), c"/x/y/z");
+            assert_eq!(follow(c"/a/../../..").unwrap().as_c_str(), c"/");
+            assert_eq!(follow(c"/top").unwrap().as_c_str(), c"/");
+            assert_eq!(follow(c"/loop/z").unwrap_err(), Errno::LOOP);
+        });
+    }
+
+    #[test]
+    fn directories_are_never_made_through_a_link() {
+        with_tree(|dir, root| {
+            symlink("/tmp", dir.join("out")).unwrap();
+            assert_eq!(root.make_directories(b"/out/x").err(), Some(Errno::LOOP));
+            root.make_directories(b"/a/c/d").unwrap();
+            assert!(dir.join("a/c/d").is_dir());
+            root.make_file(b"/a/e/file", 0o644).unwrap();
+            assert!(dir.join("a/e/file").is_file());
+            assert_eq!(
+                root.make_file(b"/a/e/file", 0o644).err(),
+                Some(Errno::EXIST)
+            );
+            assert_eq!(
+                root.make_directories(b"/a/e/file/x").err(),
+                Some(Errno::NOTDIR)
+            );
+        });
+    }
+}
