@@ -1,6 +1,7 @@
 //! librfs sets up a Linux container's root filesystem for runtimes written in C.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod config;
 pub mod error;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -1,0 +1,106 @@
+//! What is wanted, as the caller said it. Checked when it becomes a plan.
+#![forbid(unsafe_code)]
+
+pub mod oci;
+pub mod options;
+
+use std::os::fd::RawFd;
+
+pub type Bytes = Vec<u8>;
+
+/// Everything about one container's file system.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// On the host.
+    pub rootfs: Option<Bytes>,
+    /// Borrowed from the caller.
+    pub rootfs_fd: Option<RawFd>,
+    /// Where relative sources of binds begin.
+    pub bundle: Option<Bytes>,
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<Device>,
+    pub default_devices: bool,
+    pub masked_paths: Vec<Bytes>,
+    pub readonly_paths: Vec<Bytes>,
+    pub readonly_rootfs: bool,
+    pub rootfs_propagation: Option<Bytes>,
+    pub cwd: Option<Bytes>,
+    pub umask: u32,
+    pub mount_label: Option<Bytes>,
+    pub cgroup_path: Option<Bytes>,
+    pub mount_namespace: bool,
+    pub user_namespace: bool,
+    pub cgroup_namespace: bool,
+    pub no_pivot: bool,
+    pub planned_inside: bool,
+    pub rootless: bool,
+    pub rootless_cgroups: bool,
+    pub separate_masks: bool,
+}
+
+impl Config {
+    pub fn new(rootfs: Option<Bytes>) -> Self {
+        Config {
+            rootfs,
+            rootfs_fd: None,
+            bundle: None,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            default_devices: true,
+            masked_paths: Vec::new(),
+            readonly_paths: Vec::new(),
+            readonly_rootfs: false,
+            rootfs_propagation: None,
+            cwd: None,
+            umask: 0o022,
+            mount_label: None,
+            cgroup_path: None,
+            mount_namespace: true,
+            user_namespace: false,
+            cgroup_namespace: false,
+            no_pivot: false,
+            planned_inside: false,
+            rootless: false,
+            rootless_cgroups: false,
+            separate_masks: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Mount {
+    pub destination: Bytes,
+    pub fstype: Option<Bytes>,
+    pub source: Option<Bytes>,
+    /// Borrowed from the caller.
+    pub source_fd: Option<RawFd>,
+    pub options: Vec<Bytes>,
+    pub uid_mappings: Vec<IdMapping>,
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapping {
+    pub container_id: u32,
+    pub host_id: u32,
+    pub count: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub path: Bytes,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    /// Permission bits; 0666 if not given.
+    pub file_mode: Option<u32>,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    Block,
+    Character,
+    Fifo,
+}
