@@ -3,5 +3,6 @@
 
 pub mod config;
 pub mod error;
+pub mod plan;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -1,0 +1,180 @@
+//! Configuration to plan.
+
+use std::ffi::CString;
+
+use rustix::io::Errno;
+
+use super::{IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, mounts, paths};
+use crate::config::options::propagation;
+use crate::config::{Bytes, Config};
+use crate::error::{Error, Object, Result, Stage};
+
+impl Plan {
+    /// Checks a configuration whole; the first thing wrong with it is the error.
+    pub fn new(config: &Config) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let mut warn = |sentence| warnings.push(sentence);
+        Self::build(config, &mut warn)
+            .map(|plan| Plan { warnings, ..plan })
+            .map_err(|error| error.at(Stage::Plan))
+    }
+
+    fn build(config: &Config, warn: &mut impl FnMut(String)) -> Result<Self> {
+        let rootfs = rootfs(config)?;
+        let switch = match (config.mount_namespace, config.no_pivot) {
+            (false, _) => Switch::Chroot,
+            (true, true) => Switch::Move,
+            (true, false) => Switch::PivotRoot,
+        };
+        let propagation = config
+            .rootfs_propagation
+            .as_deref()
+            .map(root_propagation)
+            .transpose()?;
+        let mounts = all_mounts(config, propagation, warn)?;
+        let dev_is_bound = mounts.iter().any(|mount| {
+            mount.destination.as_c_str() == c"/dev" && matches!(mount.kind, super::Kind::Bind(_))
+        });
+        let devices = devices::devices(config, warn)?;
+        let mount_label = config
+            .mount_label
+            .as_deref()
+            .map(|label| paths::c_string("linux.mountLabel", label))
+            .transpose()?;
+        Ok(Plan {
+            rootfs,
+            propagation,
+            mounts,
+            dev: (!dev_is_bound).then_some(devices),
+            switch,
+            cwd: cwd(config)?,
+            readonly_rootfs: config.readonly_rootfs,
+            umask: umask(config.umask)?,
+            readonly_paths: indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?,
+            masked_paths: indexed(&config.masked_paths, Object::MaskedPath, warn)?,
+            mount_label,
+            separate_masks: config.separate_masks,
+            planned_inside: config.planned_inside,
+            user_namespace: config.user_namespace,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+fn rootfs(config: &Config) -> Result<Rootfs> {
+    let path = match (&config.rootfs, config.rootfs_fd) {
+        (None, None) => {
+            return Err(Error::invalid(
+                "rootfs: neither a path nor a descriptor is given",
+            ));
+        }
+        (None, Some(_)) => CString::default(),
+        (Some(path), fd) => {
+            let rootfs = paths::path("rootfs", path)?;
+            if !path.starts_with(b"/") {
+                return Err(Error::invalid(format_args!(
+                    "rootfs: the path {:?} is not absolute",
+                    String::from_utf8_lossy(path)
+                )));
+            }
+            if fd.is_none() && paths::clean(path) == b"/" {
+                return Err(Error::invalid("rootfs: it is \"/\", the host's own root"));
+            }
+            rootfs
+        }
+    };
+    Ok(Rootfs {
+        path,
+        fd: config.rootfs_fd,
+    })
+}
+
+fn root_propagation(name: &[u8]) -> Result<u64> {
+    propagation(name).ok_or_else(|| {
+        Error::invalid(format_args!(
+            "linux.rootfsPropagation: {:?} is none of private, slave, shared and unbindable, \
+             with or without an \"r\" before it",
+            String::from_utf8_lossy(&name[..name.len().min(64)])
+        ))
+    })
+}
+
+fn all_mounts(
+    config: &Config,
+    root_propagation: Option<u64>,
+    warn: &mut impl FnMut(String),
+) -> Result<Vec<Mount>> {
+    if config.mounts.len() > MAX_MOUNTS {
+        return Err(Error::check(
+            Errno::TOOBIG,
+            format_args!(
+                "mounts: {} are more than a container may have ({MAX_MOUNTS})",
+                config.mounts.len()
+            ),
+        ));
+    }
+    let is_shared = |flags: u64| flags & libc::MS_SHARED != 0;
+    let mut below_shared = root_propagation.is_some_and(is_shared);
+    let mut mounts = Vec::with_capacity(config.mounts.len());
+    for (index, wanted) in config.mounts.iter().enumerate() {
+        let mount = mounts::mount(config, index, wanted, below_shared, warn)
+            .map_err(|error| error.about(Object::Mount(index), &wanted.destination))?;
+        below_shared |= mount.propagation.iter().copied().any(is_shared);
+        mounts.push(mount);
+    }
+    Ok(mounts)
+}
+
+fn cwd(config: &Config) -> Result<Option<CString>> {
+    let Some(cwd) = config.cwd.as_deref().filter(|cwd| !cwd.is_empty()) else {
+        return Ok(None);
+    };
+    paths::path("process.cwd", cwd)?;
+    if !cwd.starts_with(b"/") {
+        return Err(Error::invalid(format_args!(
+            "process.cwd: the path {:?} is not absolute",
+            String::from_utf8_lossy(cwd)
+        )));
+    }
+    let cleaned = paths::clean(cwd);
+    if cleaned == b"/" {
+        return Ok(None);
+    }
+    paths::c_string("process.cwd", &cleaned).map(Some)
+}
+
+fn umask(umask: u32) -> Result<u32> {
+    if umask > 0o777 {
+        return Err(Error::invalid(format_args!(
+            "process.user.umask: {umask:#o} has more than permission bits (0777)"
+        )));
+    }
+    Ok(umask)
+}
+
+/// The paths in the container; one named twice is done once.
+fn indexed(
+    list: &[Bytes],
+    object: fn(usize) -> Object,
+    warn: &mut impl FnMut(String),
+) -> Result<Vec<IndexedPath>> {
+    let mut seen = std::collections::HashSet::new();
+    let mut paths = Vec::with_capacity(list.len());
+    for (index, bytes) in list.iter().enumerate() {
+        let object = object(index);
+        let inside = paths::inside("path", bytes).map_err(|error| error.about(object, bytes))?;
+        if inside.was_relative {
+            warn(format!(
+                "{object}: the path {:?} is not absolute; it is taken from \"/\"",
+                String::from_utf8_lossy(bytes)
+            ));
+        }
+        if seen.insert(inside.path.clone()) {
+            paths.push(IndexedPath {
+                index,
+                path: inside.path,
+            });
+        }
+    }
+    Ok(paths)
+}

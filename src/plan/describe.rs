@@ -1,0 +1,201 @@
+//! A plan as JSON, one object a line for each step.
+
+use std::ffi::CStr;
+use std::io::{self, Write};
+
+use super::{Bind, Device, Filesystem, IndexedPath, Kind, Mount, Plan, Switch};
+use crate::config::options::{attribute_names, propagation_name};
+
+impl Plan {
+    /// Steps in the order of execution.
+    pub fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut emit = |step: Step| out.write_all(step.finish().as_bytes());
+        let mut root = Step::new("root")
+            .path(&self.rootfs.path)
+            .flag("descriptor", self.rootfs.fd.is_some());
+        if let Some(propagation) = self.propagation {
+            root = root.word("propagation", propagation_name(propagation));
+        }
+        emit(root)?;
+        for step in &self.mounts {
+            emit(mount(step))?;
+        }
+        if let Some(devices) = &self.dev {
+            for step in devices {
+                emit(device(step))?;
+            }
+            emit(Step::new("dev-links"))?;
+        }
+        let how = match self.switch {
+            Switch::PivotRoot => "pivot_root",
+            Switch::Move => "move",
+            Switch::Chroot => "chroot",
+        };
+        emit(Step::new("switch").word("how", how))?;
+        if let Some(cwd) = &self.cwd {
+            emit(Step::new("cwd").path(cwd))?;
+        }
+        for mount in self.mounts.iter().filter(|mount| is_readonly_later(mount)) {
+            emit(
+                Step::new("remount-readonly")
+                    .number("index", mount.index)
+                    .path(&mount.destination),
+            )?;
+        }
+        if self.readonly_rootfs {
+            emit(Step::new("remount-readonly").path(c"/"))?;
+        }
+        emit(Step::new("umask").word("mode", &format!("{:04o}", self.umask)))?;
+        for (step, paths) in [
+            ("readonly-path", &self.readonly_paths),
+            ("mask", &self.masked_paths),
+        ] {
+            for IndexedPath { index, path } in paths {
+                let step = Step::new(step).number("index", *index).path(path);
+                emit(step.flag("separate", self.separate_masks))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_readonly_later(mount: &Mount) -> bool {
+    matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later)
+}
+
+fn mount(mount: &Mount) -> Step {
+    let step = Step::new("mount")
+        .number("index", mount.index)
+        .path(&mount.destination);
+    let step = match &mount.kind {
+        Kind::Filesystem(it) => filesystem(step.word("kind", "filesystem"), it),
+        Kind::Bind(it) => bind(step.word("kind", "bind"), it),
+        Kind::Cgroup(it) => filesystem(step.word("kind", "cgroup"), &it.unified),
+    };
+    let step = match mount.recursive {
+        None => step,
+        Some(change) => step
+            .list("set_recursively", attribute_names(change.set))
+            .list("clear_recursively", attribute_names(change.clear)),
+    };
+    step.list(
+        "propagation",
+        mount.propagation.iter().copied().map(propagation_name),
+    )
+}
+
+fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
+    let parameters = filesystem.parameters.iter().map(|parameter| {
+        let key = parameter.key.to_string_lossy();
+        match &parameter.value {
+            Some(value) => format!("{key}={}", value.to_string_lossy()),
+            None => key.into_owned(),
+        }
+    });
+    step.string("type", &filesystem.fstype)
+        .string("source", &filesystem.source)
+        .list("set", attribute_names(filesystem.attributes))
+        .list("parameters", parameters)
+        .flag("readonly_later", filesystem.readonly_later)
+}
+
+fn bind(step: Step, bind: &Bind) -> Step {
+    let step = step
+        .string("source", &bind.source)
+        .flag("descriptor", bind.source_fd.is_some())
+        .flag("recursive", bind.recursive);
+    let step = match bind.idmap {
+        None => step,
+        Some(idmap) => step.word("idmap", if idmap.recursive { "recursive" } else { "top" }),
+    };
+    match bind.change.map(|change| change.replacing()) {
+        None => step,
+        Some(change) => step
+            .list("set", attribute_names(change.set))
+            .list("clear", attribute_names(change.clear)),
+    }
+}
+
+fn device(device: &Device) -> Step {
+    let kind = match device.mode & libc::S_IFMT {
+        libc::S_IFBLK => "b",
+        libc::S_IFIFO => "p",
+        _ => "c",
+    };
+    let step = match device.index {
+        None => Step::new("device"),
+        Some(index) => Step::new("device").number("index", index),
+    };
+    step.path(&device.path)
+        .word("type", kind)
+        .number("major", device.major as usize)
+        .number("minor", device.minor as usize)
+        .word("mode", &format!("{:04o}", device.mode & !libc::S_IFMT))
+        .number("uid", device.uid as usize)
+        .number("gid", device.gid as usize)
+}
+
+/// A line of JSON, key by key.
+struct Step(String);
+
+impl Step {
+    fn new(step: &str) -> Self {
+        Step("{".into()).word("step", step)
+    }
+
+    fn key(mut self, key: &str) -> Self {
+        let comma = if self.0.len() > 1 { "," } else { "" };
+        self.0 += &format!("{comma}\"{key}\":");
+        self
+    }
+
+    fn word(self, key: &str, value: &str) -> Self {
+        let mut step = self.key(key);
+        step.0 += &quoted(value);
+        step
+    }
+
+    fn string(self, key: &str, value: &CStr) -> Self {
+        self.word(key, &value.to_string_lossy())
+    }
+
+    fn path(self, path: &CStr) -> Self {
+        self.string("path", path)
+    }
+
+    fn number(self, key: &str, number: usize) -> Self {
+        let mut step = self.key(key);
+        step.0 += &number.to_string();
+        step
+    }
+
+    /// Only where it is set.
+    fn flag(self, key: &str, flag: bool) -> Self {
+        if !flag {
+            return self;
+        }
+        let mut step = self.key(key);
+        step.0 += "true";
+        step
+    }
+
+    fn list(self, key: &str, values: impl Iterator<Item = impl AsRef<str>>) -> Self {
+        let mut step = self.key(key);
+        step.0 += "[";
+        for (index, value) in values.enumerate() {
+            step.0 += if index > 0 { "," } else { "" };
+            step.0 += &quoted(value.as_ref());
+        }
+        step.0 += "]";
+        step
+    }
+
+    fn finish(self) -> String {
+        self.0 + "}\n"
+    }
+}
+
+/// A string never fails to become JSON.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! What will be done: a configuration checked, with every string ready for the kernel. Pure: no
+//! system call is made here, and nothing is allocated when the plan is carried out.
+#![forbid(unsafe_code)]
+
+pub mod attributes;
+mod build;
+mod describe;
+mod devices;
+mod mounts;
+mod paths;
+pub mod proc;
+
+use std::ffi::CString;
+use std::os::fd::RawFd;
+
+use attributes::{BindChange, Change};
+
+/// Far below the kernel's default limit for a namespace, 100,000 (fs.mount-max, proc_sys_fs(5)).
+pub const MAX_MOUNTS: usize = 65_536;
+/// Extents of a user namespace's mapping: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
+pub const MAX_ID_MAPPINGS: usize = 340;
+
+#[derive(Debug)]
+pub struct Plan {
+    pub rootfs: Rootfs,
+    /// MS_* of linux.rootfsPropagation.
+    pub propagation: Option<u64>,
+    pub mounts: Vec<Mount>,
+    /// What is made in /dev; `None` if /dev is bound from the host, and so not ours to fill.
+    pub dev: Option<Vec<Device>>,
+    pub switch: Switch,
+    /// To be created; `None` if it is the root.
+    pub cwd: Option<CString>,
+    pub readonly_rootfs: bool,
+    pub umask: u32,
+    pub readonly_paths: Vec<IndexedPath>,
+    pub masked_paths: Vec<IndexedPath>,
+    pub mount_label: Option<CString>,
+    /// rfs_readonly_paths and rfs_mask_paths are the caller's to call.
+    pub separate_masks: bool,
+    /// Made in the namespace in which it is carried out.
+    pub planned_inside: bool,
+    pub user_namespace: bool,
+    /// For the log callback, which exists only later.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Rootfs {
+    /// On the host; if `fd` is given, only its name.
+    pub path: CString,
+    pub fd: Option<RawFd>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    PivotRoot,
+    /// MS_MOVE and chroot.
+    Move,
+    /// chroot alone: there is no mount namespace of its own.
+    Chroot,
+}
+
+#[derive(Debug)]
+pub struct IndexedPath {
+    /// In the configuration.
+    pub index: usize,
+    pub path: CString,
+}
+
+#[derive(Debug)]
+pub struct Mount {
+    pub index: usize,
+    /// Absolute, in the container, without ".." and doubled slashes.
+    pub destination: CString,
+    pub kind: Kind,
+    /// For the mount and all below it, before it is attached.
+    pub recursive: Option<Change>,
+    /// MS_* in turn.
+    pub propagation: Vec<u64>,
+    /// Attaching under a shared mount makes this one shared: the propagation must be set once more.
+    pub below_shared: bool,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    Filesystem(Filesystem),
+    Bind(Bind),
+    Cgroup(Cgroup),
+}
+
+/// A mount with a superblock of its own.
+#[derive(Debug)]
+pub struct Filesystem {
+    pub fstype: CString,
+    pub source: CString,
+    pub parameters: Vec<Parameter>,
+    /// MOUNT_ATTR_*.
+    pub attributes: u64,
+    /// No component of the target may be a symbolic link: proc and sysfs.
+    pub plain_target: bool,
+    /// A tmpfs without a mode takes that of a directory that was there before.
+    pub copy_mode: bool,
+    /// Read-only only in finalize: things are still to be made in it.
+    pub readonly_later: bool,
+    /// An SELinux label for the root inode, where the file system takes none as a parameter.
+    pub root_label: Option<CString>,
+}
+
+#[derive(Debug)]
+pub struct Parameter {
+    pub key: CString,
+    pub value: Option<CString>,
+}
+
+#[derive(Debug)]
+pub struct Bind {
+    /// On the host; if `source_fd` is given, only its name.
+    pub source: CString,
+    pub source_fd: Option<RawFd>,
+    pub recursive: bool,
+    pub change: Option<BindChange>,
+    pub idmap: Option<Idmap>,
+    /// The host's side may be asked for a source that can't be opened.
+    pub ask_if_unreachable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idmap {
+    pub recursive: bool,
+}
+
+/// Whichever hierarchy the host has.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// cgroup2, where the host has it alone.
+    pub unified: Filesystem,
+    /// Where cgroup2 may not be mounted; and the form of the v1 binds.
+    pub bind: Bind,
+    /// For the root of the v1 hierarchies.
+    pub tmpfs: Filesystem,
+    /// MOUNT_ATTR_* of a v1 hierarchy in the container's own cgroup namespace.
+    pub hierarchy: u64,
+    pub namespace: bool,
+    /// What can't be mounted without root is masked.
+    pub mask_if_missing: bool,
+}
+
+#[derive(Debug)]
+pub struct Device {
+    /// `None`: one of the default devices.
+    pub index: Option<usize>,
+    /// Absolute, in the container.
+    pub path: CString,
+    /// `path` in two.
+    pub directory: CString,
+    pub name: CString,
+    /// S_IFBLK, S_IFCHR or S_IFIFO, with permission bits.
+    pub mode: u32,
+    pub major: u32,
+    pub minor: u32,
+    pub uid: u32,
+    pub gid: u32,
+}

@@ -1,0 +1,402 @@
+//! One mount of the configuration, by kind.
+
+use std::ffi::{CStr, CString};
+
+use libc::{
+    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_RDONLY, MS_REC, MS_REMOUNT,
+    MS_SYNCHRONOUS,
+};
+use rustix::io::Errno;
+
+use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
+use super::{
+    Bind, Cgroup, Filesystem, Idmap, Kind, MAX_ID_MAPPINGS, Mount, Parameter, paths, proc,
+};
+use crate::config::options::{Effect, effect};
+use crate::config::{self, Config, IdMapping, oci};
+use crate::error::{Error, Result};
+
+/// fsconfig(2) takes a key or value of at most as many bytes.
+const PARAMETER_MAX: usize = 255;
+/// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
+const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
+
+/// The options of a mount, sorted by what they are for.
+#[derive(Default)]
+struct Options<'a> {
+    set: u64,
+    cleared: u64,
+    propagation: Vec<u64>,
+    recursive: Option<Change>,
+    idmap: Option<Idmap>,
+    data: Vec<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(options: &'a [config::Bytes]) -> Result<Self> {
+        let mut parsed = Options::default();
+        for (index, option) in options.iter().enumerate() {
+            if option.is_empty() {
+                return Err(Error::invalid(format_args!(
+                    "options[{index}]: it is empty"
+                )));
+            }
+            match effect(option) {
+                Some(Effect::Nothing) => {}
+                Some(Effect::Set(flags)) => {
+                    parsed.set |= flags;
+                    parsed.cleared &= !flags;
+                }
+                Some(Effect::Clear(flags)) => {
+                    parsed.set &= !flags;
+                    parsed.cleared |= flags;
+                }
+                Some(Effect::Propagation(flags)) => parsed.propagation.push(flags),
+                Some(Effect::Recursive { set, clear }) => {
+                    let before = parsed.recursive.unwrap_or_default();
+                    parsed.recursive = Some(Change {
+                        set: (before.set & !clear) | set,
+                        clear: (before.clear & !set) | clear,
+                    });
+                }
+                Some(Effect::Idmap { recursive }) => parsed.idmap = Some(Idmap { recursive }),
+                None => parsed.data.push(option),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// `below_shared`: a mount before this one may be shared.
+pub fn mount(
+    config: &Config,
+    index: usize,
+    wanted: &config::Mount,
+    below_shared: bool,
+    warn: &mut impl FnMut(String),
+) -> Result<Mount> {
+    let destination = paths::inside("destination", &wanted.destination)?;
+    if destination.was_relative {
+        warn(format!(
+            "mounts[{index}]: the destination {:?} is not absolute, which is deprecated; it is taken from \"/\"",
+            String::from_utf8_lossy(&wanted.destination)
+        ));
+    }
+    let destination = destination.path;
+    let options = Options::parse(&wanted.options)?;
+    let fstype = wanted.fstype.as_deref().unwrap_or_default();
+    let is_bind = fstype == b"bind" || options.set & MS_BIND != 0;
+    if !is_bind {
+        refuse_for_filesystems(wanted, &options, fstype)?;
+    }
+    match proc::target(destination.as_bytes()) {
+        proc::Target::Refused => return Err(Error::invalid(proc::REFUSED)),
+        proc::Target::Proc if !is_bind && fstype != b"proc" => {
+            return Err(Error::invalid(proc::NOT_PROCFS));
+        }
+        _ => {}
+    }
+    let kind = if is_bind {
+        for data in &options.data {
+            warn(format!(
+                "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
+                String::from_utf8_lossy(data)
+            ));
+        }
+        Kind::Bind(bind(config, wanted, &options)?)
+    } else if fstype == b"cgroup" {
+        Kind::Cgroup(cgroup(config, wanted, &options)?)
+    } else {
+        Kind::Filesystem(filesystem(config, wanted, &options, fstype, &destination)?)
+    };
+    Ok(Mount {
+        index,
+        destination,
+        kind,
+        recursive: options.recursive,
+        propagation: options.propagation,
+        below_shared,
+    })
+}
+
+fn refuse_for_filesystems(
+    wanted: &config::Mount,
+    options: &Options<'_>,
+    fstype: &[u8],
+) -> Result<()> {
+    let reason = if fstype.is_empty() {
+        "type: missing; only a bind (option \"bind\" or \"rbind\") can do without"
+    } else if wanted.source_fd.is_some() {
+        "source_fd: only a bind has a descriptor as its source"
+    } else if options.idmap.is_some()
+        || !wanted.uid_mappings.is_empty()
+        || !wanted.gid_mappings.is_empty()
+    {
+        "uidMappings, gidMappings: only a bind can be idmapped"
+    } else if options.set & MS_REMOUNT != 0 {
+        "options: \"remount\" is for binds"
+    } else if options.set & MS_I_VERSION != 0 {
+        "options: \"iversion\" can't be passed to fsconfig(2); file systems that have it have it on"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(reason))
+}
+
+fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Bind> {
+    let source = wanted.source.as_deref().unwrap_or_default();
+    let source = match (source.is_empty(), wanted.source_fd) {
+        (false, _) => absolute_source(config, source)?,
+        (true, Some(_)) => CString::default(),
+        (true, None) => {
+            return Err(Error::invalid("source: missing; a bind needs one"));
+        }
+    };
+    Ok(Bind {
+        source,
+        source_fd: wanted.source_fd,
+        recursive: options.set & MS_REC != 0,
+        change: BindChange::new(options.set, options.cleared),
+        idmap: idmap(config, wanted, options)?,
+        ask_if_unreachable: !config.rootless && wanted.source_fd.is_none(),
+    })
+}
+
+fn absolute_source(config: &Config, source: &[u8]) -> Result<CString> {
+    let source = match &config.bundle {
+        Some(bundle) => oci::below(bundle, source.to_vec()),
+        None => source.to_vec(),
+    };
+    let path = paths::path("source", &source)?;
+    if !source.starts_with(b"/") {
+        return Err(Error::invalid(
+            "source: a bind's source must be absolute where there is no bundle",
+        ));
+    }
+    Ok(path)
+}
+
+fn idmap(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Option<Idmap>> {
+    check_mappings("uidMappings", &wanted.uid_mappings)?;
+    check_mappings("gidMappings", &wanted.gid_mappings)?;
+    let mapped = match (
+        wanted.uid_mappings.is_empty(),
+        wanted.gid_mappings.is_empty(),
+    ) {
+        (true, true) => false,
+        (false, false) => true,
+        (true, false) => {
+            return Err(Error::invalid(
+                "uidMappings: missing, though there are gidMappings",
+            ));
+        }
+        (false, true) => {
+            return Err(Error::invalid(
+                "gidMappings: missing, though there are uidMappings",
+            ));
+        }
+    };
+    if options.idmap.is_some() && !mapped && !config.user_namespace {
+        return Err(Error::invalid(
+            "options: \"idmap\" without uidMappings and gidMappings takes those of the \
+             container's user namespace, but the container has none",
+        ));
+    }
+    let by_mappings = mapped.then_some(Idmap { recursive: false });
+    Ok(options.idmap.or(by_mappings))
+}
+
+fn check_mappings(field: &str, mappings: &[IdMapping]) -> Result<()> {
+    if mappings.len() > MAX_ID_MAPPINGS {
+        return Err(Error::invalid(format_args!(
+            "{field}: {} mappings are more than the kernel takes ({MAX_ID_MAPPINGS})",
+            mappings.len()
+        )));
+    }
+    for (index, mapping) in mappings.iter().enumerate() {
+        if mapping.count == 0 {
+            return Err(Error::invalid(format_args!(
+                "{field}[{index}].size: it is 0"
+            )));
+        }
+        // (uid_t) -1 is no id: user_namespaces(7).
+        let ends = [mapping.container_id, mapping.host_id].map(|id| id.checked_add(mapping.count));
+        if ends.contains(&None) {
+            return Err(Error::invalid(format_args!(
+                "{field}[{index}]: it goes beyond the largest id"
+            )));
+        }
+    }
+    let overlap = |a: &IdMapping, b: &IdMapping, first: fn(&IdMapping) -> u32| {
+        first(a) < first(b) + b.count && first(b) < first(a) + a.count
+    };
+    for (index, a) in mappings.iter().enumerate() {
+        for b in &mappings[..index] {
+            if overlap(a, b, |m| m.container_id) || overlap(a, b, |m| m.host_id) {
+                return Err(Error::invalid(format_args!(
+                    "{field}[{index}]: it overlaps with one before"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn filesystem(
+    config: &Config,
+    wanted: &config::Mount,
+    options: &Options<'_>,
+    fstype: &[u8],
+    destination: &CStr,
+) -> Result<Filesystem> {
+    let plain = fstype == b"proc" || fstype == b"sysfs";
+    let unlabelled = plain || fstype == b"mqueue" || fstype == b"cgroup2";
+    let label = config.mount_label.as_deref();
+    let mut made = new_superblock(
+        fstype,
+        wanted.source.as_deref(),
+        options,
+        label.filter(|_| !unlabelled),
+    )?;
+    made.plain_target = plain;
+    made.copy_mode = fstype == b"tmpfs"
+        && !made
+            .parameters
+            .iter()
+            .any(|given| given.key.as_c_str() == c"mode");
+    if fstype == b"mqueue" {
+        made.root_label = label
+            .map(|label| paths::c_string("linux.mountLabel", label))
+            .transpose()?;
+    }
+    let to_be_filled = fstype == b"tmpfs" || destination == c"/dev";
+    if to_be_filled && options.set & MS_RDONLY != 0 {
+        made.readonly_later = true;
+        made.attributes &= !libc::MOUNT_ATTR_RDONLY;
+        made.parameters
+            .retain(|given| given.key.as_c_str() != c"ro");
+    }
+    Ok(made)
+}
+
+fn new_superblock(
+    fstype: &[u8],
+    source: Option<&[u8]>,
+    options: &Options<'_>,
+    label: Option<&[u8]>,
+) -> Result<Filesystem> {
+    let mut parameters = Vec::new();
+    // The superblock's own flags: vfs_parse_sb_flag() in fs/fs_context.c.
+    for (flag, key) in [
+        (MS_RDONLY, c"ro"),
+        (MS_SYNCHRONOUS, c"sync"),
+        (MS_DIRSYNC, c"dirsync"),
+        (MS_LAZYTIME, c"lazytime"),
+        (MS_MANDLOCK, c"mand"),
+    ] {
+        if options.set & flag != 0 {
+            parameters.push(Parameter {
+                key: key.to_owned(),
+                value: None,
+            });
+        }
+    }
+    for data in &options.data {
+        parameters.push(parameter(data)?);
+    }
+    if let Some(label) = label {
+        let given = |parameter: &Parameter| parameter.key.to_bytes().ends_with(b"context");
+        if !parameters.iter().any(given) {
+            parameters.push(Parameter {
+                key: c"context".to_owned(),
+                value: Some(paths::c_string("linux.mountLabel", label)?),
+            });
+        }
+    }
+    let source = source.unwrap_or(b"none");
+    check_length("source", source)?;
+    Ok(Filesystem {
+        fstype: paths::path("type", fstype)?,
+        source: paths::c_string("source", source)?,
+        parameters,
+        attributes: of_new_mount(options.set & MS_MOUNT_FLAGS),
+        plain_target: false,
+        copy_mode: false,
+        readonly_later: false,
+        root_label: None,
+    })
+}
+
+fn parameter(data: &[u8]) -> Result<Parameter> {
+    let shown = String::from_utf8_lossy(&data[..data.len().min(64)]);
+    let (key, value) = match data.iter().position(|&b| b == b'=') {
+        None => (data, None),
+        Some(equals) => (&data[..equals], Some(&data[equals + 1..])),
+    };
+    if key.is_empty() || value.is_some_and(<[u8]>::is_empty) {
+        let what = if key.is_empty() { "name" } else { "value" };
+        return Err(Error::invalid(format_args!(
+            "options: {shown:?} has no {what}"
+        )));
+    }
+    let field = format!("options: {shown:?}");
+    check_length(&field, key)?;
+    check_length(&field, value.unwrap_or_default())?;
+    Ok(Parameter {
+        key: paths::c_string(&field, key)?,
+        value: value
+            .map(|value| paths::c_string(&field, value))
+            .transpose()?,
+    })
+}
+
+fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
+    if bytes.len() <= PARAMETER_MAX {
+        return Ok(());
+    }
+    Err(Error::check(
+        Errno::TOOBIG,
+        format_args!(
+            "{field}: {} bytes are more than fsconfig(2) takes ({PARAMETER_MAX})",
+            bytes.len()
+        ),
+    ))
+}
+
+fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {
+    let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), options, None)?;
+    let own_path = config
+        .cgroup_path
+        .as_deref()
+        .filter(|_| config.cgroup_namespace);
+    let source = match own_path {
+        Some(path) => paths::path("cgroup_path", path)?,
+        None => CGROUP_MOUNTPOINT.to_owned(),
+    };
+    let tmpfs = new_superblock(
+        b"tmpfs",
+        Some(b"tmpfs"),
+        &Options {
+            set: CGROUP_FLAGS,
+            data: vec![b"mode=755"],
+            ..Options::default()
+        },
+        config.mount_label.as_deref(),
+    )?;
+    Ok(Cgroup {
+        unified,
+        bind: Bind {
+            source,
+            source_fd: None,
+            recursive: true,
+            change: BindChange::new(options.set, options.cleared),
+            idmap: None,
+            ask_if_unreachable: false,
+        },
+        tmpfs,
+        hierarchy: of_new_mount(CGROUP_FLAGS | (options.set & MS_RDONLY)),
+        namespace: config.cgroup_namespace,
+        mask_if_missing: config.rootless_cgroups,
+    })
+}

@@ -1,0 +1,54 @@
+//! What may be mounted on /proc and below it. A container whose /proc is not a real procfs can make
+//! the runtime's writes of labels and the like go elsewhere: CVE-2019-16884, CVE-2019-19921.
+
+/// Single files that lxcfs and CRIU put there: harmless, and in use for long.
+const LXCFS: [&[u8]; 10] = [
+    b"/proc/cpuinfo",
+    b"/proc/diskstats",
+    b"/proc/loadavg",
+    b"/proc/meminfo",
+    b"/proc/slabinfo",
+    b"/proc/stat",
+    b"/proc/swaps",
+    b"/proc/sys/crypto/fips_enabled",
+    b"/proc/sys/kernel/ns_last_pid",
+    b"/proc/uptime",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Not /proc or below it, or one of the files allowed.
+    Free,
+    /// /proc: only a procfs.
+    Proc,
+    /// Below /proc: nothing.
+    Refused,
+}
+
+/// `path`: absolute, without links, ".", ".." or doubled slashes.
+pub fn target(path: &[u8]) -> Target {
+    match path.strip_prefix(b"/proc") {
+        Some(b"") => Target::Proc,
+        Some([b'/', ..]) if !LXCFS.contains(&path) => Target::Refused,
+        _ => Target::Free,
+    }
+}
+
+pub const REFUSED: &str = "nothing may be mounted below /proc but the files that lxcfs \
+                           provides (cpuinfo, meminfo, stat, uptime and so on)";
+pub const NOT_PROCFS: &str = "only a proc file system, new or bound, may be mounted on /proc";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_proc_and_what_is_below_are_guarded() {
+        assert_eq!(target(b"/proc"), Target::Proc);
+        assert_eq!(target(b"/proc/meminfo"), Target::Free);
+        assert_eq!(target(b"/proc/meminfo/x"), Target::Refused);
+        assert_eq!(target(b"/proc/sys"), Target::Refused);
+        assert_eq!(target(b"/process"), Target::Free);
+        assert_eq!(target(b"/a/proc/sys"), Target::Free);
+    }
+}
