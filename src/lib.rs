@@ -4,5 +4,6 @@
 pub mod config;
 pub mod error;
 pub mod plan;
+pub mod rootfs;
 #[allow(unsafe_code)]
 pub mod sys;

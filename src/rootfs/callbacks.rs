@@ -1,0 +1,41 @@
+//! What is asked of the caller while a plan is carried out.
+
+use core::ffi::CStr;
+use core::fmt::Display;
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookPoint {
+    MountsReady,
+    CreateContainer,
+    BeforePivot,
+    AfterPivot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Warning,
+    Debug,
+}
+
+/// A mount that the host's side must open.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub mount_index: usize,
+    pub source: &'a CStr,
+    pub destination: &'a CStr,
+    pub recursive: bool,
+    pub idmap: bool,
+    pub idmap_recursive: bool,
+}
+
+pub trait Callbacks {
+    /// The number of a descriptor that is then ours. `None`: there is nobody to ask.
+    fn mountfd(&self, request: &Request<'_>) -> Option<Result<RawFd, Errno>>;
+    fn wants_hooks(&self) -> bool;
+    fn hook(&self, point: HookPoint) -> Result<(), Errno>;
+    fn wants_log(&self) -> bool;
+    fn log(&self, level: Level, message: &dyn Display);
+}

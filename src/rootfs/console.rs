@@ -1,0 +1,62 @@
+//! /dev/console from the terminal's own descriptor: a path such as /dev/pts/0 could be swapped
+//! in the container (CVE-2025-52565).
+
+use std::os::fd::{AsFd, RawFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{During, Error, Object, Result, Stage};
+use crate::sys::fd::{self, Fds};
+use crate::sys::mount::{Status, attach, clone_tree, status};
+
+const CONSOLE: &[u8] = b"/dev/console";
+/// <linux/magic.h>
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+/// The majors of the terminals' ends: Documentation/admin-guide/devices.txt, "UNIX98 PTY slaves".
+const PTS_MAJORS: core::ops::RangeInclusive<u32> = 136..=143;
+
+pub fn bind_console(pty: RawFd) -> Result<()> {
+    bind(pty).map_err(|error| error.at(Stage::Console).about(Object::None, CONSOLE))
+}
+
+fn bind(raw: RawFd) -> Result<()> {
+    let fds = Fds::new();
+    let pty = fd::borrow(raw)
+        .during("fcntl", b"")
+        .map_err(|error| error.explain(format_args!("pty_fd {raw} is not open")))?;
+    let filesystem = rustix::fs::fstatfs(pty).during("fstatfs", b"pty_fd")?;
+    #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
+    let in_devpts = i64::from(filesystem.f_type) == DEVPTS_SUPER_MAGIC;
+    if !in_devpts || !is_terminal(&status(pty, c"").during("statx", b"pty_fd")?) {
+        return Err(Error::check(
+            Errno::NOTTY,
+            format_args!("descriptor {raw} is not the terminal's end of a pseudoterminal"),
+        ));
+    }
+    let tree = clone_tree(&fds, pty, c"", false).during("open_tree", b"pty_fd").map_err(|error| {
+        match error.errno {
+            Errno::INVAL => error.explain("the terminal is of a devpts outside the container: open it there, after rfs_prepare()"),
+            _ => error,
+        }
+    })?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    let dev =
+        fds.own(rustix::fs::openat(CWD, c"/dev", flags, Mode::empty()).during("openat", b"/dev")?);
+    // Readers find it by its name; what it is is the pty's matter, once that is mounted on it.
+    let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(&dev, c"console", create, Mode::from_raw_mode(0o600));
+    let target = match made {
+        Err(Errno::EXIST) => {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&dev, c"console", flags, Mode::empty())
+        }
+        made => made,
+    };
+    let target = fds.own(target.during("openat", CONSOLE)?);
+    attach(&tree, target.as_fd()).during("move_mount", CONSOLE)
+}
+
+fn is_terminal(status: &Status) -> bool {
+    status.mode & libc::S_IFMT == libc::S_IFCHR && PTS_MAJORS.contains(&status.device.0)
+}

@@ -1,0 +1,166 @@
+//! Device nodes, and the links in /dev.
+
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::Context;
+use super::target::{self, Shape, Target};
+use crate::error::{During, Error, Object, Result};
+use crate::plan::Device;
+use crate::sys::mount::{Status, attach, clone_tree, status};
+use crate::sys::path::of_descriptor;
+
+const DEV: &CStr = c"/dev";
+/// In every container, by the runtime-spec (runtime-linux.md, "Dev symbolic links"). /proc/self, not
+/// /proc/thread-self, as distributions have it.
+const LINKS: [(&CStr, &CStr); 4] = [
+    (c"/proc/self/fd", c"fd"),
+    (c"/proc/self/fd/0", c"stdin"),
+    (c"/proc/self/fd/1", c"stdout"),
+    (c"/proc/self/fd/2", c"stderr"),
+];
+/// Only where the kernel has it.
+const KCORE: (&CStr, &CStr) = (c"/proc/kcore", c"core");
+const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
+
+pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
+    let dev = target::open(cx, DEV, Shape::Directory)?;
+    for device in devices {
+        make(cx, &dev, device)
+            .map_err(|error| error.about(Object::Device(device.index), device.path.as_bytes()))?;
+    }
+    make_ptmx(&dev).during("symlinkat", b"/dev/ptmx")?;
+    for link in LINKS {
+        make_link(&dev, link)?;
+    }
+    if rustix::fs::access(KCORE.0, rustix::fs::Access::EXISTS).is_ok() {
+        make_link(&dev, KCORE)?;
+    }
+    Ok(())
+}
+
+/// What exists already stays: an image or a mount may have its own.
+fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
+    match rustix::fs::symlinkat(to, dev, name) {
+        Err(Errno::EXIST) => Ok(()),
+        result => result.during("symlinkat", name.to_bytes()),
+    }
+}
+
+/// Whatever /dev/ptmx was, it becomes the container's own devpts's.
+fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
+    match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
+        Err(Errno::EXIST) => {}
+        result => return result,
+    }
+    match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
+        Err(Errno::ISDIR) => rustix::fs::unlinkat(dev, PTMX.1, AtFlags::REMOVEDIR)?,
+        result => result?,
+    }
+    rustix::fs::symlinkat(PTMX.0, dev, PTMX.1)
+}
+
+fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
+    let elsewhere;
+    let directory = match device.directory.as_c_str() {
+        directory if directory == DEV => dev.as_fd(),
+        directory if directory == c"/" => cx.root.as_fd(),
+        directory => {
+            elsewhere = target::open(cx, directory, Shape::Directory)?;
+            elsewhere.as_fd()
+        }
+    };
+    if cx.plan.user_namespace {
+        return bind(cx, directory, device);
+    }
+    let made = rustix::fs::mknodat(
+        directory,
+        &device.name,
+        FileType::from_raw_mode(device.mode),
+        Mode::from_raw_mode(device.mode & !libc::S_IFMT),
+        rustix::fs::makedev(device.major, device.minor),
+    );
+    let existed = match made {
+        Ok(()) => false,
+        Err(Errno::EXIST) => true,
+        Err(Errno::PERM) => return bind(cx, directory, device),
+        Err(errno) => return Err(Error::system(errno, "mknodat").on(device.path.as_bytes())),
+    };
+    // Links are not followed: what is looked at is the name's own inode.
+    let stat = rustix::fs::statat(directory, &device.name, AtFlags::SYMLINK_NOFOLLOW)
+        .during("fstatat", device.path.as_bytes())?;
+    let is_it = stat.st_mode & libc::S_IFMT == device.mode & libc::S_IFMT
+        && (device.mode & libc::S_IFMT == libc::S_IFIFO
+            || (
+                rustix::fs::major(stat.st_rdev),
+                rustix::fs::minor(stat.st_rdev),
+            ) == (device.major, device.minor));
+    if !is_it {
+        return Err(Error::check(
+            Errno::EXIST,
+            "the rootfs has something else at this path; remove it, or mount a tmpfs on its directory",
+        ));
+    }
+    let right_owner = (stat.st_uid, stat.st_gid) == (device.uid, device.gid);
+    let right_mode = stat.st_mode & 0o7777 == device.mode & 0o7777;
+    if existed || (right_owner && right_mode) {
+        return Ok(());
+    }
+    own(cx, directory, device)
+}
+
+/// Gives a new node its owner and, as changing that takes bits away, its mode once more.
+fn own(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
+    let path = device.path.as_bytes();
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node =
+        rustix::fs::openat(directory, &device.name, flags, Mode::empty()).during("openat", path)?;
+    let node = cx.fds.own(node);
+    if !is_device(&status(&node, c"").during("statx", path)?, device) {
+        return Err(Error::check(
+            Errno::EXIST,
+            "the new node was replaced while it was being made",
+        ));
+    }
+    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    rustix::fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+        .during("fchownat", path)?;
+    // fchmod(2) takes no O_PATH descriptor; its name in /proc is not a path anybody can swap.
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    rustix::fs::chmod(of_descriptor(node.as_fd()).as_c_str(), mode).during("chmod", path)
+}
+
+fn is_device(status: &Status, device: &Device) -> bool {
+    let format = device.mode & libc::S_IFMT;
+    status.mode & libc::S_IFMT == format
+        && (format == libc::S_IFIFO || status.device == (device.major, device.minor))
+}
+
+/// Where nodes can't be made: the host's, bound on an empty file.
+fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
+    let path = device.path.as_bytes();
+    let hosts = clone_tree(cx.fds, CWD, &device.path, false)
+        .during("open_tree", path)
+        .map_err(|error| {
+            error.explain("nodes can't be made here, and the host has none to bind")
+        })?;
+    if !is_device(&status(&hosts, c"").during("statx", path)?, device) {
+        return Err(Error::check(
+            Errno::NODEV,
+            "nodes can't be made here, and what the host has at this path is another device",
+        ));
+    }
+    let file = match cx.root.make_file_at(directory, device.name.as_bytes(), 0) {
+        Ok(file) => file,
+        Err(Errno::EXIST) => {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let there = rustix::fs::openat(directory, &device.name, flags, Mode::empty());
+            cx.fds.own(there.during("openat", path)?)
+        }
+        Err(errno) => return Err(Error::system(errno, "openat").on(path)),
+    };
+    attach(&hosts, &file).during("move_mount", path)
+}

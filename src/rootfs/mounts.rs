@@ -1,0 +1,246 @@
+//! One mount: made detached, completed, then attached to its target.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::io::Errno;
+
+use super::Context;
+use super::callbacks::Level;
+use super::target::{self, Shape, Target};
+use super::{cgroup, source};
+use crate::error::{During, Error, Result, Text};
+use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
+use crate::plan::{Bind, Filesystem, Kind, Mount, proc};
+use crate::sys::fd::Fd;
+use crate::sys::mount::{Attributes, Superblock, attach, set_attributes, status};
+
+/// <linux/magic.h>
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// Only the root of a procfs has it: <linux/proc_fs.h>.
+const PROC_ROOT_INO: u64 = 1;
+
+impl From<Change> for Attributes {
+    fn from(change: Change) -> Self {
+        Attributes {
+            set: change.set,
+            clear: change.clear,
+            ..Attributes::default()
+        }
+    }
+}
+
+pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
+    match &mount.kind {
+        Kind::Filesystem(it) => filesystem(cx, mount, it),
+        Kind::Bind(it) => bind(cx, mount, it),
+        Kind::Cgroup(it) => cgroup::mount(cx, mount, it),
+    }
+}
+
+/// A mount with a superblock of its own.
+pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<()> {
+    let target = if wanted.plain_target {
+        target::plain_directory(cx, &mount.destination)?
+    } else {
+        target::open(cx, &mount.destination, Shape::Directory)?
+    };
+    if target.is_proc && wanted.fstype.as_c_str() != c"proc" {
+        return Err(Error::invalid(proc::NOT_PROCFS));
+    }
+    let mode = if wanted.copy_mode && target.existed {
+        Some(mode_of(&target)?)
+    } else {
+        None
+    };
+    let detached = superblock(cx, wanted, mode.as_deref())?;
+    finish(mount, &detached, &target)?;
+    if let Some(label) = &wanted.root_label {
+        let path = crate::sys::path::of_descriptor(std::os::fd::AsFd::as_fd(&detached));
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(
+            path.as_c_str(),
+            c"security.selinux",
+            label.to_bytes(),
+            flags,
+        )
+        .during("setxattr", b"security.selinux")?;
+    }
+    Ok(())
+}
+
+/// A new superblock, configured and mounted but not attached.
+pub fn superblock<'a>(
+    cx: &Context<'a>,
+    wanted: &Filesystem,
+    mode: Option<&CStr>,
+) -> Result<Fd<'a>> {
+    let fstype = wanted.fstype.to_bytes();
+    let superblock = Superblock::open(cx.fds, &wanted.fstype)
+        .during("fsopen", fstype)
+        .map_err(|error| match error.errno {
+            Errno::NODEV => error.explain("the kernel knows no file system of this type"),
+            _ => error,
+        })?;
+    let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
+    let set = |key: &CStr, value: Option<&CStr>| {
+        superblock
+            .set(key, value)
+            .during("fsconfig", key.to_bytes())
+            .map_err(with_messages)
+    };
+    set(c"source", Some(&wanted.source))?;
+    for parameter in &wanted.parameters {
+        set(&parameter.key, parameter.value.as_deref())?;
+    }
+    if let Some(mode) = mode {
+        set(c"mode", Some(mode))?;
+    }
+    superblock
+        .create()
+        .during("fsconfig", fstype)
+        .map_err(with_messages)?;
+    superblock
+        .mount(wanted.attributes)
+        .during("fsmount", fstype)
+        .map_err(with_messages)
+}
+
+/// The permission bits of what a tmpfs will cover, as its parameter has them.
+fn mode_of(target: &Target<'_>) -> Result<Mode> {
+    let mode = status(target, c"").during("statx", b"")?.mode & 0o7777;
+    let mut text = Text::<7>::new();
+    let _ = write!(text, "{mode:04o}");
+    let mut bytes = [0; 8];
+    bytes[..text.as_bytes().len()].copy_from_slice(text.as_bytes());
+    Ok(Mode(bytes))
+}
+
+struct Mode([u8; 8]);
+
+impl core::ops::Deref for Mode {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"0755")
+    }
+}
+
+pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
+    let tree = source::open(cx, mount, wanted)?;
+    let root = status(&tree, c"").during("statx", wanted.source.to_bytes())?;
+    if let Some(change) = &wanted.change {
+        change_attributes(&tree, change)?;
+    }
+    let shape = if root.is_directory() {
+        Shape::Directory
+    } else {
+        Shape::File
+    };
+    let target = target::open(cx, &mount.destination, shape)?;
+    if target.is_proc {
+        check_procfs(cx, mount, wanted, &tree, root.inode)?;
+    }
+    finish(mount, &tree, &target).map_err(|error| {
+        match (error.details().operation, error.errno, shape) {
+            ("move_mount", Errno::NOTDIR, Shape::Directory) => {
+                error.explain("the source is a directory, but the destination is not")
+            }
+            ("move_mount", Errno::NOTDIR, Shape::File) => {
+                error.explain("the source is a file, but the destination is a directory")
+            }
+            _ => error,
+        }
+    })
+}
+
+fn check_procfs(
+    cx: &Context<'_>,
+    mount: &Mount,
+    wanted: &Bind,
+    tree: &Fd<'_>,
+    inode: u64,
+) -> Result<()> {
+    let filesystem = rustix::fs::fstatfs(tree).during("fstatfs", wanted.source.to_bytes())?;
+    #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
+    if i64::from(filesystem.f_type) != PROC_SUPER_MAGIC {
+        return Err(Error::invalid(proc::NOT_PROCFS));
+    }
+    if inode != PROC_ROOT_INO {
+        cx.log(
+            Level::Warning,
+            format_args!(
+                "mounts[{}]: {:?}, which is bound on /proc, is in a procfs but is not its root",
+                mount.index, wanted.source
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Sets what a bind asks for, replacing the source's attributes; where some of those are locked, adding to them.
+fn change_attributes(tree: &Fd<'_>, change: &BindChange) -> Result<()> {
+    match set_attributes(tree, c"", false, &change.replacing().into()) {
+        Err(Errno::PERM) => {}
+        result => return result.during("mount_setattr", b""),
+    }
+    let filesystem = rustix::fs::fstatfs(tree).during("fstatfs", b"")?;
+    #[allow(clippy::unnecessary_cast)] // f_flags has another width elsewhere.
+    let inherited = change
+        .inheriting(from_statfs(filesystem.f_flags as u64))
+        .map_err(|locked| {
+            let (sentence, attributes) = match locked {
+                Locked::CannotClear(attributes) => {
+                    ("can't clear what is locked on the source", attributes)
+                }
+                Locked::CannotChangeAtime(attributes) => (
+                    "can't change the mode of access times, which is locked on the source",
+                    attributes,
+                ),
+            };
+            Error::system(Errno::PERM, "mount_setattr")
+                .explain(format_args!("{sentence}: {}", Names(attributes)))
+        })?;
+    set_attributes(tree, c"", false, &inherited.into())
+        .during("mount_setattr", b"")
+        .map_err(|error| error.explain("also with the source's locked attributes added"))
+}
+
+struct Names(u64);
+
+impl core::fmt::Display for Names {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut names = crate::config::options::attribute_names(self.0).peekable();
+        if names.peek().is_none() {
+            return f.write_str("relatime");
+        }
+        names.enumerate().try_for_each(|(index, name)| {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{name}")
+        })
+    }
+}
+
+/// Completes a detached mount and attaches it.
+pub fn finish(mount: &Mount, detached: &Fd<'_>, target: &Target<'_>) -> Result<()> {
+    if let Some(recursive) = mount.recursive {
+        set_attributes(detached, c"", true, &recursive.into()).during("mount_setattr", b"")?;
+    }
+    set_propagation(mount, detached)?;
+    attach(detached, target).during("move_mount", b"")?;
+    if mount.below_shared {
+        set_propagation(mount, detached)?;
+    }
+    Ok(())
+}
+
+fn set_propagation(mount: &Mount, detached: &Fd<'_>) -> Result<()> {
+    for &flags in &mount.propagation {
+        let attributes = Attributes::propagation(flags & !libc::MS_REC);
+        set_attributes(detached, c"", flags & libc::MS_REC != 0, &attributes).during(
+            "mount_setattr",
+            crate::config::options::propagation_name(flags).as_bytes(),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! rfs_prepare: from a new mount namespace to the container's root.
+
+use super::callbacks::{Callbacks, HookPoint, Level};
+use super::state::State;
+use super::{Context, Umask, devices, mounts, process, root, switch};
+use crate::error::{During, Object, Result, Stage};
+use crate::plan::Plan;
+use crate::sys::fd::Fds;
+use crate::sys::resolve::Root;
+
+pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<()> {
+    state.begin(plan)?;
+    if callbacks.wants_log() {
+        for warning in &plan.warnings {
+            callbacks.log(Level::Warning, warning);
+        }
+    }
+    let fds = Fds::new();
+    let umask = Umask::cleared();
+    let rootfs = root::enter(plan, &fds).map_err(|error| error.at(Stage::Root))?;
+    let cx = Context {
+        plan,
+        callbacks,
+        umask: &umask,
+        fds: &fds,
+        root: Root::new(std::os::fd::AsFd::as_fd(&rootfs), &fds),
+    };
+    for mount in &plan.mounts {
+        mounts::mount(&cx, mount).map_err(|error| {
+            error
+                .at(Stage::Mounts)
+                .about(Object::Mount(mount.index), mount.destination.as_bytes())
+        })?;
+    }
+    if let Some(devices) = &plan.dev {
+        devices::fill(&cx, devices).map_err(|error| error.at(Stage::Devices))?;
+    }
+    hook(&cx, HookPoint::MountsReady)?;
+    rustix::process::fchdir(&rootfs)
+        .during("fchdir", plan.rootfs.path.as_bytes())
+        .map_err(|error| error.at(Stage::Pivot))?;
+    hook(&cx, HookPoint::CreateContainer)?;
+    hook(&cx, HookPoint::BeforePivot)?;
+    switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
+    process::enter(&cx).map_err(|error| error.at(Stage::Process))?;
+    hook(&cx, HookPoint::AfterPivot)?;
+    state.succeed();
+    Ok(())
+}
+
+fn hook(cx: &Context<'_>, point: HookPoint) -> Result<()> {
+    if !cx.callbacks.wants_hooks() {
+        return Ok(());
+    }
+    let name = match point {
+        HookPoint::MountsReady => "RFS_HOOK_MOUNTS_READY",
+        HookPoint::CreateContainer => "RFS_HOOK_CREATE_CONTAINER",
+        HookPoint::BeforePivot => "RFS_HOOK_BEFORE_PIVOT",
+        HookPoint::AfterPivot => "RFS_HOOK_AFTER_PIVOT",
+    };
+    cx.call(|callbacks| callbacks.hook(point))
+        .during("hooks callback", name.as_bytes())
+        .map_err(|error| error.at(Stage::Hooks))
+}

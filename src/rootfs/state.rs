@@ -1,0 +1,87 @@
+//! Which process has prepared a plan. The plan itself is shared by both sides of a fork; after it
+//! each side has its own copy of this, but for a child that shares its parent's memory.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+
+use crate::error::{Error, Result, Stage};
+use crate::plan::{Plan, Switch};
+use crate::sys::namespace::{self, Identity};
+
+pub struct State {
+    planned_in: Identity,
+    /// The process that began to prepare, and its namespace: pids come again in new pid namespaces.
+    pid: AtomicI32,
+    namespace: AtomicU64,
+    succeeded: AtomicBool,
+}
+
+impl State {
+    /// To be made together with the plan.
+    pub fn new() -> Self {
+        State {
+            planned_in: namespace::identify(),
+            pid: AtomicI32::new(0),
+            namespace: AtomicU64::new(0),
+            succeeded: AtomicBool::new(false),
+        }
+    }
+
+    /// The start of rfs_prepare.
+    pub(super) fn begin(&self, plan: &Plan) -> Result<()> {
+        let refuse = |sentence| Err(Error::invalid(sentence).at(Stage::Root));
+        let current = namespace::current_like(&self.planned_in);
+        if plan.switch != Switch::Chroot && !plan.planned_inside {
+            match current {
+                None => {
+                    return refuse(
+                        "can't tell whether this is a new mount namespace: neither /proc/self/ns/mnt nor \
+                         statx(2)'s mount id is to be had; with RFS_OPTION_PLANNED_INSIDE it is not checked",
+                    );
+                }
+                Some(current) if self.planned_in.contains(&Some(current)) => {
+                    return refuse(
+                        "this is the mount namespace in which the plan was made: call unshare(CLONE_NEWNS) or \
+                         clone with it before rfs_prepare(), or set RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        let namespace = current.map_or(0, namespace::Namespace::number);
+        let pid = own_pid();
+        if self.pid.swap(pid, Relaxed) == pid && self.namespace.load(Relaxed) == namespace {
+            return refuse(
+                "rfs_prepare() was called in this process before; a rootfs is prepared once, and after a failure in a new namespace",
+            );
+        }
+        self.namespace.store(namespace, Relaxed);
+        self.succeeded.store(false, Relaxed);
+        Ok(())
+    }
+
+    /// The end of rfs_prepare.
+    pub(super) fn succeed(&self) {
+        self.succeeded.store(true, Relaxed);
+    }
+
+    /// The start of everything that comes after it.
+    pub(super) fn demand_prepared(&self, stage: Stage) -> Result<()> {
+        if self.succeeded.load(Relaxed) && self.pid.load(Relaxed) == own_pid() {
+            return Ok(());
+        }
+        Err(
+            Error::invalid("rfs_prepare() has not succeeded with this plan in this process")
+                .at(stage),
+        )
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}

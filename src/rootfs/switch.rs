@@ -1,0 +1,82 @@
+//! The rootfs becomes "/". The working directory is the rootfs before, and "/" after.
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::{Context, mountinfo, root};
+use crate::error::{During, Error, Result};
+use crate::plan::Switch;
+
+pub fn switch(cx: &Context<'_>) -> Result<()> {
+    match cx.plan.switch {
+        Switch::PivotRoot => pivot_root()?,
+        Switch::Move => move_root()?,
+        Switch::Chroot => chroot()?,
+    }
+    match cx.plan.propagation {
+        // Private it is already: its parent was, before it was bound.
+        Some(flags) if flags & libc::MS_PRIVATE == 0 => root::change_propagation(flags),
+        _ => Ok(()),
+    }
+}
+
+/// pivot_root(".", "."): the old root ends up mounted over the new one, and "." is then its top
+/// (pivot_root(2), NOTES). It becomes a slave first, so that unmounting it does not reach the host.
+fn pivot_root() -> Result<()> {
+    rustix::process::pivot_root(c".", c".").during("pivot_root", b".").map_err(|error| {
+        match error.errno {
+            Errno::INVAL => error.explain(
+                "the old root is the initial ramfs or not the root of a mount: set RFS_OPTION_NO_PIVOT, or switch_root(8) first",
+            ),
+            _ => error,
+        }
+    })?;
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c".", slave).during("mount", b"the old root")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", b"the old root")?;
+    rustix::process::chdir(c"/").during("chdir", b"/")
+}
+
+fn chroot() -> Result<()> {
+    rustix::process::chroot(c".").during("chroot", b".")?;
+    rustix::process::chdir(c"/").during("chdir", b"/")
+}
+
+/// MS_MOVE over "/". The old root stays below, and with it the host's procfs and sysfs, which
+/// would let the container mount them anew without masks: every whole one is unmounted or covered.
+fn move_root() -> Result<()> {
+    let rootfs = rustix::process::getcwd(Vec::new()).during("getcwd", b".")?;
+    for mount in mountinfo::read()? {
+        let whole = mount.root == b"/" && (mount.fstype == b"proc" || mount.fstype == b"sysfs");
+        if whole && !is_below(&mount.mountpoint, rootfs.as_bytes()) {
+            hide(&mount.mountpoint)?;
+        }
+    }
+    rustix::mount::mount_move(rootfs.as_c_str(), c"/").during("mount", rootfs.as_bytes())?;
+    chroot()
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn hide(mountpoint: &[u8]) -> Result<()> {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    match rustix::mount::mount_change(mountpoint, slave) {
+        // Gone with one above it.
+        Err(Errno::NOENT) => return Ok(()),
+        result => result.during("mount", mountpoint)?,
+    }
+    match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
+        // Locked, in a user namespace: cover it.
+        Err(Errno::INVAL | Errno::PERM) => {}
+        result => return result.during("umount2", mountpoint),
+    }
+    rustix::mount::mount(c"tmpfs", mountpoint, c"tmpfs", MountFlags::empty(), None)
+        .during("mount", mountpoint)
+        .map_err(|error: Error| {
+            error
+                .explain("a whole proc or sysfs of the host could be neither unmounted nor covered")
+        })
+}

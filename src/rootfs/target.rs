@@ -1,0 +1,114 @@
+//! Where a mount goes: resolved once, inside the rootfs, and made if missing.
+
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Context;
+use crate::error::{During, Error, Result};
+use crate::plan::proc;
+use crate::sys::resolve::Directory;
+
+/// What is made where nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Directory,
+    File,
+}
+
+pub struct Target<'a> {
+    fd: Directory<'a>,
+    /// It was there before.
+    pub existed: bool,
+    pub is_proc: bool,
+}
+
+impl AsFd for Target<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+const MODE_OF_FILES: u32 = 0o644;
+
+/// Opens a mount's destination, through links inside the rootfs. A path opened without a link on
+/// the way is where it says it is, so that the rules about /proc hold for what was opened.
+pub fn open<'a>(cx: &Context<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
+    match at(cx, destination, shape) {
+        Err(error) if error.errno == Errno::LOOP => {}
+        result => return result,
+    }
+    let followed = cx
+        .root
+        .follow(destination)
+        .during("openat2", destination.to_bytes())?;
+    if followed.is_root() {
+        return Err(Error::invalid(
+            "its links lead to the container's root itself, which can't be a target",
+        ));
+    }
+    at(cx, followed.as_c_str(), shape).map_err(|error| match error.errno {
+        Errno::LOOP => error.explain("a link appeared on the way while it was being resolved"),
+        _ => error,
+    })
+}
+
+fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
+    let rule = proc::target(path.to_bytes());
+    if rule == proc::Target::Refused {
+        return Err(Error::invalid(format_args!(
+            "it leads to {}: {}",
+            path.to_string_lossy(),
+            proc::REFUSED
+        )));
+    }
+    let (fd, existed) = match cx.root.open_plain(path, OFlags::PATH) {
+        Ok(fd) => (Directory::Below(fd), true),
+        Err(Errno::NOENT) => (make(cx, path, shape)?, false),
+        Err(errno) => return Err(Error::system(errno, "openat2").on(path.to_bytes())),
+    };
+    Ok(Target {
+        fd,
+        existed,
+        is_proc: rule == proc::Target::Proc,
+    })
+}
+
+fn make<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Directory<'a>> {
+    let made = match shape {
+        Shape::Directory => cx.root.make_directories(path.to_bytes()),
+        Shape::File => cx
+            .root
+            .make_file(path.to_bytes(), MODE_OF_FILES)
+            .map(Directory::Below),
+    };
+    made.during("mkdirat", path.to_bytes()).map_err(|error| {
+        error.explain("the mount point is missing in the rootfs and could not be made")
+    })
+}
+
+/// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
+/// the runtime's own writes to /proc could be led astray (CVE-2019-19921, CVE-2023-27561).
+pub fn plain_directory<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Target<'a>> {
+    let (fd, existed) = match cx
+        .root
+        .open_plain(destination, OFlags::PATH | OFlags::DIRECTORY)
+    {
+        Ok(fd) => (Ok(Directory::Below(fd)), true),
+        Err(Errno::NOENT) => (cx.root.make_directories(destination.to_bytes()), false),
+        Err(errno) => (Err(errno), false),
+    };
+    let fd = fd.during("openat2", destination.to_bytes()).map_err(|error| match error.errno {
+        Errno::LOOP | Errno::NOTDIR => error.explain(
+            "proc and sysfs are only mounted on an ordinary directory with no symbolic link on the way",
+        ),
+        _ => error,
+    })?;
+    Ok(Target {
+        fd,
+        existed,
+        is_proc: proc::target(destination.to_bytes()) == proc::Target::Proc,
+    })
+}
