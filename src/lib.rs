@@ -1,6 +1,12 @@
 //! librfs sets up a Linux container's root filesystem for runtimes written in C.
+//!
+//! The C header is the interface; this page is for those who work on the library. Data goes from
+//! [`config`] (what is wanted) through [`plan`] (frozen steps) to [`rootfs`] (the steps done),
+//! with [`sys`] below it.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[allow(unsafe_code)]
+pub mod capi;
 pub mod config;
 pub mod error;
 pub mod plan;

@@ -1,0 +1,83 @@
+//! The caller's functions as the core's Callbacks.
+
+use core::ffi::c_int;
+use core::fmt::Display;
+use core::mem::size_of;
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+
+use super::types::*;
+use crate::error::Text;
+use crate::rootfs::callbacks::{Callbacks, HookPoint, Level, Request};
+
+impl Callbacks for rfs_callbacks {
+    fn mountfd(&self, request: &Request<'_>) -> Option<Result<RawFd, Errno>> {
+        let mountfd = self.mountfd?;
+        let flag = |wanted: bool, flag: u64| if wanted { flag } else { 0 };
+        let request = rfs_mount_request {
+            size: size_of::<rfs_mount_request>() as u64,
+            flags: flag(request.recursive, RFS_REQUEST_RECURSIVE)
+                | flag(request.idmap, RFS_REQUEST_IDMAP)
+                | flag(request.idmap_recursive, RFS_REQUEST_IDMAP_RECURSIVE),
+            mount_index: request.mount_index as u64,
+            source: request.source.as_ptr(),
+            destination: request.destination.as_ptr(),
+        };
+        // SAFETY: the caller gave the function for this, with this userdata.
+        Some(answer(unsafe { mountfd(self.userdata, &request) }))
+    }
+
+    fn wants_hooks(&self) -> bool {
+        self.hooks.is_some()
+    }
+
+    fn hook(&self, point: HookPoint) -> Result<(), Errno> {
+        let Some(hooks) = self.hooks else {
+            return Ok(());
+        };
+        let point = match point {
+            HookPoint::MountsReady => RFS_HOOK_MOUNTS_READY,
+            HookPoint::CreateContainer => RFS_HOOK_CREATE_CONTAINER,
+            HookPoint::BeforePivot => RFS_HOOK_BEFORE_PIVOT,
+            HookPoint::AfterPivot => RFS_HOOK_AFTER_PIVOT,
+        };
+        // SAFETY: as above.
+        answer(unsafe { hooks(self.userdata, point) }).map(drop)
+    }
+
+    fn wants_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    fn log(&self, level: Level, message: &dyn Display) {
+        let Some(log) = self.log else {
+            return;
+        };
+        let level = match level {
+            Level::Warning => RFS_LOG_WARNING,
+            Level::Debug => RFS_LOG_DEBUG,
+        };
+        let text = Text::<1023>::format(message);
+        let mut line = [0; 1024];
+        for (to, from) in line.iter_mut().zip(text.as_bytes()) {
+            // One line, whatever a path has in it.
+            *to = if from.is_ascii_control() { b' ' } else { *from };
+        }
+        // SAFETY: as above; the line ends with NUL.
+        unsafe { log(self.userdata, level, line.as_ptr().cast()) };
+    }
+}
+
+/// A callback's result: a negative errno, or a number that is none.
+fn answer(result: c_int) -> Result<c_int, Errno> {
+    /// Linux's MAX_ERRNO.
+    const MAX: c_int = 4095;
+    if result >= 0 {
+        Ok(result)
+    } else if result >= -MAX {
+        Err(Errno::from_raw_os_error(-result))
+    } else {
+        Err(Errno::INVAL)
+    }
+}

@@ -1,0 +1,282 @@
+//! rfs_config: building what is wanted.
+#![allow(non_camel_case_types)]
+
+use core::ffi::{c_char, c_int};
+
+use super::guard::{guard, silence_panics};
+use super::input::{invalid, known_flags, mappings, null, optional, required, sized, slice};
+use super::types::*;
+use crate::config::{Bytes, Config, Device, DeviceKind, Mount, oci};
+use crate::error::{Object, Result};
+
+/// What is wanted. Mutable; built before the fork.
+pub struct rfs_config(pub(super) Config);
+
+/// Reads the sections of an OCI config.json that concern the file system: root, mounts,
+/// process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
+/// rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup. Other
+/// sections are not looked at. The devices that the runtime-spec demands are added.
+///
+/// json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
+/// a relative root.path, and a relative source of a bind, are taken from it.
+/// *out: owned by the caller; free it with rfs_config_free().
+///
+/// -EINVAL: not JSON, a wrong type or a missing field; the message names the field.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_from_oci(
+    json: *const c_char,
+    len: usize,
+    bundle: *const c_char,
+    out: *mut *mut rfs_config,
+    err: *mut rfs_error,
+) -> c_int {
+    silence_panics();
+    let read = || {
+        // SAFETY: the header demands len bytes at json.
+        let json = unsafe { slice("json", json.cast::<u8>(), len) }?;
+        // SAFETY: the header demands a string.
+        let bundle = unsafe { required("bundle", bundle) }?;
+        oci::parse(json, &bundle)
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || give(out, read)) }
+}
+
+/// Begins a configuration by hand: the rootfs (absolute, or NULL if rfs_options.rootfs_fd will be given), the devices that the
+/// runtime-spec demands, own mount namespace, nothing else.
+/// *out: owned by the caller; free it with rfs_config_free().
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_new(
+    rootfs: *const c_char,
+    out: *mut *mut rfs_config,
+    err: *mut rfs_error,
+) -> c_int {
+    silence_panics();
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || give(out, || Ok(Config::new(optional(rootfs))))) }
+}
+
+/// Adds a mount, done after those added before. The strings are copied; source_fd is only noted.
+/// -EINVAL: no destination, an unknown flag, a NULL option.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_mount(
+    config: *mut rfs_config,
+    mount: *const rfs_mount,
+    err: *mut rfs_error,
+) -> c_int {
+    let add = |config: &mut Config| {
+        let index = config.mounts.len();
+        // SAFETY: the header demands that mount be as its size says, and its strings and arrays as it says.
+        let mount = unsafe { sized("rfs_mount", mount).and_then(|mount| read_mount(&mount)) };
+        config
+            .mounts
+            .push(mount.map_err(|error| error.about(Object::Mount(index), b""))?);
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, add)) }
+}
+
+/// Adds a device node. One for the path of a default device replaces it.
+/// -EINVAL: no path, an unknown flag or type.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_device(
+    config: *mut rfs_config,
+    device: *const rfs_device,
+    err: *mut rfs_error,
+) -> c_int {
+    let add = |config: &mut Config| {
+        let index = config.devices.len();
+        // SAFETY: as in rfs_config_add_mount.
+        let device = unsafe { sized("rfs_device", device).and_then(|device| read_device(&device)) };
+        config
+            .devices
+            .push(device.map_err(|error| error.about(Object::Device(Some(index)), b""))?);
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, add)) }
+}
+
+/// Adds a path to mask: a file is covered with /dev/null, a directory with an empty read-only
+/// tmpfs, a missing one is passed over.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_masked_path(
+    config: *mut rfs_config,
+    path: *const c_char,
+    err: *mut rfs_error,
+) -> c_int {
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe {
+        guard(err, || {
+            add_path(config, path, |config| &mut config.masked_paths)
+        })
+    }
+}
+
+/// Adds a path to make read-only, by binding it on itself; a missing one is passed over.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_readonly_path(
+    config: *mut rfs_config,
+    path: *const c_char,
+    err: *mut rfs_error,
+) -> c_int {
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe {
+        guard(err, || {
+            add_path(config, path, |config| &mut config.readonly_paths)
+        })
+    }
+}
+
+/// Sets what is said once for a container; see rfs_options.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_set_options(
+    config: *mut rfs_config,
+    options: *const rfs_options,
+    err: *mut rfs_error,
+) -> c_int {
+    let set = |config: &mut Config| {
+        // SAFETY: as in rfs_config_add_mount.
+        unsafe { sized("rfs_options", options).and_then(|options| apply(config, &options)) }
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, set)) }
+}
+
+/// Frees it. Plans made from it stay valid. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rfs_config_free(config: *mut rfs_config) {
+    if !config.is_null() {
+        // SAFETY: the header demands that it come from here and not be used again.
+        drop(unsafe { Box::from_raw(config) });
+    }
+}
+
+/// Hands an object to the caller.
+///
+/// # Safety
+/// `out` is NULL or writable.
+unsafe fn give(out: *mut *mut rfs_config, make: impl FnOnce() -> Result<Config>) -> Result<()> {
+    if out.is_null() {
+        return Err(null("out"));
+    }
+    let made = Box::new(rfs_config(make()?));
+    // SAFETY: as promised by the caller.
+    unsafe { *out = Box::into_raw(made) };
+    Ok(())
+}
+
+/// # Safety
+/// `config` is NULL or from here, and not used by another thread.
+unsafe fn change(
+    config: *mut rfs_config,
+    change: impl FnOnce(&mut Config) -> Result<()>,
+) -> Result<()> {
+    // SAFETY: as promised by the caller.
+    let config = unsafe { config.as_mut() }.ok_or_else(|| null("config"))?;
+    change(&mut config.0)
+}
+
+/// # Safety
+/// As for `change`; `path` is NULL or ends with NUL.
+unsafe fn add_path(
+    config: *mut rfs_config,
+    path: *const c_char,
+    list: impl FnOnce(&mut Config) -> &mut Vec<Bytes>,
+) -> Result<()> {
+    let add = |config: &mut Config| {
+        // SAFETY: as promised by the caller.
+        list(config).push(unsafe { required("path", path) }?);
+        Ok(())
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { change(config, add) }
+}
+
+/// # Safety
+/// The strings and arrays are NULL or as the header says.
+unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
+    known_flags("rfs_mount", mount.flags, RFS_MOUNT_SOURCE_FD)?;
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let options = slice("options", mount.options, mount.n_options)?;
+        Ok(Mount {
+            destination: required("destination", mount.destination)?,
+            fstype: optional(mount.r#type),
+            source: optional(mount.source),
+            source_fd: (mount.flags & RFS_MOUNT_SOURCE_FD != 0).then_some(mount.source_fd),
+            options: options
+                .iter()
+                .map(|&option| required("an option", option))
+                .collect::<Result<_>>()?,
+            uid_mappings: mappings("uid_mappings", mount.uid_mappings, mount.n_uid_mappings)?,
+            gid_mappings: mappings("gid_mappings", mount.gid_mappings, mount.n_gid_mappings)?,
+        })
+    }
+}
+
+/// # Safety
+/// The path is NULL or ends with NUL.
+unsafe fn read_device(device: &rfs_device) -> Result<Device> {
+    known_flags("rfs_device", device.flags, RFS_DEVICE_FILE_MODE)?;
+    let kind = match u8::try_from(device.r#type) {
+        Ok(b'b') => DeviceKind::Block,
+        Ok(b'c' | b'u') => DeviceKind::Character,
+        Ok(b'p') => DeviceKind::Fifo,
+        _ => return Err(invalid("rfs_device.type is none of 'b', 'c', 'u' and 'p'")),
+    };
+    Ok(Device {
+        // SAFETY: as promised by the caller.
+        path: unsafe { required("path", device.path) }?,
+        kind,
+        major: device.major,
+        minor: device.minor,
+        file_mode: (device.flags & RFS_DEVICE_FILE_MODE != 0).then_some(device.file_mode),
+        uid: device.uid,
+        gid: device.gid,
+    })
+}
+
+/// # Safety
+/// The strings are NULL or end with NUL.
+unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
+    const KNOWN: u64 = 2 * RFS_OPTION_SEPARATE_MASKS - 1;
+    known_flags("rfs_options", options.flags, KNOWN)?;
+    let has = |flag: u64| options.flags & flag != 0;
+    config.readonly_rootfs |= has(RFS_OPTION_READONLY_ROOTFS);
+    config.no_pivot |= has(RFS_OPTION_NO_PIVOT);
+    config.mount_namespace &= !has(RFS_OPTION_CHROOT);
+    config.planned_inside |= has(RFS_OPTION_PLANNED_INSIDE);
+    config.user_namespace |= has(RFS_OPTION_USER_NAMESPACE);
+    config.cgroup_namespace |= has(RFS_OPTION_CGROUP_NAMESPACE);
+    config.rootless |= has(RFS_OPTION_ROOTLESS);
+    config.rootless_cgroups |= has(RFS_OPTION_ROOTLESS_CGROUPS);
+    config.default_devices &= !has(RFS_OPTION_NO_DEFAULT_DEVICES);
+    config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
+    if has(RFS_OPTION_ROOTFS_FD) {
+        config.rootfs_fd = Some(options.rootfs_fd);
+    }
+    if has(RFS_OPTION_UMASK) {
+        config.umask = options.umask;
+    }
+    for (field, given) in [
+        (&mut config.rootfs_propagation, options.rootfs_propagation),
+        (&mut config.cwd, options.cwd),
+        (&mut config.mount_label, options.mount_label),
+        (&mut config.cgroup_path, options.cgroup_path),
+    ] {
+        // SAFETY: as promised by the caller.
+        if let Some(given) = unsafe { optional(given) } {
+            *field = Some(given);
+        }
+    }
+    Ok(())
+}

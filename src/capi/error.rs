@@ -1,0 +1,92 @@
+//! An Error as the caller's rfs_error.
+
+use core::ffi::c_char;
+use core::mem::{offset_of, size_of};
+
+use super::types::*;
+use crate::error::{Error, Object, Stage, Text};
+
+/// The first version's end of `index`: without it nothing could be told.
+const SMALLEST: usize = offset_of!(rfs_error, operation);
+
+/// Whether there is no rfs_error, or one whose size was set.
+///
+/// # Safety
+/// `err` is NULL or readable for 8 bytes.
+pub unsafe fn is_usable(err: *const rfs_error) -> bool {
+    // SAFETY: as promised by the caller.
+    err.is_null() || unsafe { (*err).size } >= SMALLEST as u64
+}
+
+/// # Safety
+/// `err` is NULL or writable for as many bytes as its `size` says.
+pub unsafe fn fill(err: *mut rfs_error, error: &Error) {
+    if err.is_null() {
+        return;
+    }
+    // SAFETY: as promised by the caller.
+    let size = unsafe { (*err).size };
+    let details = error.details();
+    let (object, index) = object(details.object);
+    let mut filled = rfs_error {
+        size,
+        code: -error.errno.raw_os_error(),
+        stage: stage(details.stage),
+        object,
+        reserved: 0,
+        index,
+        operation: [0; 32],
+        path: [0; 256],
+        message: [0; 1024],
+    };
+    copy(&mut filled.operation, details.operation.as_bytes());
+    let path = if details.path.is_empty() {
+        &details.acted_on
+    } else {
+        &details.path
+    };
+    copy(&mut filled.path, path.as_bytes());
+    copy(&mut filled.message, Text::<1023>::format(error).as_bytes());
+    let length = usize::try_from(size)
+        .unwrap_or(usize::MAX)
+        .min(size_of::<rfs_error>());
+    // SAFETY: `length` is within both; an rfs_error is plain data.
+    unsafe {
+        core::ptr::copy_nonoverlapping((&raw const filled).cast::<u8>(), err.cast::<u8>(), length);
+    }
+}
+
+/// Copies what fits, and leaves at least one NUL.
+fn copy<const N: usize>(to: &mut [c_char; N], from: &[u8]) {
+    for (to, from) in to[..N - 1].iter_mut().zip(from) {
+        *to = *from as c_char;
+    }
+}
+
+fn stage(stage: Stage) -> rfs_stage {
+    match stage {
+        Stage::Config => RFS_STAGE_CONFIG,
+        Stage::Plan => RFS_STAGE_PLAN,
+        Stage::Root => RFS_STAGE_ROOT,
+        Stage::Mounts => RFS_STAGE_MOUNTS,
+        Stage::Devices => RFS_STAGE_DEVICES,
+        Stage::Hooks => RFS_STAGE_HOOKS,
+        Stage::Pivot => RFS_STAGE_PIVOT,
+        Stage::Process => RFS_STAGE_PROCESS,
+        Stage::Finalize => RFS_STAGE_FINALIZE,
+        Stage::ReadonlyPaths => RFS_STAGE_READONLY_PATHS,
+        Stage::MaskedPaths => RFS_STAGE_MASKED_PATHS,
+        Stage::Console => RFS_STAGE_CONSOLE,
+    }
+}
+
+fn object(object: Object) -> (rfs_object, i64) {
+    let position = |index: usize| i64::try_from(index).unwrap_or(-1);
+    match object {
+        Object::None => (RFS_OBJECT_NONE, -1),
+        Object::Mount(index) => (RFS_OBJECT_MOUNT, position(index)),
+        Object::Device(index) => (RFS_OBJECT_DEVICE, index.map_or(-1, position)),
+        Object::MaskedPath(index) => (RFS_OBJECT_MASKED_PATH, position(index)),
+        Object::ReadonlyPath(index) => (RFS_OBJECT_READONLY_PATH, position(index)),
+    }
+}

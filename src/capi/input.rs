@@ -1,0 +1,145 @@
+//! What C hands over, read without trust.
+
+use core::ffi::{CStr, c_char};
+use core::mem::{MaybeUninit, size_of};
+
+use rustix::io::Errno;
+
+use super::types::{rfs_callbacks, rfs_device, rfs_id_mapping, rfs_mount, rfs_options};
+use crate::config::{Bytes, IdMapping};
+use crate::error::{Error, Result, Stage};
+
+/// A larger struct is garbage: copy_struct_from_user() in the kernel draws the line at a page.
+const LARGEST: u64 = 4096;
+/// More elements in one array than any kernel limit admits.
+const LONGEST: usize = 1 << 20;
+
+/// A struct of the header that begins with its size.
+///
+/// # Safety
+/// `repr(C)`, begins with `size: u64`, and is valid when all its bytes are zero.
+pub unsafe trait Sized64: Copy {}
+
+// SAFETY: so they are declared; pointers, integers and optional functions may be zero.
+unsafe impl Sized64 for rfs_mount {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_device {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_options {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_callbacks {}
+
+pub fn null(name: &str) -> Error {
+    invalid(format_args!("{name} is NULL"))
+}
+
+pub fn invalid(explanation: impl core::fmt::Display) -> Error {
+    Error::invalid(explanation).at(Stage::Config)
+}
+
+/// Copies a struct of the caller's version into one of ours: a smaller one is continued with zeros,
+/// a larger one's surplus must be zero.
+///
+/// # Safety
+/// `from` is NULL or readable for as many bytes as its first eight say.
+pub unsafe fn sized<T: Sized64>(name: &str, from: *const T) -> Result<T> {
+    if from.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: readable, as promised, and begins with its size.
+    let size = unsafe { from.cast::<u64>().read() };
+    if size < size_of::<u64>() as u64 {
+        return Err(invalid(format_args!(
+            "{name}.size is {size}: set it to sizeof({name})"
+        )));
+    }
+    let too_big = || {
+        Error::check(
+            Errno::TOOBIG,
+            format_args!(
+                "{name} is of {size} bytes and asks for what this version of librfs does not know"
+            ),
+        )
+        .at(Stage::Config)
+    };
+    if size > LARGEST {
+        return Err(too_big());
+    }
+    let size = size as usize;
+    let known = size.min(size_of::<T>());
+    let mut copy = MaybeUninit::<T>::zeroed();
+    // SAFETY: `known` bytes are in both; the surplus is readable, as promised; zeros and the copied fields are valid.
+    let (copy, surplus) = unsafe {
+        core::ptr::copy_nonoverlapping(from.cast::<u8>(), copy.as_mut_ptr().cast::<u8>(), known);
+        let surplus = core::slice::from_raw_parts(from.cast::<u8>().add(known), size - known);
+        (copy.assume_init(), surplus)
+    };
+    if surplus.iter().any(|&byte| byte != 0) {
+        return Err(too_big());
+    }
+    Ok(copy)
+}
+
+pub fn known_flags(name: &str, flags: u64, known: u64) -> Result<()> {
+    match flags & !known {
+        0 => Ok(()),
+        unknown => Err(invalid(format_args!(
+            "{name}.flags: unknown bits {unknown:#x}"
+        ))),
+    }
+}
+
+/// # Safety
+/// `string` is NULL or ends with NUL.
+pub unsafe fn optional(string: *const c_char) -> Option<Bytes> {
+    if string.is_null() {
+        return None;
+    }
+    // SAFETY: as promised by the caller.
+    Some(unsafe { CStr::from_ptr(string) }.to_bytes().to_vec())
+}
+
+/// # Safety
+/// `string` is NULL or ends with NUL.
+pub unsafe fn required(name: &str, string: *const c_char) -> Result<Bytes> {
+    // SAFETY: as promised by the caller.
+    unsafe { optional(string) }.ok_or_else(|| null(name))
+}
+
+/// # Safety
+/// `first` is NULL or the first of `length` elements.
+pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result<&'a [T]> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if first.is_null() {
+        return Err(invalid(format_args!(
+            "{name} is NULL, but {length} elements are announced"
+        )));
+    }
+    if length > LONGEST {
+        return Err(
+            Error::check(Errno::TOOBIG, format_args!("{name}: {length} elements"))
+                .at(Stage::Config),
+        );
+    }
+    // SAFETY: as promised by the caller.
+    Ok(unsafe { core::slice::from_raw_parts(first, length) })
+}
+
+/// # Safety
+/// As for `slice`.
+pub unsafe fn mappings(
+    name: &str,
+    first: *const rfs_id_mapping,
+    length: usize,
+) -> Result<Vec<IdMapping>> {
+    // SAFETY: as promised by the caller.
+    let mappings = unsafe { slice(name, first, length) }?;
+    let mapping = |mapping: &rfs_id_mapping| IdMapping {
+        container_id: mapping.container_id,
+        host_id: mapping.host_id,
+        count: mapping.count,
+    };
+    Ok(mappings.iter().map(mapping).collect())
+}

@@ -1,0 +1,114 @@
+//! rfs_plan: what will be done.
+#![allow(non_camel_case_types)]
+
+use core::ffi::{CStr, c_char, c_int};
+
+use super::config::rfs_config;
+use super::guard::guard;
+use super::input::null;
+use super::types::*;
+use crate::error::{During, Error, Result, Stage};
+use crate::plan::Plan;
+use crate::rootfs::state::State;
+use crate::{rootfs, sys};
+
+/// What will be done: checked, frozen, and the same on both sides of a fork.
+pub struct rfs_plan {
+    pub(super) plan: Plan,
+    pub(super) state: State,
+}
+
+/// Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
+/// (or see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
+/// *out: owned by the caller; free it with rfs_plan_free().
+///
+/// -EINVAL: something in the configuration is impossible; the message says what.
+/// -ENAMETOOLONG: a path over PATH_MAX or a name over NAME_MAX bytes. -E2BIG: too many mounts.
+/// -ENOENT, -ENOTDIR, -ELOOP: the rootfs is missing, is not a directory, or is a symbolic link.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_plan_new(
+    config: *const rfs_config,
+    out: *mut *mut rfs_plan,
+    err: *mut rfs_error,
+) -> c_int {
+    let make = || {
+        if out.is_null() {
+            return Err(null("out").at(Stage::Plan));
+        }
+        // SAFETY: the header demands that it come from rfs_config_new or rfs_config_from_oci.
+        let config = unsafe { config.as_ref() }.ok_or_else(|| null("config").at(Stage::Plan))?;
+        let plan = Plan::new(&config.0)?;
+        rootfs::check(&plan)?;
+        let made = Box::new(rfs_plan {
+            plan,
+            state: State::new(),
+        });
+        // SAFETY: out is not NULL, and so writable.
+        unsafe { *out = Box::into_raw(made) };
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, make) }
+}
+
+/// Writes the plan to fd (borrowed, at its file position) as JSON, one object a line for each step in
+/// the order of execution. For people and tests: keys may be added in later versions.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_plan_describe(
+    plan: *const rfs_plan,
+    fd: c_int,
+    err: *mut rfs_error,
+) -> c_int {
+    let describe = || {
+        // SAFETY: as in demand.
+        let plan = unsafe { demand(plan, Stage::Plan) }?;
+        let mut text = Vec::new();
+        plan.plan
+            .describe(&mut text)
+            .map_err(|error| Error::invalid(error).at(Stage::Plan))?;
+        write_all(fd, &text).map_err(|error| error.at(Stage::Plan))
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, describe) }
+}
+
+/// Frees it. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rfs_plan_free(plan: *mut rfs_plan) {
+    if !plan.is_null() {
+        // SAFETY: the header demands that it come from rfs_plan_new and not be used again.
+        drop(unsafe { Box::from_raw(plan) });
+    }
+}
+
+/// The version of the library that is linked: "MAJOR.MINOR.PATCH". Static; compare with RFS_VERSION.
+#[unsafe(no_mangle)]
+pub extern "C" fn rfs_version() -> *const c_char {
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"",
+        };
+    VERSION.as_ptr()
+}
+
+/// # Safety
+/// `plan` is NULL or from rfs_plan_new.
+pub(super) unsafe fn demand<'a>(plan: *const rfs_plan, stage: Stage) -> Result<&'a rfs_plan> {
+    // SAFETY: as promised by the caller.
+    unsafe { plan.as_ref() }.ok_or_else(|| null("plan").at(stage))
+}
+
+fn write_all(fd: c_int, mut text: &[u8]) -> Result<()> {
+    let fd = sys::fd::borrow(fd).during("fcntl", b"")?;
+    while !text.is_empty() {
+        match rustix::io::write(fd, text) {
+            Ok(written) => text = &text[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::system(errno, "write")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! What crosses the boundary: the structs and constants of the C header, documented for C.
+#![allow(non_camel_case_types)]
+
+use core::ffi::{c_char, c_int, c_void};
+
+/// Where an error arose.
+pub type rfs_stage = u32;
+/// Reading a configuration: rfs_config_*().
+pub const RFS_STAGE_CONFIG: u32 = 1;
+/// Turning it into a plan: rfs_plan_*().
+pub const RFS_STAGE_PLAN: u32 = 2;
+/// Preparing the mount namespace and the rootfs itself.
+pub const RFS_STAGE_ROOT: u32 = 3;
+/// Mounting.
+pub const RFS_STAGE_MOUNTS: u32 = 4;
+/// Making device nodes and the links in /dev.
+pub const RFS_STAGE_DEVICES: u32 = 5;
+/// A hooks callback failed.
+pub const RFS_STAGE_HOOKS: u32 = 6;
+/// Switching to the new root.
+pub const RFS_STAGE_PIVOT: u32 = 7;
+/// Working directory and standard descriptors in the new root.
+pub const RFS_STAGE_PROCESS: u32 = 8;
+/// Making mounts and the root read-only: rfs_finalize().
+pub const RFS_STAGE_FINALIZE: u32 = 9;
+/// Making paths read-only.
+pub const RFS_STAGE_READONLY_PATHS: u32 = 10;
+/// Masking paths.
+pub const RFS_STAGE_MASKED_PATHS: u32 = 11;
+/// Binding the console.
+pub const RFS_STAGE_CONSOLE: u32 = 12;
+
+/// What rfs_error.index counts.
+pub type rfs_object = u32;
+/// Nothing; the index is -1.
+pub const RFS_OBJECT_NONE: u32 = 0;
+/// The mounts, in the order in which they were given (config.json: mounts[index]).
+pub const RFS_OBJECT_MOUNT: u32 = 1;
+/// The configured devices (config.json: linux.devices[index]). A default device has index -1.
+pub const RFS_OBJECT_DEVICE: u32 = 2;
+/// The masked paths (config.json: linux.maskedPaths[index]).
+pub const RFS_OBJECT_MASKED_PATH: u32 = 3;
+/// The read-only paths (config.json: linux.readonlyPaths[index]).
+pub const RFS_OBJECT_READONLY_PATH: u32 = 4;
+
+/// What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
+///
+/// A smaller `size` than this header's is filled as far as it goes; one that
+/// does not reach the end of `index` is -EINVAL.
+#[repr(C)]
+pub struct rfs_error {
+    /// sizeof(rfs_error), set by the caller.
+    pub size: u64,
+    /// The negative errno that the function returned.
+    pub code: i32,
+    /// RFS_STAGE_*: where it happened.
+    pub stage: rfs_stage,
+    /// RFS_OBJECT_*: what `index` counts.
+    pub object: rfs_object,
+    /// 0.
+    pub reserved: u32,
+    /// Which mount, device or path of the configuration, from 0; -1 if none.
+    pub index: i64,
+    /// The operation that failed: a system call's name ("move_mount") or the check's.
+    pub operation: [c_char; 32],
+    /// The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
+    pub path: [c_char; 256],
+    /// One sentence for a person, with all of the above, the kernel's own message where it gave one, and what to do.
+    pub message: [c_char; 1024],
+}
+
+/// A range of ids in a mapping. The same fields as in config.json.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_id_mapping {
+    /// First id inside the container (of a mount: on the source's file system).
+    pub container_id: u32,
+    /// First id outside it (of a mount: as seen through the mount).
+    pub host_id: u32,
+    /// How many; at least 1.
+    pub count: u32,
+}
+
+/// One mount, like an element of config.json's `mounts`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_mount {
+    /// sizeof(rfs_mount).
+    pub size: u64,
+    /// RFS_MOUNT_*.
+    pub flags: u64,
+    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
+    pub destination: *const c_char,
+    /// The file system type, or "bind"; NULL is allowed for a bind.
+    pub r#type: *const c_char,
+    /// What to mount: for a bind a path on the host (absolute), else the file system's own idea of it. NULL: none.
+    pub source: *const c_char,
+    /// n_options mount options, one each, as in config.json. What is not a mount flag is data for the file system.
+    pub options: *const *const c_char,
+    /// How many options there are.
+    pub n_options: usize,
+    /// For an idmapped mount: n_uid_mappings mappings.
+    pub uid_mappings: *const rfs_id_mapping,
+    /// How many uid mappings there are.
+    pub n_uid_mappings: usize,
+    /// For an idmapped mount: n_gid_mappings mappings.
+    pub gid_mappings: *const rfs_id_mapping,
+    /// How many gid mappings there are.
+    pub n_gid_mappings: usize,
+    /// With RFS_MOUNT_SOURCE_FD: what to bind, as a descriptor (O_PATH is enough). Borrowed: the number is
+    /// noted, what it refers to when rfs_prepare() runs counts, and it is not closed. It must have been opened
+    /// after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
+    pub source_fd: c_int,
+}
+/// rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
+pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
+
+/// One device node, like an element of config.json's `linux.devices`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_device {
+    /// sizeof(rfs_device).
+    pub size: u64,
+    /// RFS_DEVICE_*.
+    pub flags: u64,
+    /// Where, in the container. Required, absolute.
+    pub path: *const c_char,
+    /// 'b' block, 'c' or 'u' character, 'p' fifo.
+    pub r#type: u32,
+    /// Major number; ignored for a fifo.
+    pub major: u32,
+    /// Minor number; ignored for a fifo.
+    pub minor: u32,
+    /// With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666.
+    pub file_mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+/// rfs_device.file_mode is given.
+pub const RFS_DEVICE_FILE_MODE: u64 = 1;
+
+/// Everything that is said once for a container. What is zero or NULL leaves the configuration as it
+/// is; flags add to those set before (by config.json or an earlier call).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_options {
+    /// sizeof(rfs_options).
+    pub size: u64,
+    /// RFS_OPTION_*.
+    pub flags: u64,
+    /// With RFS_OPTION_ROOTFS_FD: the rootfs as a directory's descriptor (O_PATH is enough). The rootfs path
+    /// then only names it. Borrowed, and opened after unshare(2), like rfs_mount.source_fd.
+    pub rootfs_fd: c_int,
+    /// With RFS_OPTION_UMASK: the umask that rfs_finalize() sets. Otherwise 0022.
+    pub umask: u32,
+    /// The propagation of the root, as config.json's linux.rootfsPropagation: [r]private, [r]slave, [r]shared or
+    /// [r]unbindable. NULL: the namespace's mounts become slaves before the switch, and the new root is left alone.
+    pub rootfs_propagation: *const c_char,
+    /// The directory the container starts in: created if missing (0755), but not entered. Absolute.
+    pub cwd: *const c_char,
+    /// The SELinux label of the mounts, as config.json's linux.mountLabel.
+    pub mount_label: *const c_char,
+    /// The container's own cgroup2 directory on the host, bound where cgroup2 can't be mounted. Absolute.
+    pub cgroup_path: *const c_char,
+}
+/// Make the root read-only in rfs_finalize().
+pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
+/// rfs_options.rootfs_fd is given.
+pub const RFS_OPTION_ROOTFS_FD: u64 = 0x2;
+/// rfs_options.umask is given.
+pub const RFS_OPTION_UMASK: u64 = 0x4;
+/// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses. Weaker: the
+/// host's proc and sysfs are unmounted or covered first, but the old root stays below. Allocates.
+pub const RFS_OPTION_NO_PIVOT: u64 = 0x8;
+/// The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
+/// stay in the caller's namespace, and undoing them is the caller's.
+pub const RFS_OPTION_CHROOT: u64 = 0x10;
+/// The plan is made after unshare(CLONE_NEWNS), by the process that prepares it. Otherwise rfs_prepare()
+/// refuses to run in the mount namespace where the plan was made.
+pub const RFS_OPTION_PLANNED_INSIDE: u64 = 0x20;
+/// The container has its own user namespace: device nodes are bound from the host instead of made.
+pub const RFS_OPTION_USER_NAMESPACE: u64 = 0x40;
+/// The container has its own cgroup namespace.
+pub const RFS_OPTION_CGROUP_NAMESPACE: u64 = 0x80;
+/// The runtime is not root on the host: never ask for a mountfd because a bind source can't be reached.
+pub const RFS_OPTION_ROOTLESS: u64 = 0x100;
+/// Cgroups are managed without root: mask /sys/fs/cgroup if neither cgroup2 nor cgroup_path can be mounted.
+pub const RFS_OPTION_ROOTLESS_CGROUPS: u64 = 0x200;
+/// Do not make the devices that the runtime-spec demands in every container (null, zero, full, random, urandom, tty).
+pub const RFS_OPTION_NO_DEFAULT_DEVICES: u64 = 0x400;
+/// rfs_finalize() leaves the read-only and masked paths to rfs_readonly_paths() and rfs_mask_paths().
+pub const RFS_OPTION_SEPARATE_MASKS: u64 = 0x800;
+
+/// A mount that the host must open: an idmapped one, or a bind whose source can't be reached from inside.
+#[repr(C)]
+pub struct rfs_mount_request {
+    /// sizeof(rfs_mount_request), set by the library.
+    pub size: u64,
+    /// RFS_REQUEST_*.
+    pub flags: u64,
+    /// Which mount of the configuration, from 0.
+    pub mount_index: u64,
+    /// Its source. Valid during the call.
+    pub source: *const c_char,
+    /// Its destination. Valid during the call.
+    pub destination: *const c_char,
+}
+/// The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
+pub const RFS_REQUEST_RECURSIVE: u64 = 1;
+/// The mount must be idmapped with the mount's mappings, or the container's user namespace if it has none.
+pub const RFS_REQUEST_IDMAP: u64 = 2;
+/// The idmapping must cover the mounts below the source too.
+pub const RFS_REQUEST_IDMAP_RECURSIVE: u64 = 4;
+
+/// When a hooks callback is called.
+pub type rfs_hook_point = u32;
+/// Mounts and /dev are there, the old root is still the root, the working directory has not
+/// changed: the host runs the prestart and createRuntime hooks now.
+pub const RFS_HOOK_MOUNTS_READY: u32 = 1;
+/// The working directory is the rootfs, the old root still the root: createContainer hooks.
+pub const RFS_HOOK_CREATE_CONTAINER: u32 = 2;
+/// The last moment at which the host's files can be reached.
+pub const RFS_HOOK_BEFORE_PIVOT: u32 = 3;
+/// The rootfs is "/", the old root is gone, nothing is read-only yet.
+pub const RFS_HOOK_AFTER_PIVOT: u32 = 4;
+
+/// How much a message matters.
+pub type rfs_log_level = u32;
+/// The configuration works, but probably not as meant.
+pub const RFS_LOG_WARNING: u32 = 1;
+/// What the library chose to do where it had a choice.
+pub const RFS_LOG_DEBUG: u32 = 2;
+
+/// What the library asks of its caller during rfs_prepare(). Every function may be NULL. They are called in
+/// the process and thread that called rfs_prepare(), with the umask it had, and must return, not jump away.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_callbacks {
+    /// sizeof(rfs_callbacks).
+    pub size: u64,
+    /// Handed to every function as its first parameter.
+    pub userdata: *mut c_void,
+    /// Opens a mount on the host's side: returns a descriptor of a detached mount (open_tree(2) with
+    /// OPEN_TREE_CLONE), which the library then owns and closes, or a negative errno. NULL: what needs it is an error.
+    pub mountfd: Option<
+        unsafe extern "C" fn(userdata: *mut c_void, request: *const rfs_mount_request) -> c_int,
+    >,
+    /// Called at each rfs_hook_point in turn; a negative errno ends rfs_prepare() with it.
+    pub hooks: Option<unsafe extern "C" fn(userdata: *mut c_void, point: rfs_hook_point) -> c_int>,
+    /// Takes a message of one line without a newline, valid during the call.
+    pub log: Option<
+        unsafe extern "C" fn(userdata: *mut c_void, level: rfs_log_level, message: *const c_char),
+    >,
+}
