@@ -26,6 +26,7 @@ impl Plan {
             (true, true) => Switch::Move,
             (true, false) => Switch::PivotRoot,
         };
+        check_cgroup_path(config)?;
         let propagation = config
             .rootfs_propagation
             .as_deref()
@@ -89,6 +90,17 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     })
 }
 
+fn check_cgroup_path(config: &Config) -> Result<()> {
+    let Some(path) = &config.cgroup_path else {
+        return Ok(());
+    };
+    paths::path("cgroup_path", path)?;
+    if !path.starts_with(b"/") {
+        return Err(Error::invalid("cgroup_path: it is not absolute"));
+    }
+    Ok(())
+}
+
 fn root_propagation(name: &[u8]) -> Result<u64> {
     propagation(name).ok_or_else(|| {
         Error::invalid(format_args!(
@@ -115,14 +127,26 @@ fn all_mounts(
     }
     let is_shared = |flags: u64| flags & libc::MS_SHARED != 0;
     let mut below_shared = root_propagation.is_some_and(is_shared);
-    let mut mounts = Vec::with_capacity(config.mounts.len());
+    let mut mounts: Vec<Mount> = Vec::with_capacity(config.mounts.len());
+    let mut new_tmpfs: Option<CString> = None;
     for (index, wanted) in config.mounts.iter().enumerate() {
-        let mount = mounts::mount(config, index, wanted, below_shared, warn)
+        let mut mount = mounts::mount(config, index, wanted, below_shared, warn)
             .map_err(|error| error.about(Object::Mount(index), &wanted.destination))?;
         below_shared |= mount.propagation.iter().copied().any(is_shared);
+        let (directory, _) = paths::split(mount.destination.as_bytes());
+        mount.surely_missing = new_tmpfs
+            .as_ref()
+            .is_some_and(|tmpfs| tmpfs.as_bytes() == directory);
+        if is_new_tmpfs(&mount) {
+            new_tmpfs = Some(mount.destination.clone());
+        }
         mounts.push(mount);
     }
     Ok(mounts)
+}
+
+fn is_new_tmpfs(mount: &Mount) -> bool {
+    matches!(&mount.kind, super::Kind::Filesystem(new) if new.fstype.as_c_str() == c"tmpfs")
 }
 
 fn cwd(config: &Config) -> Result<Option<CString>> {

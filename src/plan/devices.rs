@@ -70,11 +70,10 @@ pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Dev
 
 /// The directory and the name in it.
 fn split(path: &CStr) -> (CString, CString) {
-    let bytes = path.to_bytes();
-    let slash = bytes.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    let (directory, name) = paths::split(path.to_bytes());
     // Parts of a C string have no NUL in them.
     let part = |part: &[u8]| CString::new(part).unwrap_or_default();
-    (part(&bytes[..slash.max(1)]), part(&bytes[slash + 1..]))
+    (part(directory), part(name))
 }
 
 fn same_node(a: &Device, b: &Device) -> bool {

@@ -74,6 +74,9 @@ pub struct Mount {
     /// Absolute, in the container, without ".." and doubled slashes.
     pub destination: CString,
     pub kind: Kind,
+    /// The directory it lies in is a new tmpfs of this plan, so that the mount point is surely missing:
+    /// a hint that saves a look-up.
+    pub surely_missing: bool,
     /// For the mount and all below it, before it is attached.
     pub recursive: Option<Change>,
     /// MS_* in turn.

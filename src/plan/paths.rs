@@ -70,6 +70,12 @@ pub fn inside(field: impl Display, bytes: &[u8]) -> Result<Inside> {
     })
 }
 
+/// A cleaned path's directory and last component.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    (&path[..slash.max(1)], &path[slash + 1..])
+}
+
 /// A path without ".", "..", doubled and trailing slashes, from the root.
 pub fn clean(bytes: &[u8]) -> Vec<u8> {
     let mut components: Vec<&[u8]> = Vec::new();

@@ -37,7 +37,7 @@ fn is_unified() -> Result<bool> {
 
 /// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
-    let target = target::open(cx, &mount.destination, Shape::Directory)?;
+    let target = target::of_mount(cx, mount, Shape::Directory)?;
     match superblock(cx, &wanted.unified, None) {
         Ok(detached) => return finish(mount, &detached, &target),
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {}
@@ -55,13 +55,14 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
 /// A tmpfs with one mount for each hierarchy, and links from the controllers that share one.
 fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     filesystem(cx, mount, &wanted.tmpfs)?;
-    let tmpfs = target::open(cx, &mount.destination, Shape::Directory)?;
+    let tmpfs = target::of_mount(cx, mount, Shape::Directory)?;
     for hierarchy in discover()? {
         let name = hierarchy.name();
         let at = Mount {
             index: mount.index,
             destination: c_string([mount.destination.as_bytes(), b"/", name].concat())?,
             kind: Kind::Filesystem(hierarchy_superblock(name, wanted.hierarchy)?),
+            surely_missing: false,
             recursive: mount.recursive,
             propagation: mount.propagation.clone(),
             below_shared: mount.below_shared,

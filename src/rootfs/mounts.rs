@@ -13,7 +13,7 @@ use crate::error::{During, Error, Result, Text};
 use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
 use crate::plan::{Bind, Filesystem, Kind, Mount, proc};
 use crate::sys::fd::Fd;
-use crate::sys::mount::{Attributes, Superblock, attach, set_attributes, status};
+use crate::sys::mount::{Attributes, Status, Superblock, attach, set_attributes, status};
 
 /// <linux/magic.h>
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -43,7 +43,7 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
     let target = if wanted.plain_target {
         target::plain_directory(cx, &mount.destination)?
     } else {
-        target::open(cx, &mount.destination, Shape::Directory)?
+        target::of_mount(cx, mount, Shape::Directory)?
     };
     if target.is_proc && wanted.fstype.as_c_str() != c"proc" {
         return Err(Error::invalid(proc::NOT_PROCFS));
@@ -137,21 +137,11 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     } else {
         Shape::File
     };
-    let target = target::open(cx, &mount.destination, shape)?;
+    let target = target::of_mount(cx, mount, shape)?;
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, root.inode)?;
     }
-    finish(mount, &tree, &target).map_err(|error| {
-        match (error.details().operation, error.errno, shape) {
-            ("move_mount", Errno::NOTDIR, Shape::Directory) => {
-                error.explain("the source is a directory, but the destination is not")
-            }
-            ("move_mount", Errno::NOTDIR, Shape::File) => {
-                error.explain("the source is a file, but the destination is a directory")
-            }
-            _ => error,
-        }
-    })
+    finish(mount, &tree, &target)
 }
 
 fn check_procfs(
@@ -227,11 +217,27 @@ pub fn finish(mount: &Mount, detached: &Fd<'_>, target: &Target<'_>) -> Result<(
         set_attributes(detached, c"", true, &recursive.into()).during("mount_setattr", b"")?;
     }
     set_propagation(mount, detached)?;
-    attach(detached, target).during("move_mount", b"")?;
+    attach(detached, target).map_err(|errno| explain_attach(errno, detached, target))?;
     if mount.below_shared {
         set_propagation(mount, detached)?;
     }
     Ok(())
+}
+
+/// move_mount(2) says EINVAL where mount(2) says ENOTDIR.
+fn explain_attach(errno: Errno, detached: &Fd<'_>, target: &Target<'_>) -> Error {
+    let is_directory = |status: rustix::io::Result<Status>| status.map(|it| it.is_directory()).ok();
+    match (
+        errno,
+        is_directory(status(detached, c"")),
+        is_directory(status(target, c"")),
+    ) {
+        (Errno::INVAL, Some(true), Some(false)) => Error::system(Errno::NOTDIR, "move_mount")
+            .explain("what is mounted is a directory, but the destination is a file"),
+        (Errno::INVAL, Some(false), Some(true)) => Error::system(Errno::NOTDIR, "move_mount")
+            .explain("what is mounted is a file, but the destination is a directory"),
+        _ => Error::system(errno, "move_mount"),
+    }
 }
 
 fn set_propagation(mount: &Mount, detached: &Fd<'_>) -> Result<()> {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::Context;
 use crate::error::{During, Error, Result};
-use crate::plan::proc;
+use crate::plan::{Mount, proc};
 use crate::sys::resolve::Directory;
 
 /// What is made where nothing is.
@@ -55,6 +55,26 @@ pub fn open<'a>(cx: &Context<'a>, destination: &CStr, shape: Shape) -> Result<Ta
     })
 }
 
+/// Opens the destination of a mount of a plan that may know it to be missing.
+pub fn of_mount<'a>(cx: &Context<'a>, mount: &Mount, shape: Shape) -> Result<Target<'a>> {
+    if mount.surely_missing && shape == Shape::Directory {
+        let path = mount.destination.to_bytes();
+        match cx.root.make_directories(path) {
+            Ok((fd, made)) => {
+                return Ok(Target {
+                    fd,
+                    existed: !made,
+                    is_proc: false,
+                });
+            }
+            // A link on the way, or something that is no directory.
+            Err(Errno::LOOP | Errno::NOTDIR) => {}
+            Err(errno) => return Err(not_made(errno, path)),
+        }
+    }
+    open(cx, &mount.destination, shape)
+}
+
 fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
     let rule = proc::target(path.to_bytes());
     if rule == proc::Target::Refused {
@@ -77,16 +97,18 @@ fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
 }
 
 fn make<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Directory<'a>> {
+    let path = path.to_bytes();
     let made = match shape {
-        Shape::Directory => cx.root.make_directories(path.to_bytes()),
-        Shape::File => cx
-            .root
-            .make_file(path.to_bytes(), MODE_OF_FILES)
-            .map(Directory::Below),
+        Shape::Directory => cx.root.make_directories(path).map(|(fd, _)| fd),
+        Shape::File => cx.root.make_file(path, MODE_OF_FILES).map(Directory::Below),
     };
-    made.during("mkdirat", path.to_bytes()).map_err(|error| {
-        error.explain("the mount point is missing in the rootfs and could not be made")
-    })
+    made.map_err(|errno| not_made(errno, path))
+}
+
+fn not_made(errno: Errno, path: &[u8]) -> Error {
+    Error::system(errno, "mkdirat")
+        .on(path)
+        .explain("the mount point is missing in the rootfs and could not be made")
 }
 
 /// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
@@ -97,7 +119,10 @@ pub fn plain_directory<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Targe
         .open_plain(destination, OFlags::PATH | OFlags::DIRECTORY)
     {
         Ok(fd) => (Ok(Directory::Below(fd)), true),
-        Err(Errno::NOENT) => (cx.root.make_directories(destination.to_bytes()), false),
+        Err(Errno::NOENT) => {
+            let made = cx.root.make_directories(destination.to_bytes());
+            (made.map(|(fd, _)| fd), false)
+        }
         Err(errno) => (Err(errno), false),
     };
     let fd = fd.during("openat2", destination.to_bytes()).map_err(|error| match error.errno {

@@ -3,8 +3,9 @@
 use core::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
-/// How many descriptors may wait to be closed.
-const WAITING: usize = 16;
+/// How many descriptors may wait to be closed: about what a default container's start opens, and
+/// far from any limit (RLIMIT_NOFILE is 1,024 by default).
+const WAITING: usize = 32;
 
 /// Closes descriptors several at a time: a third of the system calls of a container's start would
 /// be close(2), and neighbours can go in one close_range(2).

@@ -119,11 +119,21 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Makes what is missing of a path, one component at a time and never through a link,
-    /// and gives its directory. `path` has no "..".
-    pub fn make_directories(&self, path: &[u8]) -> Result<Directory<'a>> {
-        let names = components(path).count();
-        let mut existing = names;
+    /// Makes a directory that is missing, and those to it, one component at a time and never through
+    /// a link. `path` has no "..". Also gives whether it was missing indeed.
+    pub fn make_directories(&self, path: &[u8]) -> Result<(Directory<'a>, bool)> {
+        let (parent, name) = split(path);
+        let parent = self.open_or_make(parent)?;
+        if name.is_empty() {
+            return Ok((parent, false));
+        }
+        let (made, missing) = self.make_directory(parent.as_fd(), name)?;
+        Ok((Directory::Below(made), missing))
+    }
+
+    /// A directory, made if it or those to it are missing.
+    fn open_or_make(&self, path: &[u8]) -> Result<Directory<'a>> {
+        let mut existing = components(path).count();
         let mut dir = loop {
             if existing == 0 {
                 break Directory::Root(self.fd);
@@ -139,25 +149,26 @@ impl<'a> Root<'a> {
             }
         };
         for component in components(path).skip(existing) {
-            dir = Directory::Below(self.make_directory(dir.as_fd(), component)?);
+            dir = Directory::Below(self.make_directory(dir.as_fd(), component)?.0);
         }
         Ok(dir)
     }
 
-    fn make_directory(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Fd<'a>> {
-        match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+    fn make_directory(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(Fd<'a>, bool)> {
+        let missing = match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno),
-        }
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-        Ok(self.fds.own(made))
+        Ok((self.fds.own(made), missing))
     }
 
     /// Makes an empty regular file, and the directories to it.
     pub fn make_file(&self, path: &[u8], mode: u32) -> Result<Fd<'a>> {
         let (parent, name) = split(path);
-        let dir = self.make_directories(parent)?;
+        let dir = self.open_or_make(parent)?;
         self.make_file_at(dir.as_fd(), name, mode)
     }
 
