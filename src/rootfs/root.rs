@@ -46,9 +46,7 @@ pub(super) fn enter<'a>(plan: &Plan, fds: &'a Fds) -> Result<Fd<'a>> {
         };
         separate_parent(rootfs.as_fd(), propagation)
             .during("mount_setattr", name)
-            .map_err(|error| {
-                error.explain("the mount that the rootfs lies on could not be made private")
-            })?;
+            .map_err(explain_foreign)?;
     }
     let tree = clone_tree(fds, &rootfs, c"", true)
         .during("open_tree", name)
@@ -74,7 +72,7 @@ pub(super) fn change_propagation(flags: u64) -> Result<()> {
 fn explain_foreign(error: Error) -> Error {
     match error.errno {
         Errno::INVAL => error.explain(
-            "it is a mount of another namespace, if its descriptor was opened before unshare(2), or a detached or unbindable one",
+            "the rootfs lies on no mount of this namespace: its descriptor was opened before unshare(2), or this process lives in a chroot(2), or the mount is unbindable",
         ),
         _ => error,
     }
@@ -144,17 +142,20 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
 fn separate_parent(rootfs: BorrowedFd<'_>, propagation: u64) -> rustix::io::Result<()> {
     const UP: &[u8] = b"../";
     let mut path = [0; PATH_MAX];
-    for level in 0..PATH_MAX / UP.len() {
-        if level > 0 {
-            let start = (level - 1) * UP.len();
-            path[start..start + UP.len()].copy_from_slice(UP);
-        }
+    let mut below = None;
+    for start in (0..path.len() - UP.len()).step_by(UP.len()) {
         let up = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-        match set_attributes(rootfs, up, false, &Attributes::propagation(propagation)) {
-            // Not the root of a mount.
-            Err(Errno::INVAL) => {}
-            result => return result,
+        let status = status(rootfs, up)?;
+        if status.is_mount_root {
+            return set_attributes(rootfs, up, false, &Attributes::propagation(propagation));
         }
+        // "/" is its own parent; where it is no mount's root, this process was put there by chroot(2).
+        let identity = Some((status.mount_id, status.inode));
+        if below == identity {
+            return Err(Errno::INVAL);
+        }
+        below = identity;
+        path[start..start + UP.len()].copy_from_slice(UP);
     }
     Err(Errno::NAMETOOLONG)
 }

@@ -1,15 +1,17 @@
 //! The rootfs becomes "/". The working directory is the rootfs before, and "/" after.
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::{Context, mountinfo, root};
 use crate::error::{During, Error, Result};
 use crate::plan::Switch;
+use crate::sys::mount::{Attributes, set_attributes};
 
 pub fn switch(cx: &Context<'_>) -> Result<()> {
     match cx.plan.switch {
-        Switch::PivotRoot => pivot_root()?,
+        Switch::PivotRoot => pivot_root(cx)?,
         Switch::Move => move_root()?,
         Switch::Chroot => chroot()?,
     }
@@ -20,20 +22,31 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
     }
 }
 
-/// pivot_root(".", "."): the old root ends up mounted over the new one, and "." is then its top
-/// (pivot_root(2), NOTES). It becomes a slave first, so that unmounting it does not reach the host.
-fn pivot_root() -> Result<()> {
-    rustix::process::pivot_root(c".", c".").during("pivot_root", b".").map_err(|error| {
-        match error.errno {
+/// pivot_root(".", "."): the old root ends up mounted over the new one, and umount2(2) of "." takes
+/// it off (pivot_root(2), NOTES). It becomes a slave first, so that its unmounting does not reach
+/// the host; by its own descriptor, as "." is the new root to every other call.
+fn pivot_root(cx: &Context<'_>) -> Result<()> {
+    const OLD_ROOT: &[u8] = b"the old root";
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let old_root =
+        rustix::fs::openat(CWD, c"/", flags, Mode::empty()).during("openat", OLD_ROOT)?;
+    let old_root = cx.fds.own(old_root);
+    rustix::process::pivot_root(c".", c".")
+        .during("pivot_root", b".")
+        .map_err(|error| match error.errno {
             Errno::INVAL => error.explain(
                 "the old root is the initial ramfs or not the root of a mount: set RFS_OPTION_NO_PIVOT, or switch_root(8) first",
             ),
             _ => error,
-        }
-    })?;
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    rustix::mount::mount_change(c".", slave).during("mount", b"the old root")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", b"the old root")?;
+        })?;
+    set_attributes(
+        &old_root,
+        c"",
+        true,
+        &Attributes::propagation(libc::MS_SLAVE),
+    )
+    .during("mount_setattr", OLD_ROOT)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", OLD_ROOT)?;
     rustix::process::chdir(c"/").during("chdir", b"/")
 }
 
