@@ -12,7 +12,7 @@ use crate::sys::fd::{self, Fds};
 use crate::sys::mount::status;
 
 pub const DEV_NULL: &CStr = c"/dev/null";
-const STANDARD: core::ops::Range<i32> = 0..3;
+const STANDARD: [i32; 3] = [0, 1, 2];
 
 pub fn enter(cx: &Context<'_>) -> Result<()> {
     if cx.plan.dev.is_some() {
@@ -28,10 +28,10 @@ pub fn enter(cx: &Context<'_>) -> Result<()> {
 fn reopen_null(fds: &Fds) -> Result<()> {
     // One of ours may have the number of one that the caller closed.
     fds.flush();
-    let is_null =
-        |raw: &i32| status(fd::standard(*raw), c"").is_ok_and(|status| status.is_dev_null());
-    let mut nulls = STANDARD.filter(is_null).peekable();
-    if nulls.peek().is_none() {
+    let is_null = |raw| status(fd::standard(raw), c"").is_ok_and(|status| status.is_dev_null());
+    // All three before the open, whose number may be that of one that is closed.
+    let nulls = STANDARD.map(|raw| is_null(raw).then_some(raw));
+    if nulls == [None; 3] {
         return Ok(());
     }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -44,7 +44,7 @@ fn reopen_null(fds: &Fds) -> Result<()> {
     {
         return Err(not_null());
     }
-    for raw in nulls {
+    for raw in nulls.into_iter().flatten() {
         fd::replace_standard(std::os::fd::AsFd::as_fd(&null), raw)
             .during("dup3", DEV_NULL.to_bytes())?;
     }
