@@ -9,6 +9,7 @@ use crate::error::{During, Error, Result};
 use crate::plan::{Bind, Mount};
 use crate::sys::fd::{self, Fd};
 use crate::sys::mount::{clone_tree, status};
+use crate::sys::namespace::is_attached;
 
 pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> {
     let source = bind.source.as_bytes();
@@ -93,8 +94,13 @@ fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<()> {
     if !own.is_mount_root {
         return refuse("is not the root of a mount");
     }
-    // Above the root of a detached mount there is nothing: ".." stays in it.
-    if own.is_directory() && status(tree, c"..").during("statx", b"..")?.mount_id != own.mount_id {
+    let is_attached = if own.is_directory() {
+        // Above the root of a detached mount there is nothing: ".." stays in it.
+        status(tree, c"..").during("statx", b"..")?.mount_id != own.mount_id
+    } else {
+        is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
+    };
+    if is_attached {
         return refuse("is a mount that is attached");
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Which mount namespace this is, to catch a forgotten unshare(2).
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::{Errno, Result};
 
 /// What tells one mount namespace from another that exists at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,34 @@ fn root_mount() -> Option<Namespace> {
 pub fn current_like(then: &Identity) -> Option<Namespace> {
     let inode = then[0].and_then(|_| inode());
     inode.or_else(|| then[1].and_then(|_| root_mount()))
+}
+
+/// Whether a mount is attached in this process's namespace: proc_pid_mountinfo(5) lists those by
+/// id. (A mount attached in another namespace can't be moved from here in any case.)
+pub fn is_attached(mount_id: u64) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let list = rustix::fs::openat(CWD, c"/proc/self/mountinfo", flags, Mode::empty())?;
+    let mut buffer = [0; 4096];
+    // The number at the start of the line; None behind it.
+    let mut number = Some(0_u64);
+    loop {
+        let length = match rustix::io::read(&list, &mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(length) => length,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        };
+        for byte in &buffer[..length] {
+            number = match (byte, number) {
+                (b'\n', _) => Some(0),
+                (b'0'..=b'9', Some(n)) => {
+                    Some(n.wrapping_mul(10).wrapping_add((byte - b'0').into()))
+                }
+                (_, Some(n)) if n == mount_id => return Ok(true),
+                _ => None,
+            };
+        }
+    }
 }
 
 impl Namespace {
