@@ -1,12 +1,13 @@
 //! rfs_finalize: what is to be read-only becomes so, once everything has been written.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::masks;
-use super::state::State;
+use super::state::{State, Step};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::{Kind, Mount, Plan};
 use crate::sys::fd::{Fd, Fds};
@@ -17,10 +18,10 @@ const BUSY_TRIES: usize = 5;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 pub fn finalize(plan: &Plan, state: &State) -> Result<()> {
-    state.demand_prepared(Stage::Finalize)?;
+    state.begin_after(Step::Finalize, Stage::Finalize)?;
     let fds = Fds::new();
     let root = open_root(&fds).map_err(|error| error.at(Stage::Finalize))?;
-    let root = Root::new(std::os::fd::AsFd::as_fd(&root), &fds);
+    let root = Root::new(root.as_fd(), &fds);
     for mount in &plan.mounts {
         if matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later) {
             remount_readonly(&root, mount).map_err(|error| {
@@ -41,28 +42,35 @@ pub fn finalize(plan: &Plan, state: &State) -> Result<()> {
         masks::readonly_paths(&root, &plan.readonly_paths)?;
         masks::mask_paths(&fds, &root, plan)?;
     }
+    state.finish(Step::Finalize);
     Ok(())
 }
 
 pub fn readonly_paths(plan: &Plan, state: &State) -> Result<()> {
-    separately(plan, state, Stage::ReadonlyPaths, |_, root| {
-        masks::readonly_paths(root, &plan.readonly_paths)
-    })
+    separately(
+        plan,
+        state,
+        (Step::ReadonlyPaths, Stage::ReadonlyPaths),
+        |_, root| masks::readonly_paths(root, &plan.readonly_paths),
+    )
 }
 
 pub fn mask_paths(plan: &Plan, state: &State) -> Result<()> {
-    separately(plan, state, Stage::MaskedPaths, |fds, root| {
-        masks::mask_paths(fds, root, plan)
-    })
+    separately(
+        plan,
+        state,
+        (Step::MaskPaths, Stage::MaskedPaths),
+        |fds, root| masks::mask_paths(fds, root, plan),
+    )
 }
 
 fn separately(
     plan: &Plan,
     state: &State,
-    stage: Stage,
-    step: impl FnOnce(&Fds, &Root<'_>) -> Result<()>,
+    (step, stage): (Step, Stage),
+    carry_out: impl FnOnce(&Fds, &Root<'_>) -> Result<()>,
 ) -> Result<()> {
-    state.demand_prepared(stage)?;
+    state.begin_after(step, stage)?;
     if !plan.separate_masks {
         return Err(Error::invalid(
             "rfs_finalize() does it, unless RFS_OPTION_SEPARATE_MASKS is set",
@@ -71,7 +79,9 @@ fn separately(
     }
     let fds = Fds::new();
     let root = open_root(&fds).map_err(|error| error.at(stage))?;
-    step(&fds, &Root::new(std::os::fd::AsFd::as_fd(&root), &fds))
+    carry_out(&fds, &Root::new(root.as_fd(), &fds))?;
+    state.finish(step);
+    Ok(())
 }
 
 fn open_root(fds: &Fds) -> Result<Fd<'_>> {
@@ -85,7 +95,7 @@ fn remount_readonly(root: &Root<'_>, mount: &Mount) -> Result<()> {
     let target = root
         .open(&mount.destination, OFlags::PATH)
         .during("openat2", destination)?;
-    set_readonly(std::os::fd::AsFd::as_fd(&target))
+    set_readonly(target.as_fd())
         .during("mount_setattr", destination)
         .map_err(|error| match error.errno {
             Errno::BUSY => error.explain("a file in it is still open for writing"),

@@ -1,7 +1,7 @@
 //! rfs_prepare: from a new mount namespace to the container's root.
 
 use super::callbacks::{Callbacks, HookPoint, Level};
-use super::state::State;
+use super::state::{State, Step};
 use super::{Context, Umask, devices, mounts, process, root, switch};
 use crate::error::{During, Object, Result, Stage};
 use crate::plan::Plan;
@@ -44,7 +44,7 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
     switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
     process::enter(&cx).map_err(|error| error.at(Stage::Process))?;
     hook(&cx, HookPoint::AfterPivot)?;
-    state.succeed();
+    state.finish(Step::Prepare);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Which process has prepared a plan. The plan itself is shared by both sides of a fork; after it
 //! each side has its own copy of this, but for a child that shares its parent's memory.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Error, Result, Stage};
 use crate::plan::{Plan, Switch};
@@ -12,7 +12,8 @@ pub struct State {
     /// The process that began to prepare, and its namespace: pids come again in new pid namespaces.
     pid: AtomicI32,
     namespace: AtomicU64,
-    succeeded: AtomicBool,
+    /// STEP_* that have succeeded.
+    done: AtomicU32,
 }
 
 impl State {
@@ -22,7 +23,7 @@ impl State {
             planned_in: namespace::identify(),
             pid: AtomicI32::new(0),
             namespace: AtomicU64::new(0),
-            succeeded: AtomicBool::new(false),
+            done: AtomicU32::new(0),
         }
     }
 
@@ -55,25 +56,38 @@ impl State {
             );
         }
         self.namespace.store(namespace, Relaxed);
-        self.succeeded.store(false, Relaxed);
+        self.done.store(0, Relaxed);
         Ok(())
     }
 
-    /// The end of rfs_prepare.
-    pub(super) fn succeed(&self) {
-        self.succeeded.store(true, Relaxed);
+    /// The end of a step.
+    pub(super) fn finish(&self, step: Step) {
+        self.done.fetch_or(1 << step as u32, Relaxed);
     }
 
-    /// The start of everything that comes after it.
-    pub(super) fn demand_prepared(&self, stage: Stage) -> Result<()> {
-        if self.succeeded.load(Relaxed) && self.pid.load(Relaxed) == own_pid() {
-            return Ok(());
+    /// The start of a step that comes after rfs_prepare, and only once: a second would mount all again.
+    pub(super) fn begin_after(&self, step: Step, stage: Stage) -> Result<()> {
+        let is_done = |step| self.done.load(Relaxed) & (1 << step as u32) != 0;
+        if !is_done(Step::Prepare) || self.pid.load(Relaxed) != own_pid() {
+            return Err(Error::invalid(
+                "rfs_prepare() has not succeeded with this plan in this process",
+            )
+            .at(stage));
         }
-        Err(
-            Error::invalid("rfs_prepare() has not succeeded with this plan in this process")
-                .at(stage),
-        )
+        if is_done(step) {
+            return Err(Error::invalid("this was done before; it is done once").at(stage));
+        }
+        Ok(())
     }
+}
+
+/// What is done once, by one function of the interface each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Prepare,
+    Finalize,
+    ReadonlyPaths,
+    MaskPaths,
 }
 
 impl Default for State {
