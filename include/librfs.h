@@ -10,11 +10,13 @@
  *  - Every struct begins with `uint64_t size`, which the caller sets to sizeof the struct; the rest
  *    may be zero. A program built against another version of this header goes on working: a smaller
  *    struct is read as if zeros followed, a larger one is accepted if what the library does
- *    not know is zero, and is -E2BIG otherwise.
+ *    not know is zero, and is -E2BIG otherwise. (For rfs_error, which is written, see there.)
  *  - Flags that the library does not know are -EINVAL.
  *  - NULL is allowed for err and where a text says so; for any other pointer it is -EINVAL.
  *    The *_free functions take NULL and do nothing.
  *  - Strings end with NUL and are bytes, not text in any encoding; the library copies what it keeps.
+ *  - Arrays and config.json may have 64 MiB. Memory that runs out while a configuration or a plan is made
+ *    ends the process, as in every Rust program.
  *  - Paths and configuration are checked by the functions that take an rfs_config and by
  *    rfs_plan_new(), which allocate. rfs_prepare() and what comes after it do not, but for what
  *    is said there, and they are safe in the child of a fork or a raw clone
@@ -269,8 +271,8 @@ typedef uint32_t rfs_object;
 /**
  * What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
  *
- * A smaller `size` than this header's is filled as far as it goes; one that
- * does not reach the end of `index` is -EINVAL.
+ * A smaller `size` than this header's is filled as far as it goes, of a larger one the rest is left
+ * alone; one that does not reach the end of `index` is -EINVAL.
  */
 typedef struct rfs_error {
     /**
@@ -398,7 +400,7 @@ typedef struct rfs_device {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required, absolute.
+     * Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
      */
     const char *path;
     /**
@@ -550,7 +552,7 @@ extern "C" {
  * a relative root.path, and a relative source of a bind, are taken from it.
  * *out: owned by the caller; free it with rfs_config_free().
  *
- * -EINVAL: not JSON, a wrong type or a missing field; the message names the field.
+ * -EINVAL: not JSON, a wrong type or a missing field; the message names the field. -E2BIG: over 64 MiB.
  */
 RFS_MUST_USE
 int rfs_config_from_oci(const char *json,

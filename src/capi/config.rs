@@ -21,7 +21,7 @@ pub struct rfs_config(pub(super) Config);
 /// a relative root.path, and a relative source of a bind, are taken from it.
 /// *out: owned by the caller; free it with rfs_config_free().
 ///
-/// -EINVAL: not JSON, a wrong type or a missing field; the message names the field.
+/// -EINVAL: not JSON, a wrong type or a missing field; the message names the field. -E2BIG: over 64 MiB.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_config_from_oci(
@@ -212,7 +212,11 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
             destination: required("destination", mount.destination)?,
             fstype: optional(mount.r#type),
             source: optional(mount.source),
-            source_fd: (mount.flags & RFS_MOUNT_SOURCE_FD != 0).then_some(mount.source_fd),
+            source_fd: given_fd(
+                "source_fd",
+                mount.flags & RFS_MOUNT_SOURCE_FD,
+                mount.source_fd,
+            )?,
             options: options
                 .iter()
                 .map(|&option| required("an option", option))
@@ -233,6 +237,12 @@ unsafe fn read_device(device: &rfs_device) -> Result<Device> {
         Ok(b'p') => DeviceKind::Fifo,
         _ => return Err(invalid("rfs_device.type is none of 'b', 'c', 'u' and 'p'")),
     };
+    if device.flags & RFS_DEVICE_FILE_MODE != 0 && device.file_mode & !0o7777 != 0 {
+        return Err(invalid(format_args!(
+            "rfs_device.file_mode {:#o} has more than permission bits (07777)",
+            device.file_mode
+        )));
+    }
     Ok(Device {
         // SAFETY: as promised by the caller.
         path: unsafe { required("path", device.path) }?,
@@ -245,11 +255,26 @@ unsafe fn read_device(device: &rfs_device) -> Result<Device> {
     })
 }
 
+fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
+    match (is_given, fd) {
+        (0, _) => Ok(None),
+        (_, 0..) => Ok(Some(fd)),
+        _ => Err(invalid(format_args!(
+            "{name} is {fd}, which is no descriptor"
+        ))),
+    }
+}
+
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     const KNOWN: u64 = 2 * RFS_OPTION_SEPARATE_MASKS - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
+    let rootfs_fd = given_fd(
+        "rootfs_fd",
+        options.flags & RFS_OPTION_ROOTFS_FD,
+        options.rootfs_fd,
+    )?;
     let has = |flag: u64| options.flags & flag != 0;
     config.readonly_rootfs |= has(RFS_OPTION_READONLY_ROOTFS);
     config.no_pivot |= has(RFS_OPTION_NO_PIVOT);
@@ -261,9 +286,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.rootless_cgroups |= has(RFS_OPTION_ROOTLESS_CGROUPS);
     config.default_devices &= !has(RFS_OPTION_NO_DEFAULT_DEVICES);
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
-    if has(RFS_OPTION_ROOTFS_FD) {
-        config.rootfs_fd = Some(options.rootfs_fd);
-    }
+    config.rootfs_fd = rootfs_fd.or(config.rootfs_fd);
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;
     }

@@ -11,8 +11,8 @@ use crate::error::{Error, Result, Stage};
 
 /// A larger struct is garbage: copy_struct_from_user() in the kernel draws the line at a page.
 const LARGEST: u64 = 4096;
-/// More elements in one array than any kernel limit admits.
-const LONGEST: usize = 1 << 20;
+/// A larger config.json or array of options is garbage too.
+const LARGEST_ARRAY: usize = 64 << 20;
 
 /// A struct of the header that begins with its size.
 ///
@@ -114,14 +114,17 @@ pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result
     }
     if first.is_null() {
         return Err(invalid(format_args!(
-            "{name} is NULL, but {length} elements are announced"
+            "{name} is NULL, but its length is {length}"
         )));
     }
-    if length > LONGEST {
-        return Err(
-            Error::check(Errno::TOOBIG, format_args!("{name}: {length} elements"))
-                .at(Stage::Config),
-        );
+    if length > LARGEST_ARRAY / size_of::<T>() {
+        return Err(Error::check(
+            Errno::TOOBIG,
+            format_args!(
+                "{name}: its length is {length}, which makes more than {LARGEST_ARRAY} bytes"
+            ),
+        )
+        .at(Stage::Config));
     }
     // SAFETY: as promised by the caller.
     Ok(unsafe { core::slice::from_raw_parts(first, length) })

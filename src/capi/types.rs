@@ -45,8 +45,8 @@ pub const RFS_OBJECT_READONLY_PATH: u32 = 4;
 
 /// What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
 ///
-/// A smaller `size` than this header's is filled as far as it goes; one that
-/// does not reach the end of `index` is -EINVAL.
+/// A smaller `size` than this header's is filled as far as it goes, of a larger one the rest is left
+/// alone; one that does not reach the end of `index` is -EINVAL.
 #[repr(C)]
 pub struct rfs_error {
     /// sizeof(rfs_error), set by the caller.
@@ -123,7 +123,7 @@ pub struct rfs_device {
     pub size: u64,
     /// RFS_DEVICE_*.
     pub flags: u64,
-    /// Where, in the container. Required, absolute.
+    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
     pub path: *const c_char,
     /// 'b' block, 'c' or 'u' character, 'p' fifo.
     pub r#type: u32,

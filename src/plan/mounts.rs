@@ -114,6 +114,7 @@ pub fn mount(
         index,
         destination,
         kind,
+        surely_missing: false,
         recursive: options.recursive,
         propagation: options.propagation,
         below_shared,
@@ -199,7 +200,7 @@ fn idmap(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resu
     };
     if options.idmap.is_some() && !mapped && !config.user_namespace {
         return Err(Error::invalid(
-            "options: \"idmap\" without uidMappings and gidMappings takes those of the \
+            "options: \"idmap\" or \"ridmap\" without uidMappings and gidMappings takes those of the \
              container's user namespace, but the container has none",
         ));
     }
@@ -366,13 +367,9 @@ fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
 
 fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {
     let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), options, None)?;
-    let own_path = config
-        .cgroup_path
-        .as_deref()
-        .filter(|_| config.cgroup_namespace);
-    let source = match own_path {
-        Some(path) => paths::path("cgroup_path", path)?,
-        None => CGROUP_MOUNTPOINT.to_owned(),
+    let source = match &config.cgroup_path {
+        Some(path) if config.cgroup_namespace => paths::c_string("cgroup_path", path)?,
+        _ => CGROUP_MOUNTPOINT.to_owned(),
     };
     let tmpfs = new_superblock(
         b"tmpfs",
