@@ -1,0 +1,39 @@
+#!/bin/sh
+# `make demo`: compiles rfsrun as any C project would, against an installed librfs, and runs a
+# busybox container with it.
+# usage: run.sh PREFIX [shared|archive|static]: where librfs is installed, and how to link it
+set -eu
+prefix=$(realpath "$1")
+link=${2:-shared}
+examples=$(realpath "$(dirname "$0")/..")
+
+if [ "$(id -u)" != 0 ]; then
+	echo "demo: making a container takes root for now: sudo $0 $1" >&2
+	exit 1
+fi
+
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name librfs.pc)")
+export PKG_CONFIG_PATH
+case $link in
+shared) flags="$(pkg-config --cflags --libs librfs json-c) -Wl,-rpath,${PKG_CONFIG_PATH%/*}" ;;
+archive) flags=$(pkg-config --cflags --libs --static librfs json-c | sed 's/-lrfs /-l:librfs.a /') ;;
+static) flags="-static $(pkg-config --cflags --libs --static librfs json-c)" ;;
+esac
+
+bundle=$(mktemp -d)
+trap 'rm -rf "$bundle"' EXIT
+set -x
+# shellcheck disable=SC2086 # several flags
+"${CC:-cc}" -O2 -o "$bundle/rfsrun" "$examples/rfsrun.c" "$examples/process.c" $flags
+{ set +x; } 2>/dev/null
+
+mkdir -p "$bundle/rootfs/bin"
+cp "$(command -v busybox)" "$bundle/rootfs/bin/busybox"
+for tool in $("$bundle/rootfs/bin/busybox" --list); do
+	[ -e "$bundle/rootfs/bin/$tool" ] || ln -s busybox "$bundle/rootfs/bin/$tool"
+done
+cp "$examples/demo/look.sh" "$bundle/rootfs/look.sh"
+cp "$examples/demo/config.json" "$bundle/config.json"
+
+set -x
+"$bundle/rfsrun" --time "$bundle"

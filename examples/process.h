@@ -1,0 +1,45 @@
+/* What config.json says about a container, apart from its file system.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct json_object;
+
+/* The strings are those of the JSON object. */
+struct process {
+    char **args, **env;
+    const char *cwd, *hostname, *domainname;
+    bool terminal, no_new_privs;
+    struct winsize size;
+    uid_t uid;
+    gid_t gid, *groups;
+    size_t n_groups;
+    uint64_t bounding, effective, permitted, inheritable, ambient; /* capabilities, a bit each */
+    struct rlimit limits[RLIM_NLIMITS];
+    bool limited[RLIM_NLIMITS];
+    uint64_t new_namespaces;            /* CLONE_NEW* */
+    struct { int fd, type; } joined[8]; /* namespaces given by path */
+    size_t n_joined;
+};
+
+/* Ends the program with a message if something can't be done. */
+void process_read(struct process *process, struct json_object *config);
+void process_free(struct process *process);
+
+/* In the container: applies limits, user and capabilities. Returns NULL, or what failed (see errno). */
+const char *process_become(const struct process *process);
+
+/* Prints "rfsrun: ..." and exits with status 125. */
+_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A whole file, with a NUL at the end; free it with free(3). */
+char *read_file(const char *directory, const char *name);
+
+#endif

@@ -1,0 +1,374 @@
+/* rfsrun: a small container runtime on librfs, made to be copied from.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ *   on the host's side                        in the container's process
+ *   ------------------                        --------------------------
+ *   read config.json, rfs_plan_new
+ *   clone3 into new namespaces ------------>  setns into the namespaces given by path
+ *                                             rfs_prepare: mounts, devices, pivot_root
+ *                                             host name, terminal (rfs_bind_console)
+ *                                             rfs_finalize: read-only and masked paths
+ *                                             limits, user, capabilities (process.c)
+ *   timings, terminal <---- struct report --  ready
+ *   relay the terminal, forward signals       execve
+ *   print it <------------- struct report --  (only if something failed)
+ *   wait, exit with its status
+ *
+ * It has no cgroups, network set-up or seccomp, and refuses what it would be wrong to leave out:
+ * hooks and user namespaces. */
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <json.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <librfs.h>
+
+enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; /* exit statuses, see usage */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What to run. All of it is made before the clone; the child only reads it. */
+struct run {
+    bool verbose, show_time;
+    rfs_config *config;
+    rfs_plan *plan;
+    struct json_object *json;
+    struct process process;
+    sigset_t signals; /* the mask that rfsrun was started with */
+};
+
+/* From the container's process. The ready one carries the terminal as SCM_RIGHTS. */
+struct report {
+    enum { READY, ERROR } kind;
+    int64_t prepare_ns, finalize_ns;
+    char message[sizeof(((rfs_error *)0)->message)];
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* ---- In the container's process ---- */
+
+static void send_report(int sock, const struct report *report, int fd)
+{
+    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control = {0};
+    struct iovec data = {.iov_base = (void *)report, .iov_len = sizeof(*report)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (fd >= 0) {
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control.space);
+    }
+    if (sendmsg(sock, &message, MSG_NOSIGNAL) < 0)
+        _exit(FAILED);
+}
+
+static _Noreturn __attribute__((format(printf, 3, 4))) void child_fails(int sock, int status, const char *format, ...)
+{
+    struct report report = {.kind = ERROR};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(report.message, sizeof(report.message), format, args);
+    va_end(args);
+    send_report(sock, &report, -1);
+    _exit(status);
+}
+
+/* Opens a terminal of the container's own devpts and makes it stdio. Returns its master end, for the host's side. */
+static int open_terminal(const struct process *process, int sock)
+{
+    rfs_error err = {.size = sizeof(err)};
+    int terminal = -1, master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master >= 0 && unlockpt(master) == 0)
+        terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (terminal < 0)
+        child_fails(sock, FAILED, "opening a terminal by the container's /dev/ptmx: %s", strerror(errno));
+    if (rfs_bind_console(terminal, &err) < 0)
+        child_fails(sock, FAILED, "%s", err.message);
+    if (fchown(terminal, process->uid, (gid_t)-1) != 0 || ioctl(terminal, TIOCSCTTY, 0) != 0 ||
+        (process->size.ws_row && ioctl(terminal, TIOCSWINSZ, &process->size) != 0) ||
+        dup2(terminal, 0) < 0 || dup2(terminal, 1) < 0 || dup2(terminal, 2) < 0)
+        child_fails(sock, FAILED, "setting up the terminal: %s", strerror(errno));
+    return master;
+}
+
+static void print_log(void *userdata, rfs_log_level level, const char *message)
+{
+    const struct run *run = userdata;
+    if (level == RFS_LOG_WARNING || run->verbose)
+        dprintf(STDERR_FILENO, "rfsrun: %s: %s\n", level == RFS_LOG_WARNING ? "warning" : "debug", message);
+}
+
+static _Noreturn void container(struct run *run, int sock)
+{
+    const struct process *process = &run->process;
+    rfs_error err = {.size = sizeof(err)};
+    rfs_callbacks callbacks = {.size = sizeof(callbacks), .userdata = run, .log = print_log};
+    struct report report = {.kind = READY};
+    char cwd[4096];
+    const char *failed;
+    int master = -1;
+
+    /* In a session of its own it can't push input into the terminal that rfsrun was started from. */
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i < process->n_joined; i++)
+        if (setns(process->joined[i].fd, process->joined[i].type) != 0)
+            child_fails(sock, FAILED, "joining a namespace: %s", strerror(errno));
+
+    report.prepare_ns = -now_ns();
+    if (rfs_prepare(run->plan, &callbacks, &err) < 0)
+        child_fails(sock, FAILED, "%s", err.message);
+    report.prepare_ns += now_ns();
+
+    if ((process->hostname && sethostname(process->hostname, strlen(process->hostname)) != 0) ||
+        (process->domainname && setdomainname(process->domainname, strlen(process->domainname)) != 0))
+        child_fails(sock, FAILED, "setting the host name: %s", strerror(errno));
+    if (process->terminal)
+        master = open_terminal(process, sock);
+
+    report.finalize_ns = -now_ns();
+    if (rfs_finalize(run->plan, &err) < 0)
+        child_fails(sock, FAILED, "%s", err.message);
+    report.finalize_ns += now_ns();
+
+    /* getcwd fails where the directory is not below the root: no way back to the host. */
+    if (chdir(process->cwd) != 0 || !getcwd(cwd, sizeof(cwd)))
+        child_fails(sock, FAILED, "process.cwd: %s: %s", process->cwd, strerror(errno));
+    /* Linux 5.10 has close_range, but not yet this flag. */
+    if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
+        for (int fd = 3; fd < sysconf(_SC_OPEN_MAX); fd++)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if ((failed = process_become(process)))
+        child_fails(sock, FAILED, "%s: %s", failed, strerror(errno));
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
+
+    send_report(sock, &report, master);
+    sigprocmask(SIG_SETMASK, &run->signals, NULL);
+    environ = process->env; /* execvp searches the container's PATH */
+    execvp(process->args[0], process->args);
+    child_fails(sock, errno == ENOENT ? NOT_FOUND : CANNOT_EXECUTE, "%s: %s", process->args[0], strerror(errno));
+}
+
+/* ---- On the host's side ---- */
+
+/* False when the other end is closed: the program was executed, or the process is gone. */
+static bool receive_report(const struct run *run, int sock, int *master)
+{
+    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
+    struct report report;
+    struct iovec data = {.iov_base = &report, .iov_len = sizeof(report)};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    if (recvmsg(sock, &message, MSG_CMSG_CLOEXEC) != sizeof(report))
+        return false;
+    if (report.kind == ERROR)
+        fprintf(stderr, "rfsrun: %s\n", report.message);
+    else if (run->show_time)
+        fprintf(stderr, "rfsrun: rfs_prepare %ld us, rfs_finalize %ld us\n",
+            (long)(report.prepare_ns / 1000), (long)(report.finalize_ns / 1000));
+    if (CMSG_FIRSTHDR(&message))
+        memcpy(master, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(*master));
+    return true;
+}
+
+static void copy_window_size(int master)
+{
+    struct winsize size;
+    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+        ioctl(master, TIOCSWINSZ, &size);
+}
+
+/* Takes what there is; false when nobody has the terminal open any more. */
+static bool relay_output(int master)
+{
+    char buffer[4096];
+    ssize_t n = read(master, buffer, sizeof(buffer));
+    for (ssize_t done = 0, m; done < n; done += m)
+        if ((m = write(STDOUT_FILENO, buffer + done, (size_t)(n - done))) < 0)
+            break;
+    return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* Runs until the container's process has ended and its output is relayed. Returns its wait status. */
+static int supervise(const struct run *run, pid_t pid, int sock, int signals)
+{
+    enum { REPORTS, SIGNALS, INPUT, TERMINAL };
+    struct pollfd fds[] = {{sock, POLLIN, 0}, {signals, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
+    struct signalfd_siginfo info;
+    struct termios saved, mode;
+    char input[1024];
+    ssize_t n, pending = 0; /* bytes of input that the terminal has not taken yet */
+    bool raw = false, input_open = true, exited = false;
+    int status = 0, master = -1;
+
+    while (!exited || master >= 0 || fds[REPORTS].fd >= 0) {
+        fds[TERMINAL].fd = master;
+        fds[TERMINAL].events = pending ? POLLIN | POLLOUT : POLLIN;
+        fds[INPUT].fd = master >= 0 && !pending && input_open ? STDIN_FILENO : -1;
+        if (poll(fds, COUNT(fds), exited ? 0 : -1) < 0)
+            continue;
+
+        if (fds[REPORTS].revents && !receive_report(run, sock, &master)) {
+            fds[REPORTS].fd = -1;
+        } else if (fds[REPORTS].revents && master >= 0 && fds[TERMINAL].fd < 0) {
+            fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+            copy_window_size(master);
+            if (tcgetattr(STDIN_FILENO, &saved) == 0) {
+                mode = saved;
+                cfmakeraw(&mode);
+                raw = tcsetattr(STDIN_FILENO, TCSANOW, &mode) == 0;
+            }
+            continue;
+        }
+        if (fds[INPUT].revents) {
+            pending = read(STDIN_FILENO, input, sizeof(input));
+            if (pending <= 0) { /* the end of a file or pipe: what a person would type */
+                input[0] = 4;
+                pending = 1;
+                input_open = false;
+            }
+        }
+        if (pending && master >= 0 && (n = write(master, input, (size_t)pending)) > 0) {
+            pending -= n;
+            memmove(input, input + n, (size_t)pending);
+        }
+        /* Once the process is gone nothing is waited for: what it left behind may keep the terminal open. */
+        if (fds[TERMINAL].revents & (POLLIN | POLLHUP) ? !relay_output(master) : exited && master >= 0) {
+            close(master);
+            master = -1;
+        }
+        if (!fds[SIGNALS].revents || read(signals, &info, sizeof(info)) != sizeof(info))
+            continue;
+        if (info.ssi_signo == SIGCHLD)
+            exited = waitpid(pid, &status, WNOHANG) == pid || exited;
+        else if (info.ssi_signo == SIGWINCH && master >= 0)
+            copy_window_size(master);
+        else if (!exited)
+            kill(pid, (int)info.ssi_signo);
+    }
+    if (raw)
+        tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+    return status;
+}
+
+static int start(struct run *run)
+{
+    static const int handled[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+    struct clone_args args = {.flags = run->process.new_namespaces, .exit_signal = SIGCHLD};
+    sigset_t mask;
+    int sockets[2];
+
+    sigemptyset(&mask);
+    for (size_t i = 0; i < COUNT(handled); i++)
+        sigaddset(&mask, handled[i]);
+    sigprocmask(SIG_BLOCK, &mask, &run->signals);
+    int signals = signalfd(-1, &mask, SFD_CLOEXEC);
+    if (signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+        fail("signalfd, socketpair: %s", strerror(errno));
+
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
+    if (pid < 0)
+        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; only root may" : "");
+    if (pid == 0) {
+        close(sockets[0]);
+        container(run, sockets[1]);
+    }
+    close(sockets[1]);
+    int status = supervise(run, pid, sockets[0], signals);
+    close(sockets[0]);
+    close(signals);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'}, {"no-pivot", no_argument, NULL, 'n'},
+        {"plan", no_argument, NULL, 'p'}, {"time", no_argument, NULL, 't'},
+        {"verbose", no_argument, NULL, 'v'}, {"version", no_argument, NULL, 'V'}, {0}};
+    static const char usage[] =
+        "usage: rfsrun [options] BUNDLE\n"
+        "Runs the container that BUNDLE/config.json (OCI runtime-spec) describes.\n\n"
+        "  --plan         print what would be done to the file system, and do nothing\n"
+        "  --time         print how long rfs_prepare and rfs_finalize took\n"
+        "  --no-pivot     move the root instead of pivot_root (for a host on an initial ramfs)\n"
+        "  -v, --verbose  print the library's choices\n"
+        "  --version      print the library's version\n"
+        "  --help         print this\n\n"
+        "The exit status is the container's; 128 + N if signal N ended it; 125 if it could not be\n"
+        "set up; 126 if its program could not be executed, 127 if there is no such program.\n";
+    struct run run = {0};
+    rfs_options changes = {.size = sizeof(changes)};
+    rfs_error err = {.size = sizeof(err)};
+    bool show_plan = false;
+    int status = 0;
+
+    for (int option; (option = getopt_long(argc, argv, "+vh", options, NULL)) != -1;)
+        switch (option) {
+        case 'n': changes.flags |= RFS_OPTION_NO_PIVOT; break;
+        case 'p': show_plan = true; break;
+        case 't': run.show_time = true; break;
+        case 'v': run.verbose = true; break;
+        case 'V': printf("rfsrun, librfs %s\n", rfs_version()); return 0;
+        case 'h': fputs(usage, stdout); return 0;
+        default: fputs(usage, stderr); return FAILED;
+        }
+    if (argc - optind != 1) {
+        fputs(usage, stderr);
+        return FAILED;
+    }
+
+    char *bundle = realpath(argv[optind], NULL);
+    if (!bundle)
+        fail("%s: %s", argv[optind], strerror(errno));
+    char *text = read_file(bundle, "config.json");
+    if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||
+        rfs_config_set_options(run.config, &changes, &err) < 0 ||
+        rfs_plan_new(run.config, &run.plan, &err) < 0)
+        fail("%s", err.message);
+
+    if (show_plan) {
+        if (rfs_plan_describe(run.plan, STDOUT_FILENO, &err) < 0)
+            fail("%s", err.message);
+    } else {
+        run.json = json_tokener_parse(text);
+        process_read(&run.process, run.json);
+        status = start(&run);
+    }
+
+    process_free(&run.process);
+    json_object_put(run.json);
+    rfs_plan_free(run.plan);
+    rfs_config_free(run.config);
+    free(text);
+    free(bundle);
+    return status;
+}
