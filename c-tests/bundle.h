@@ -1,0 +1,56 @@
+/* Bundles for the tests: an image with busybox in `work`, the specs that runc and crun write, and the
+ * two ways from a spec to a plan. Specs are json-c objects; JSON in arguments may use ' for ".
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef RFS_TEST_BUNDLE_H
+#define RFS_TEST_BUNDLE_H
+
+#include "harness.h"
+
+#include <json-c/json.h>
+
+/* Makes work/bundle/rootfs: a small image with empty /proc, /sys, /dev and /bin/busybox. */
+void make_image(void);
+
+/* Paths of the bundle and in its image. */
+const char *bundle(void);
+const char *image(const char *path);
+
+/* Makes things in the image. Parents are made too. */
+void image_directory(const char *path, mode_t mode);
+void image_file(const char *path, const char *text);
+void image_link(const char *target, const char *path);
+/* The same anywhere. */
+void make_directory(const char *path, mode_t mode);
+void make_file(const char *path, const char *text);
+
+/* What `runc spec` or `crun spec` writes, with the terminal off. */
+json_object *default_spec(const char *tool);
+/* A file of data/, with @WORK@ replaced by `work`. */
+json_object *spec_from_data(const char *name);
+/* root.path "rootfs", nothing else. */
+json_object *empty_spec(void);
+/* Sets "linux.rootfsPropagation" and the like. */
+void spec_set(json_object *spec, const char *field, const char *json);
+/* Appends to a list, such as "mounts" or "linux.maskedPaths". */
+void spec_add(json_object *spec, const char *list, const char *json, ...) __attribute__((format(printf, 3, 4)));
+
+/* linux.maskedPaths[i] or the like; NULL after the last. */
+const char *path_in_spec(json_object *spec, const char *list, size_t i);
+
+rfs_config *config_from_json(json_object *spec);
+/* The same with the functions that a program without config.json calls. */
+rfs_config *config_from_builder(json_object *spec);
+rfs_plan *plan_of_config(rfs_config *config); /* which it frees */
+rfs_plan *plan_of(json_object *spec);         /* which it frees */
+/* What rfs_plan_describe() writes. malloced. */
+char *describe(const rfs_plan *plan);
+
+/* In a container's namespaces: prepares and finalizes, which must succeed, and calls inside.
+ * Checks that this namespace's mounts stay as they were. */
+void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data);
+
+/* Leaves only cgroup2 on /sys/fs/cgroup, in this namespace. */
+void only_cgroup2(void);
+
+#endif

@@ -1,0 +1,323 @@
+/* Calls in the wrong place, order or number: each is -EINVAL with a sentence, and changes nothing.
+ */
+#include "bundle.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static rfs_plan *plan_with(uint64_t flags)
+{
+    only_cgroup2();
+    make_image();
+    rfs_config *config = config_from_json(default_spec("runc"));
+    rfs_options options = {.size = sizeof options, .flags = flags};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    return plan_of_config(config);
+}
+
+static void expect_refusal(int rc, const rfs_error *err, const char *says)
+{
+    CHECK_ERROR(rc, err, .code = -EINVAL, .says = says);
+}
+
+static void forgotten_unshare(void)
+{
+    rfs_plan *plan = plan_with(0);
+    rfs_error err = fresh_error();
+    char *before = read_all(host_proc, "self/mountinfo"), *root = list_directory(image(""));
+    for (int i = 0; i < 2; i++) {
+        expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+        CHECK(err.stage == RFS_STAGE_ROOT || err.stage == RFS_STAGE_PLAN);
+    }
+    CHECK(rfs_prepare(plan, NULL, NULL) == -EINVAL);
+    expect_refusal(rfs_finalize(plan, &err), &err, "rfs_prepare");
+    char *after = read_all(host_proc, "self/mountinfo"), *root_after = list_directory(image(""));
+    CHECK(strcmp(before, after) == 0 && strcmp(root, root_after) == 0);
+    CHECK(access("/proc/self/mountinfo", F_OK) == 0);
+}
+
+static void succeed(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+}
+
+static void forgotten_in_a_child(void)
+{
+    /* other namespaces are new, this one is not */
+    rfs_plan *plan = plan_with(0);
+    rfs_error err = fresh_error();
+    REQUIRE(unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET) == 0);
+    expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+    /* and after this it is */
+    in_child(CONTAINER_NAMESPACES, succeed, plan);
+}
+
+static void unshared_after_refusal(void)
+{
+    /* a refusal has done nothing, so the process may go on to do it right */
+    rfs_plan *plan = plan_with(0);
+    rfs_error err = fresh_error();
+    expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+    REQUIRE(unshare(CLONE_NEWNS) == 0);
+    succeed(plan);
+}
+
+static void planned_inside(void *data)
+{
+    (void)data;
+    rfs_plan *plan = plan_with(RFS_OPTION_PLANNED_INSIDE);
+    succeed(plan);
+    check_mount("/ /bundle/rootfs ro,relatime - tmpfs test rw*");
+}
+
+static void plan_made_inside(void)
+{
+    in_child(CONTAINER_NAMESPACES, planned_inside, NULL);
+}
+
+static void seams_before_prepare(void *data)
+{
+    rfs_error err = fresh_error();
+    expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_mask_paths(data, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_readonly_paths(data, &err), &err, "rfs_prepare");
+    CHECK(rfs_finalize(data, NULL) == -EINVAL && rfs_mask_paths(data, NULL) == -EINVAL && rfs_readonly_paths(data, NULL) == -EINVAL);
+    struct stat st;
+    CHECK(stat("/proc/keys", &st) != 0 || S_ISREG(st.st_mode));
+    CHECK(access("/proc/sys/kernel/domainname", W_OK) == 0);
+}
+
+static void before_prepare(void)
+{
+    rfs_plan *plan = plan_with(RFS_OPTION_SEPARATE_MASKS);
+    char *before = read_all(host_proc, "self/mountinfo");
+    seams_before_prepare(plan);
+    in_child(CONTAINER_NAMESPACES, seams_before_prepare, plan);
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK(strcmp(before, after) == 0);
+}
+
+static void twice(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    char *before = mount_table();
+    expect_refusal(rfs_prepare(data, NULL, &err), &err, "rfs_prepare");
+    char *after = mount_table();
+    CHECK(strcmp(before, after) == 0);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    expect_refusal(rfs_prepare(data, NULL, &err), &err, "rfs_prepare");
+}
+
+static void prepare_twice(void)
+{
+    in_child(CONTAINER_NAMESPACES, twice, plan_with(0));
+}
+
+static void finalized_twice(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    char *before = mount_table();
+    expect_refusal(rfs_finalize(data, &err), &err, NULL);
+    char *after = mount_table();
+    CHECK(strcmp(before, after) == 0);
+}
+
+static void finalize_twice(void)
+{
+    in_child(CONTAINER_NAMESPACES, finalized_twice, plan_with(0));
+}
+
+static void another_plan(void *data)
+{
+    rfs_plan **plans = data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(plans[0], NULL, &err), &err);
+    expect_refusal(rfs_finalize(plans[1], &err), &err, "rfs_prepare");
+    REQUIRE_SUCCESS(rfs_finalize(plans[0], &err), &err);
+}
+
+static void finalize_of_another_plan(void)
+{
+    rfs_plan *plans[2] = {plan_with(0)};
+    plans[1] = plan_of(default_spec("crun"));
+    in_child(CONTAINER_NAMESPACES, another_plan, plans);
+}
+
+/* The mark that rfs_prepare() succeeded is that process's alone. */
+static void finalize_in_the_parent(void)
+{
+    rfs_plan *plan = plan_with(0);
+    in_child(CONTAINER_NAMESPACES, succeed, plan);
+    rfs_error err = fresh_error();
+    expect_refusal(rfs_finalize(plan, &err), &err, "rfs_prepare");
+}
+
+static void refuse_finalize(void *data)
+{
+    rfs_error err = fresh_error();
+    expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_mask_paths(data, &err), &err, "rfs_prepare");
+    CHECK(rfs_prepare(data, NULL, &err) < 0); /* the rootfs is out of reach */
+    expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
+}
+
+static void fork_after_prepare(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    in_child(0, refuse_finalize, data);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+}
+
+static void finalize_in_a_forked_child(void)
+{
+    in_child(CONTAINER_NAMESPACES, fork_after_prepare, plan_with(0));
+}
+
+static void masks_unseparated(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    expect_refusal(rfs_mask_paths(data, &err), &err, "RFS_OPTION_SEPARATE_MASKS");
+    expect_refusal(rfs_readonly_paths(data, &err), &err, "RFS_OPTION_SEPARATE_MASKS");
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    expect_refusal(rfs_mask_paths(data, &err), &err, "RFS_OPTION_SEPARATE_MASKS");
+    expect_refusal(rfs_readonly_paths(data, &err), &err, "RFS_OPTION_SEPARATE_MASKS");
+}
+
+static void masks_without_the_option(void)
+{
+    in_child(CONTAINER_NAMESPACES, masks_unseparated, plan_with(0));
+}
+
+static bool domainname_is_writable(void)
+{
+    return access("/proc/sys/kernel/domainname", W_OK) == 0;
+}
+
+static bool uptime_is_masked(void)
+{
+    struct stat st;
+    return stat("/proc/uptime", &st) == 0 && S_ISCHR(st.st_mode);
+}
+
+static void separate_masks(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    CHECK(domainname_is_writable() && !uptime_is_masked());
+    REQUIRE_SUCCESS(rfs_readonly_paths(data, &err), &err);
+    CHECK(!domainname_is_writable() && !uptime_is_masked());
+    REQUIRE_SUCCESS(rfs_mask_paths(data, &err), &err);
+    CHECK(!domainname_is_writable() && uptime_is_masked());
+}
+
+static void separate_masks_before_finalize(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_mask_paths(data, &err), &err);
+    REQUIRE_SUCCESS(rfs_readonly_paths(data, &err), &err);
+    CHECK(!domainname_is_writable() && uptime_is_masked());
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+}
+
+static void masks_with_the_option(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}");
+    spec_add(spec, "linux.maskedPaths", "'/proc/uptime'");
+    spec_add(spec, "linux.maskedPaths", "'/proc/no-such-file'");
+    spec_add(spec, "linux.readonlyPaths", "'/proc/sys'");
+    rfs_config *config = config_from_json(spec);
+    rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_SEPARATE_MASKS};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    rfs_plan *plan = plan_of_config(config);
+    in_child(CONTAINER_NAMESPACES, separate_masks, plan);
+    in_child(CONTAINER_NAMESPACES, separate_masks_before_finalize, plan);
+}
+
+static void without_privilege(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EPERM, .stage = RFS_STAGE_ROOT);
+}
+
+static void as_an_ordinary_user(void)
+{
+    in_child(CONTAINER_NAMESPACES, without_privilege, plan_with(0));
+}
+
+static void chroot_inside(void *data)
+{
+    rfs_error err = fresh_error();
+    struct stat root, now;
+    REQUIRE(stat(image(""), &root) == 0);
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    CHECK(stat("/", &now) == 0 && now.st_dev == root.st_dev && now.st_ino == root.st_ino);
+    CHECK(access("/bin/busybox", X_OK) == 0);
+}
+
+/* Of a plan for a plain chroot the namespace may be the caller's: here the test's own. */
+static void plain_chroot(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_set(spec, "linux.namespaces", "[]");
+    in_child(0, chroot_inside, plan_of(spec));
+}
+
+static void no_pivot_inside(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    CHECK(access("/bin/busybox", X_OK) == 0 && access("/bundle", F_OK) == -1);
+    char cwd[64];
+    CHECK(getcwd(cwd, sizeof cwd) && strcmp(cwd, "/") == 0);
+}
+
+static void no_pivot(void)
+{
+    in_child(CONTAINER_NAMESPACES, no_pivot_inside, plan_with(RFS_OPTION_NO_PIVOT));
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"rfs_prepare without unshare(CLONE_NEWNS)", forgotten_unshare},
+        {"rfs_prepare with other namespaces only", forgotten_in_a_child},
+        {"unshare after the refusal", unshared_after_refusal},
+        {"RFS_OPTION_PLANNED_INSIDE", plan_made_inside},
+        {"finalize and masks before rfs_prepare", before_prepare},
+        {"rfs_prepare twice", prepare_twice},
+        {"rfs_finalize twice", finalize_twice},
+        {"rfs_finalize of another plan", finalize_of_another_plan},
+        {"rfs_finalize in the parent", finalize_in_the_parent},
+        {"rfs_finalize in a forked child", finalize_in_a_forked_child},
+        {"masks without RFS_OPTION_SEPARATE_MASKS", masks_without_the_option},
+        {"masks with RFS_OPTION_SEPARATE_MASKS", masks_with_the_option},
+        {"as an ordinary user", as_an_ordinary_user},
+        {"plain chroot", plain_chroot},
+        {"RFS_OPTION_NO_PIVOT", no_pivot},
+    };
+    return run_cases(cases, COUNT(cases));
+}
