@@ -1,0 +1,45 @@
+# What a person types. The build itself is in Cargo.toml (the Rust) and meson.build (what C sees).
+PREFIX ?= /usr/local
+DESTDIR ?=
+STAGE = build/stage
+
+.PHONY: help all deps demo test lint header install clean
+
+help:
+	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
+	@echo 'make test     run all tests (as root: they make containers)'
+	@echo 'make all      build the shared library and the archive, in build/release'
+	@echo 'make install  install them, the header and the .pc file: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make deps     install the Debian packages that are missing (as root; else name them)'
+	@echo 'make header   write include/librfs.h anew from src/capi'
+	@echo 'make lint     cargo fmt --check, cargo clippy'
+	@echo 'make clean    remove what was built'
+
+all:
+	@scripts/setup.sh build/release --prefix='$(PREFIX)' -Dstrip=true -Dtests=false -Dexamples=disabled
+	meson compile -C build/release
+
+install: all
+	DESTDIR='$(DESTDIR)' meson install -C build/release --no-rebuild
+
+deps:
+	scripts/deps.sh test
+
+demo:
+	scripts/deps.sh demo
+	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
+	examples/demo/run.sh $(STAGE)
+
+test: deps
+	scripts/test.sh
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+header:
+	RFS_WRITE_HEADER=1 cargo build
+
+clean:
+	cargo clean
+	rm -rf build

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Sees to what has to be installed: as root with apt-get, otherwise it only says what is missing.
+# usage: deps.sh demo|test
+set -eu
+
+status=0
+if ! command -v cargo >/dev/null; then
+	echo "cargo is missing: install Rust 1.85 or later (https://rustup.rs, or Debian's cargo from Debian 13 on)" >&2
+	status=1
+fi
+
+packages='pkgconf gcc libc6-dev meson ninja-build libjson-c-dev busybox-static'
+if [ "$1" = test ]; then
+	# runc and crun are asked for their default configurations, debootstrap for a Debian to run.
+	packages="$packages g++ binutils valgrind runc crun debootstrap"
+fi
+
+missing=
+if command -v dpkg-query >/dev/null; then
+	for package in $packages; do
+		case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>&1) in
+		installed) ;;
+		*) missing="$missing $package" ;;
+		esac
+	done
+else
+	echo "not a Debian system; needed is what Debian calls: $packages" >&2
+fi
+
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ]; then
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update
+	# shellcheck disable=SC2086 # several packages
+	apt-get install -y --no-install-recommends $missing
+elif [ -n "$missing" ]; then
+	echo "missing Debian packages:$missing" >&2
+	echo "install them as root: apt-get install --no-install-recommends$missing" >&2
+	status=1
+fi
+exit $status

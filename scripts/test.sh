@@ -1,0 +1,165 @@
+#!/bin/bash
+# `make test`: every test there is. A line for each, what a failing one printed, and the counts.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+stage=$PWD/build/stage
+logs=$PWD/build/logs
+passed=0
+failed=0
+
+if [ "$(id -u)" != 0 ]; then
+	echo "make test: the tests make containers, which takes root: sudo env PATH=\"\$PATH\" make test" >&2
+	exit 1
+fi
+rm -rf "$logs" "$stage"
+mkdir -p "$logs"
+
+# Runs a command with its output in a log, and shows that if it fails.
+run() {
+	local name=$1 start=$SECONDS
+	shift
+	if "$@" >"$logs/$name.log" 2>&1 </dev/null; then
+		echo "ok    $name ($((SECONDS - start)) s)"
+		return 0
+	fi
+	sed 's/^/      /' "$logs/$name.log" | tail -n 200
+	echo "FAIL  $name ($((SECONDS - start)) s)"
+	return 1
+}
+
+# A check counts as one.
+check() {
+	if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+# A test runner counts what it ran; it has failed if it says so or ran nothing.
+suite() {
+	local name=$1 good bad ran_well=1
+	shift
+	run "$name" "$@" || ran_well=0
+	# "test result: ok. 3 passed; 1 failed" is cargo's; "OK 0.14s 25 subtests passed" meson's, of a program with
+	# many cases, and without the end of one that is a single case. A program that fails counts as one failure.
+	read -r good bad < <(awk '
+		/^test result:/ { good += $4; bad += $6 }
+		/^ *[0-9]+\/[0-9]+ .* OK .* subtests passed$/ { good += $(NF - 2); next }
+		/^ *[0-9]+\/[0-9]+ .* OK / { good += 1 }
+		/^(Fail|Unexpected Pass|Skipped|Timeout): / { bad += $NF }
+		END { print good + 0, bad + 0 }' "$logs/$name.log")
+	if [ $ran_well = 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+	if [ "$bad" != 0 ] && [ $ran_well = 1 ]; then
+		echo "FAIL  $name: $bad skipped, which nothing may be here; see $logs/$name.log"
+	fi
+	if [ "$good" = 0 ] && [ "$bad" = 0 ]; then
+		echo "FAIL  $name: it ran no test"
+		bad=1
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+}
+
+host_state() {
+	cat /proc/self/mountinfo
+	stat -c '%n %F %t:%T %a %u:%g' /dev /dev/*
+}
+
+staged_pkg_config() { PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name librfs.pc)") pkg-config "$@"; }
+
+header_compiles() {
+	printf '#include <librfs.h>\nint main(void) { return 0; }\n' >"$logs/header.c"
+	for language in 'c -std=c11' 'c++ -std=c++17'; do
+		# shellcheck disable=SC2046,SC2086 # several words
+		cc -x $language -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -pedantic \
+			$(staged_pkg_config --cflags librfs) "$logs/header.c" || return 1
+	done
+}
+
+# Libs.private names all that Rust's standard library asks for, but for what every C compiler adds.
+native_libraries() {
+	: >"$logs/empty.rs"
+	local needed library
+	needed=$(rustc --crate-type staticlib --print native-static-libs -o "$logs/empty.a" "$logs/empty.rs" 2>&1 |
+		sed -n 's/.*native-static-libs: //p')
+	[ -n "$needed" ] || return 1
+	for library in $needed; do
+		case " $(staged_pkg_config --libs --static librfs) -lc -lgcc_s " in
+		*" $library "*) ;;
+		*) echo "librfs.pc: Libs.private lacks $library"; return 1 ;;
+		esac
+	done
+}
+
+# The first C block of README.md, compiled and run.
+readme_example() {
+	local work status
+	work=$(mktemp -d)
+	awk '/^```c$/ { on = 1; next } /^```$/ { if (on) exit } on' README.md >"$work/example.c"
+	mkdir -p "$work/rootfs/bin"
+	cp "$(command -v busybox)" "$work/rootfs/bin/sh"
+	# shellcheck disable=SC2046 # several flags
+	cc -std=c11 -Wall -Wextra -Werror -o "$work/example" "$work/example.c" $(staged_pkg_config --cflags --libs librfs) \
+		-Wl,-rpath,"$(staged_pkg_config --variable=libdir librfs)" &&
+		"$work/example" "$work/rootfs" /bin/sh -c 'test -c /dev/null && test -e /proc/self && test ! -e /etc/passwd'
+	status=$?
+	rm -rf "$work"
+	return $status
+}
+
+# Another meson project takes this one in as a subproject.
+subproject() {
+	local project=$PWD/build/subproject
+	rm -rf "$project"
+	mkdir -p "$project/subprojects/librfs"
+	tar -c --exclude=./build --exclude=./target --exclude=./.git . | tar -x -C "$project/subprojects/librfs"
+	cat >"$project/meson.build" <<-'EOF'
+		project('consumer', 'c', meson_version: '>= 1.0.0')
+		librfs = dependency('librfs', fallback: 'librfs')
+		test('version', executable('consumer', 'consumer.c', dependencies: librfs))
+	EOF
+	cat >"$project/consumer.c" <<-'EOF'
+		#include <librfs.h>
+		#include <string.h>
+		int main(void) { return strcmp(rfs_version(), RFS_VERSION) != 0; }
+	EOF
+	meson setup "$project/build" "$project" --wrap-mode=forcefallback && meson test -C "$project/build"
+}
+
+c_tests() {
+	local folder=$1
+	shift
+	rm -rf "$folder"
+	PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name librfs.pc)") meson setup "$folder" -Dlibrary=installed -Dwerror=true "$@" ||
+		return 1
+	meson compile -C "$folder"
+}
+
+host_state >"$logs/host.before"
+
+check format cargo fmt --check
+check clippy cargo clippy --all-targets --locked -- -D warnings
+suite cargo-test cargo test --locked
+
+check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
+check symbols sh -c "scripts/check-symbols.sh $(find "$stage" -name librfs.so.1) $stage/include/librfs.h"
+check header header_compiles
+check native-libraries native_libraries
+check readme-example readme_example
+for link in shared archive static; do
+	check "demo-$link" examples/demo/run.sh "$stage" $link
+done
+check subproject subproject
+
+check c-tests-build c_tests build/c-tests
+suite c-tests meson test -C build/c-tests --print-errorlogs
+suite valgrind meson test -C build/c-tests --print-errorlogs --timeout-multiplier 10 \
+	--wrap='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99' --suite parse
+check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address,undefined -Db_lundef=false
+UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --timeout-multiplier 4
+
+host_state >"$logs/host.after"
+check host-unchanged diff -u "$logs/host.before" "$logs/host.after"
+
+echo
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
