@@ -1,4 +1,5 @@
-//! The one table of mount options: runtime-spec config.md "Linux mount options", mount(8), and mount_setattr(2).
+//! The one table of mount options: runtime-spec config.md "Linux mount options", mount(8), mount_setattr(2),
+//! and a few of crun's and LXC's.
 //! An option that is not here is data for the file system.
 
 use libc::{
@@ -12,6 +13,13 @@ use libc::{
     MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS,
     MS_UNBINDABLE,
 };
+
+/// What a mount point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Directory,
+    File,
+}
 
 /// What an option asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +40,24 @@ pub enum Effect {
     Idmap {
         recursive: bool,
     },
+    /// A tmpfs begins with what it covers.
+    CopyUp,
+    /// crun's: a source that is a symbolic link is made anew as one at the destination.
+    CopySymlink,
+    /// crun's: a source that is a symbolic link is bound itself.
+    SourceNoFollow,
+    /// crun's: the destination must exist, and if it is a symbolic link it is mounted on itself.
+    DestinationNoFollow,
+    /// LXC's: a mount that fails is passed over.
+    Optional,
+    /// LXC's: what is made where nothing is.
+    Create(Shape),
 }
 
-use Effect::{Clear, Idmap, Nothing, Propagation, Recursive, Set};
+use Effect::{
+    Clear, CopySymlink, CopyUp, Create, DestinationNoFollow, Idmap, Nothing, Optional, Propagation,
+    Recursive, Set, SourceNoFollow,
+};
 
 const fn all_below(set: u64) -> Effect {
     Recursive { set, clear: 0 }
@@ -57,7 +80,11 @@ const TABLE: &[(&[u8], Effect)] = &[
     (b"async", Clear(MS_SYNCHRONOUS)),
     (b"atime", Clear(MS_NOATIME)),
     (b"bind", Set(MS_BIND)),
+    (b"copy-symlink", CopySymlink),
+    (b"create=dir", Create(Shape::Directory)),
+    (b"create=file", Create(Shape::File)),
     (b"defaults", Nothing),
+    (b"dest-nofollow", DestinationNoFollow),
     (b"dev", Clear(MS_NODEV)),
     (b"diratime", Clear(MS_NODIRATIME)),
     (b"dirsync", Set(MS_DIRSYNC)),
@@ -78,6 +105,7 @@ const TABLE: &[(&[u8], Effect)] = &[
     (b"nostrictatime", Clear(MS_STRICTATIME)),
     (b"nosuid", Set(MS_NOSUID)),
     (b"nosymfollow", Set(MS_NOSYMFOLLOW)),
+    (b"optional", Optional),
     (b"private", Propagation(MS_PRIVATE)),
     (b"ratime", atime_below(0)),
     (b"rbind", Set(MS_BIND | MS_REC)),
@@ -110,10 +138,12 @@ const TABLE: &[(&[u8], Effect)] = &[
     (b"shared", Propagation(MS_SHARED)),
     (b"silent", Set(MS_SILENT)),
     (b"slave", Propagation(MS_SLAVE)),
+    (b"src-nofollow", SourceNoFollow),
     (b"strictatime", Set(MS_STRICTATIME)),
     (b"suid", Clear(MS_NOSUID)),
     (b"symfollow", Clear(MS_NOSYMFOLLOW)),
     (b"sync", Set(MS_SYNCHRONOUS)),
+    (b"tmpcopyup", CopyUp),
     (b"unbindable", Propagation(MS_UNBINDABLE)),
 ];
 

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 
-use super::{Bind, Device, Filesystem, IndexedPath, Kind, Mount, Plan, Switch};
+use super::{Bind, Device, Filesystem, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch};
 use crate::config::options::{attribute_names, propagation_name};
 
 impl Plan {
@@ -72,6 +72,14 @@ fn mount(mount: &Mount) -> Step {
         Kind::Bind(it) => bind(step.word("kind", "bind"), it),
         Kind::Cgroup(it) => filesystem(step.word("kind", "cgroup"), &it.unified),
     };
+    let step = match mount.create {
+        None => step,
+        Some(Shape::Directory) => step.word("create", "dir"),
+        Some(Shape::File) => step.word("create", "file"),
+    };
+    let step = step
+        .flag("destination_nofollow", mount.destination_nofollow)
+        .flag("optional", mount.optional);
     let step = match mount.recursive {
         None => step,
         Some(change) => step
@@ -96,6 +104,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .string("source", &filesystem.source)
         .list("set", attribute_names(filesystem.attributes))
         .list("parameters", parameters)
+        .flag("copy_up", filesystem.copy_up.is_some())
         .flag("readonly_later", filesystem.readonly_later)
 }
 
@@ -104,6 +113,11 @@ fn bind(step: Step, bind: &Bind) -> Step {
         .string("source", &bind.source)
         .flag("descriptor", bind.source_fd.is_some())
         .flag("recursive", bind.recursive);
+    let step = match bind.link {
+        Link::Follow => step,
+        Link::Bind => step.word("link", "bind"),
+        Link::Copy => step.word("link", "copy"),
+    };
     let step = match bind.idmap {
         None => step,
         Some(idmap) => step.word("idmap", if idmap.recursive { "recursive" } else { "top" }),

@@ -15,6 +15,8 @@ use std::os::fd::RawFd;
 
 use attributes::{BindChange, Change};
 
+pub use crate::config::options::Shape;
+
 /// Far below the kernel's default limit for a namespace, 100,000 (fs.mount-max, proc_sys_fs(5)).
 pub const MAX_MOUNTS: usize = 65_536;
 /// Extents of a user namespace's mapping: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
@@ -74,6 +76,12 @@ pub struct Mount {
     /// Absolute, in the container, without ".." and doubled slashes.
     pub destination: CString,
     pub kind: Kind,
+    /// What is made if the mount point is missing; `None`: what the mount's root is.
+    pub create: Option<Shape>,
+    /// The mount point must exist, and may be a symbolic link.
+    pub destination_nofollow: bool,
+    /// A failure is passed over, with a warning.
+    pub optional: bool,
     /// The directory it lies in is a new tmpfs of this plan, so that the mount point is surely missing:
     /// a hint that saves a look-up.
     pub surely_missing: bool,
@@ -104,10 +112,28 @@ pub struct Filesystem {
     pub plain_target: bool,
     /// A tmpfs without a mode takes that of a directory that was there before.
     pub copy_mode: bool,
+    /// A tmpfs that begins with what it covers.
+    pub copy_up: Option<CopyUp>,
     /// Read-only only in finalize: things are still to be made in it.
     pub readonly_later: bool,
     /// An SELinux label for the root inode, where the file system takes none as a parameter.
     pub root_label: Option<CString>,
+}
+
+/// What of a directory's own attributes its copy gets; a tmpfs's root keeps what a parameter gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyUp {
+    pub mode: bool,
+    pub uid: bool,
+    pub gid: bool,
+}
+
+impl CopyUp {
+    pub const ALL: Self = CopyUp {
+        mode: true,
+        uid: true,
+        gid: true,
+    };
 }
 
 #[derive(Debug)]
@@ -121,11 +147,22 @@ pub struct Bind {
     /// On the host; if `source_fd` is given, only its name.
     pub source: CString,
     pub source_fd: Option<RawFd>,
+    /// What is done with a source that is a symbolic link.
+    pub link: Link,
     pub recursive: bool,
     pub change: Option<BindChange>,
     pub idmap: Option<Idmap>,
     /// The host's side may be asked for a source that can't be opened.
     pub ask_if_unreachable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Follow,
+    /// Bound itself.
+    Bind,
+    /// Made anew in the container.
+    Copy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

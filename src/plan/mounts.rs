@@ -10,9 +10,10 @@ use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
 use super::{
-    Bind, Cgroup, Filesystem, Idmap, Kind, MAX_ID_MAPPINGS, Mount, Parameter, paths, proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mount, Parameter, paths,
+    proc,
 };
-use crate::config::options::{Effect, effect};
+use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, IdMapping, oci};
 use crate::error::{Error, Result};
 
@@ -30,6 +31,12 @@ struct Options<'a> {
     propagation: Vec<u64>,
     recursive: Option<Change>,
     idmap: Option<Idmap>,
+    copy_up: bool,
+    copy_symlink: bool,
+    source_nofollow: bool,
+    destination_nofollow: bool,
+    optional: bool,
+    create: Option<Shape>,
     data: Vec<&'a [u8]>,
 }
 
@@ -61,6 +68,12 @@ impl<'a> Options<'a> {
                     });
                 }
                 Some(Effect::Idmap { recursive }) => parsed.idmap = Some(Idmap { recursive }),
+                Some(Effect::CopyUp) => parsed.copy_up = true,
+                Some(Effect::CopySymlink) => parsed.copy_symlink = true,
+                Some(Effect::SourceNoFollow) => parsed.source_nofollow = true,
+                Some(Effect::DestinationNoFollow) => parsed.destination_nofollow = true,
+                Some(Effect::Optional) => parsed.optional = true,
+                Some(Effect::Create(shape)) => parsed.create = Some(shape),
                 None => parsed.data.push(option),
             }
         }
@@ -98,7 +111,8 @@ pub fn mount(
         _ => {}
     }
     let kind = if is_bind {
-        for data in &options.data {
+        let copy_up: Option<&[u8]> = options.copy_up.then_some(b"tmpcopyup");
+        for data in options.data.iter().copied().chain(copy_up) {
             warn(format!(
                 "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
                 String::from_utf8_lossy(data)
@@ -114,6 +128,9 @@ pub fn mount(
         index,
         destination,
         kind,
+        create: options.create,
+        destination_nofollow: options.destination_nofollow,
+        optional: options.optional,
         surely_missing: false,
         recursive: options.recursive,
         propagation: options.propagation,
@@ -135,6 +152,12 @@ fn refuse_for_filesystems(
         || !wanted.gid_mappings.is_empty()
     {
         "uidMappings, gidMappings: only a bind can be idmapped"
+    } else if options.copy_symlink || options.source_nofollow {
+        "options: \"copy-symlink\" and \"src-nofollow\" are for binds"
+    } else if options.create == Some(Shape::File) {
+        "options: \"create=file\" is for binds"
+    } else if options.copy_up && fstype != b"tmpfs" {
+        "options: \"tmpcopyup\" is for a tmpfs only"
     } else if options.set & MS_REMOUNT != 0 {
         "options: \"remount\" is for binds"
     } else if options.set & MS_I_VERSION != 0 {
@@ -157,10 +180,30 @@ fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resul
     Ok(Bind {
         source,
         source_fd: wanted.source_fd,
+        link: link(wanted, options)?,
         recursive: options.set & MS_REC != 0,
         change: BindChange::new(options.set, options.cleared),
         idmap: idmap(config, wanted, options)?,
         ask_if_unreachable: !config.rootless && wanted.source_fd.is_none(),
+    })
+}
+
+fn link(wanted: &config::Mount, options: &Options<'_>) -> Result<Link> {
+    let nofollow = options.source_nofollow || options.destination_nofollow;
+    if options.copy_symlink && nofollow {
+        return Err(Error::invalid(
+            "options: \"copy-symlink\" excludes \"src-nofollow\" and \"dest-nofollow\"",
+        ));
+    }
+    if wanted.source_fd.is_some() && (options.copy_symlink || options.source_nofollow) {
+        return Err(Error::invalid(
+            "options: \"copy-symlink\" and \"src-nofollow\" are for a source given by path",
+        ));
+    }
+    Ok(match (options.copy_symlink, options.source_nofollow) {
+        (true, _) => Link::Copy,
+        (false, true) => Link::Bind,
+        (false, false) => Link::Follow,
     })
 }
 
@@ -261,11 +304,19 @@ fn filesystem(
         label.filter(|_| !unlabelled),
     )?;
     made.plain_target = plain;
-    made.copy_mode = fstype == b"tmpfs"
-        && !made
+    let own = |key: &CStr| {
+        !made
             .parameters
             .iter()
-            .any(|given| given.key.as_c_str() == c"mode");
+            .any(|given| given.key.as_c_str() == key)
+    };
+    let of_target = CopyUp {
+        mode: own(c"mode"),
+        uid: own(c"uid"),
+        gid: own(c"gid"),
+    };
+    made.copy_mode = fstype == b"tmpfs" && of_target.mode;
+    made.copy_up = options.copy_up.then_some(of_target);
     if fstype == b"mqueue" {
         made.root_label = label
             .map(|label| paths::c_string("linux.mountLabel", label))
@@ -324,6 +375,7 @@ fn new_superblock(
         attributes: of_new_mount(options.set & MS_MOUNT_FLAGS),
         plain_target: false,
         copy_mode: false,
+        copy_up: None,
         readonly_later: false,
         root_label: None,
     })
@@ -386,6 +438,7 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
         bind: Bind {
             source,
             source_fd: None,
+            link: Link::Follow,
             recursive: true,
             change: BindChange::new(options.set, options.cleared),
             idmap: None,

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::mounts::{bind, filesystem, finish, superblock};
-use super::target::{self, Shape};
+use super::target;
 use super::{Context, mountinfo};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter};
+use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter, Shape};
 use crate::sys::mount::attach;
 
 const MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
@@ -62,6 +62,9 @@ fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
             index: mount.index,
             destination: c_string([mount.destination.as_bytes(), b"/", name].concat())?,
             kind: Kind::Filesystem(hierarchy_superblock(name, wanted.hierarchy)?),
+            create: None,
+            destination_nofollow: false,
+            optional: false,
             surely_missing: false,
             recursive: mount.recursive,
             propagation: mount.propagation.clone(),
@@ -94,6 +97,7 @@ fn clone_bind(bind: &Bind) -> Bind {
     Bind {
         source: CString::default(),
         source_fd: None,
+        link: bind.link,
         recursive: bind.recursive,
         change: bind.change,
         idmap: bind.idmap,
@@ -130,6 +134,7 @@ fn hierarchy_superblock(name: &[u8], attributes: u64) -> Result<Filesystem> {
         attributes,
         plain_target: false,
         copy_mode: false,
+        copy_up: None,
         readonly_later: false,
         root_label: None,
     })

@@ -7,9 +7,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::Context;
-use super::target::{self, Shape, Target};
+use super::target::{self, Target};
 use crate::error::{During, Error, Object, Result};
-use crate::plan::Device;
+use crate::plan::{Device, Shape};
 use crate::sys::mount::{Status, attach, clone_tree, status};
 use crate::sys::path::of_descriptor;
 

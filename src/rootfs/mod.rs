@@ -4,6 +4,7 @@
 pub mod callbacks;
 mod cgroup;
 pub mod console;
+mod copy_up;
 mod devices;
 mod finalize;
 mod masks;

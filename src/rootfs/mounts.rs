@@ -2,16 +2,18 @@
 
 use core::ffi::CStr;
 use core::fmt::Write;
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Level;
-use super::target::{self, Shape, Target};
+use super::copy_up::copy_up;
+use super::target::{self, Target};
 use super::{cgroup, source};
-use crate::error::{During, Error, Result, Text};
+use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
-use crate::plan::{Bind, Filesystem, Kind, Mount, proc};
+use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::fd::Fd;
 use crate::sys::mount::{Attributes, Status, Superblock, attach, set_attributes, status};
 
@@ -31,6 +33,20 @@ impl From<Change> for Attributes {
 }
 
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
+    match attempt(cx, mount) {
+        Err(error) if mount.optional => {
+            let error = error.about(Object::Mount(mount.index), mount.destination.as_bytes());
+            cx.log(
+                Level::Warning,
+                format_args!("optional, and passed over: {error}"),
+            );
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn attempt(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match &mount.kind {
         Kind::Filesystem(it) => filesystem(cx, mount, it),
         Kind::Bind(it) => bind(cx, mount, it),
@@ -54,6 +70,9 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
         None
     };
     let detached = superblock(cx, wanted, mode.as_deref())?;
+    if let Some(root) = wanted.copy_up.filter(|_| target.existed) {
+        copy_up(target.as_fd(), detached.as_fd(), root)?;
+    }
     finish(mount, &detached, &target)?;
     if let Some(label) = &wanted.root_label {
         let path = crate::sys::path::of_descriptor(std::os::fd::AsFd::as_fd(&detached));
@@ -127,6 +146,9 @@ impl core::ops::Deref for Mode {
 }
 
 pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
+    if wanted.link == Link::Copy && source::copy_link(cx, mount, wanted)? {
+        return Ok(());
+    }
     let tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", wanted.source.to_bytes())?;
     if let Some(change) = &wanted.change {

@@ -6,8 +6,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Context;
-use super::target::{self, Shape};
+use super::target;
 use crate::error::{During, Error, Result};
+use crate::plan::Shape;
 use crate::sys::fd::{self, Fds};
 use crate::sys::mount::status;
 

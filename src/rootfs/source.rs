@@ -1,15 +1,20 @@
 //! What a bind brings in: a detached copy of a mount of the host's, by path, by descriptor, or opened by the host's side.
 
-use rustix::fs::CWD;
+use core::ffi::CStr;
+use std::os::fd::AsFd;
+
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Request;
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Mount};
+use crate::plan::{Bind, Link, Mount};
 use crate::sys::fd::{self, Fd};
 use crate::sys::mount::{clone_tree, status};
 use crate::sys::namespace::is_attached;
+use crate::sys::path::PATH_MAX;
+use crate::sys::resolve::{read_link, split};
 
 pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> {
     let source = bind.source.as_bytes();
@@ -34,7 +39,13 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> 
             }
         });
     }
-    let errno = match clone_tree(cx.fds, CWD, &bind.source, bind.recursive) {
+    let cloned = match bind.link {
+        Link::Follow => clone_tree(cx.fds, CWD, &bind.source, bind.recursive),
+        Link::Bind | Link::Copy => {
+            open_link(cx, bind).and_then(|link| clone_tree(cx.fds, link, c"", bind.recursive))
+        }
+    };
+    let errno = match cloned {
         Ok(tree) => return Ok(tree),
         Err(errno) => errno,
     };
@@ -44,6 +55,58 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> 
         return Ok(tree);
     }
     Err(explain(Error::system(errno, "open_tree").on(source)))
+}
+
+/// The source itself, also if it is a symbolic link.
+fn open_link<'a>(cx: &Context<'a>, bind: &Bind) -> rustix::io::Result<Fd<'a>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(cx
+        .fds
+        .own(rustix::fs::openat(CWD, &bind.source, flags, Mode::empty())?))
+}
+
+/// Makes the link that the source is anew at the destination. False if it is none, and to be bound.
+pub fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
+    let source = bind.source.as_bytes();
+    let link = match open_link(cx, bind) {
+        Ok(link) => link,
+        // Told of by the bind.
+        Err(_) => return Ok(false),
+    };
+    let mut target = [0; PATH_MAX];
+    if read_link(link.as_fd(), &mut target)
+        .during("readlinkat", source)?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    // Shorter than the buffer, which was zero.
+    let target = CStr::from_bytes_until_nul(&target).unwrap_or_default();
+    let destination = mount.destination.as_bytes();
+    let path = cx
+        .root
+        .follow_directory(&mount.destination)
+        .during("openat2", destination)?;
+    let (directory, name) = split(path.as_c_str().to_bytes());
+    let directory = cx
+        .root
+        .open_or_make(directory)
+        .during("mkdirat", destination)?;
+    match rustix::fs::symlinkat(target, &directory, name) {
+        Err(Errno::EXIST) => {}
+        result => return result.during("symlinkat", destination).map(|()| true),
+    }
+    let mut there = [0; PATH_MAX];
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let existing = rustix::fs::openat(&directory, name, flags, Mode::empty());
+    let existing = cx.fds.own(existing.during("openat", destination)?);
+    match read_link(existing.as_fd(), &mut there).during("readlinkat", destination)? {
+        Some(length) if there[..length] == *target.to_bytes() => Ok(true),
+        _ => Err(Error::check(
+            Errno::EXIST,
+            "with \"copy-symlink\" nothing else than the same link may be at the destination",
+        )),
+    }
 }
 
 fn explain(error: Error) -> Error {

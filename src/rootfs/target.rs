@@ -8,15 +8,8 @@ use rustix::io::Errno;
 
 use super::Context;
 use crate::error::{During, Error, Result};
-use crate::plan::{Mount, proc};
+use crate::plan::{Mount, Shape, proc};
 use crate::sys::resolve::Directory;
-
-/// What is made where nothing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Directory,
-    File,
-}
 
 pub struct Target<'a> {
     fd: Directory<'a>,
@@ -55,8 +48,12 @@ pub fn open<'a>(cx: &Context<'a>, destination: &CStr, shape: Shape) -> Result<Ta
     })
 }
 
-/// Opens the destination of a mount of a plan that may know it to be missing.
+/// Opens the destination of a mount of a plan. `shape`: what the mount's root is.
 pub fn of_mount<'a>(cx: &Context<'a>, mount: &Mount, shape: Shape) -> Result<Target<'a>> {
+    if mount.destination_nofollow {
+        return existing(cx, &mount.destination);
+    }
+    let shape = mount.create.unwrap_or(shape);
     if mount.surely_missing && shape == Shape::Directory {
         let path = mount.destination.to_bytes();
         match cx.root.make_directories(path) {
@@ -75,7 +72,29 @@ pub fn of_mount<'a>(cx: &Context<'a>, mount: &Mount, shape: Shape) -> Result<Tar
     open(cx, &mount.destination, shape)
 }
 
-fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
+/// Opens a destination that must exist, and may be a link itself.
+fn existing<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Target<'a>> {
+    let path = cx
+        .root
+        .follow_directory(destination)
+        .during("openat2", destination.to_bytes())?;
+    let rule = refuse_below_proc(path.as_c_str())?;
+    let fd = cx
+        .root
+        .open_plain(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW)
+        .during("openat2", destination.to_bytes())
+        .map_err(|error| match error.errno {
+            Errno::NOENT => error.explain("with \"dest-nofollow\" the destination must exist"),
+            _ => error,
+        })?;
+    Ok(Target {
+        fd: Directory::Below(fd),
+        existed: true,
+        is_proc: rule == proc::Target::Proc,
+    })
+}
+
+fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     let rule = proc::target(path.to_bytes());
     if rule == proc::Target::Refused {
         return Err(Error::invalid(format_args!(
@@ -84,6 +103,11 @@ fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
             proc::REFUSED
         )));
     }
+    Ok(rule)
+}
+
+fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
+    let rule = refuse_below_proc(path)?;
     let (fd, existed) = match cx.root.open_plain(path, OFlags::PATH) {
         Ok(fd) => (Directory::Below(fd), true),
         Err(Errno::NOENT) => (make(cx, path, shape)?, false),

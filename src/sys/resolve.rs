@@ -85,7 +85,7 @@ impl<'a> Root<'a> {
                 name => done.push(name)?,
             }
             let mut target = [0; PATH_MAX];
-            let Some(length) = self.read_link(done.as_c_str(), &mut target)? else {
+            let Some(length) = self.read_link_at(done.as_c_str(), &mut target)? else {
                 continue;
             };
             links += 1;
@@ -103,20 +103,26 @@ impl<'a> Root<'a> {
         Ok(done)
     }
 
+    /// The same for the directory a path lies in; its last component stays as it is.
+    pub fn follow_directory(&self, path: &CStr) -> Result<PathBuf> {
+        let (directory, name) = split(path.to_bytes());
+        let mut directory_path = PathBuf::root();
+        for component in components(directory) {
+            directory_path.push(component)?;
+        }
+        let mut done = self.follow(directory_path.as_c_str())?;
+        done.push(name)?;
+        Ok(done)
+    }
+
     /// The length of what is at a path, if that is a link.
-    fn read_link(&self, path: &CStr, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
+    fn read_link_at(&self, path: &CStr, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
         let link = match self.open_plain(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(link) => link,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(errno),
         };
-        match rustix::fs::readlinkat_raw(&link, c"", &mut target[..]) {
-            Ok(PATH_MAX) => Err(Errno::NAMETOOLONG),
-            Ok(length) => Ok(Some(length)),
-            // readlinkat(2) on what is no link: ENOENT with an empty path, EINVAL otherwise.
-            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(errno) => Err(errno),
-        }
+        read_link(link.as_fd(), target)
     }
 
     /// Makes a directory that is missing, and those to it, one component at a time and never through
@@ -132,7 +138,7 @@ impl<'a> Root<'a> {
     }
 
     /// A directory, made if it or those to it are missing.
-    fn open_or_make(&self, path: &[u8]) -> Result<Directory<'a>> {
+    pub fn open_or_make(&self, path: &[u8]) -> Result<Directory<'a>> {
         let mut existing = components(path).count();
         let mut dir = loop {
             if existing == 0 {
@@ -177,6 +183,17 @@ impl<'a> Root<'a> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?;
         Ok(self.fds.own(file))
+    }
+}
+
+/// The length of a link's target; `None` if the descriptor is of no link.
+pub fn read_link(link: BorrowedFd<'_>, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
+    match rustix::fs::readlinkat_raw(link, c"", &mut target[..]) {
+        Ok(PATH_MAX) => Err(Errno::NAMETOOLONG),
+        Ok(length) => Ok(Some(length)),
+        // readlinkat(2) on what is no link: ENOENT with an empty path, EINVAL otherwise.
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 
