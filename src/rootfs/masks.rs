@@ -52,7 +52,6 @@ pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, plan: &Plan) -> Result<()> 
     let locate = |error: Error| error.at(Stage::MaskedPaths);
     let mut masks = Masks {
         null: open_null(root).map_err(locate)?,
-        spare: None,
         empty: None,
         label: plan.mount_label.as_deref(),
         fds,
@@ -82,8 +81,6 @@ fn open_null<'a>(root: &Root<'a>) -> Result<Fd<'a>> {
 
 struct Masks<'a, 'p> {
     null: Fd<'a>,
-    /// A copy that is not attached yet.
-    spare: Option<Fd<'a>>,
     /// Attached over the first directory masked: an attached mount can be cloned on every kernel.
     empty: Option<Fd<'a>>,
     label: Option<&'p CStr>,
@@ -96,15 +93,10 @@ impl Masks<'_, '_> {
             return Ok(());
         };
         let bytes = path.to_bytes();
-        let null = match self.spare.take() {
-            Some(null) => null,
-            None => clone_tree(self.fds, &self.null, c"", false)
-                .during("open_tree", DEV_NULL.to_bytes())?,
-        };
-        match attach(&null, &target) {
-            // Not on a directory: that saves asking first what each target is.
-            Err(Errno::INVAL) => self.spare = Some(null),
-            result => return result.during("move_mount", bytes),
+        if !status(&target, c"").during("statx", bytes)?.is_directory() {
+            let null = clone_tree(self.fds, &self.null, c"", false)
+                .during("open_tree", DEV_NULL.to_bytes())?;
+            return attach(&null, &target).during("move_mount", bytes);
         }
         if let Some(empty) = &self.empty {
             let again = clone_tree(self.fds, empty, c"", false).during("open_tree", bytes)?;
