@@ -12,7 +12,7 @@ fi
 packages='pkgconf gcc libc6-dev meson ninja-build libjson-c-dev busybox-static'
 if [ "$1" = test ]; then
 	# runc and crun are asked for their default configurations, debootstrap for a Debian to run.
-	packages="$packages g++ binutils valgrind runc crun debootstrap"
+	packages="$packages g++ binutils valgrind runc crun debootstrap python3 strace"
 fi
 
 missing=
