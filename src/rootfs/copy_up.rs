@@ -5,7 +5,6 @@
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{
@@ -21,6 +20,8 @@ use crate::sys::path::{PATH_MAX, of_descriptor};
 
 /// XATTR_LIST_MAX and XATTR_SIZE_MAX of <linux/limits.h>.
 const XATTR_MAX: usize = 65_536;
+/// Of the files with several paths.
+const BUCKETS: usize = 1024;
 /// Far deeper than trees are; it ends the walk of one that somebody makes deeper all the while.
 const MAX_DEPTH: usize = 16_384;
 /// sendfile(2) moves at most 0x7ffff000 bytes at a time.
@@ -32,6 +33,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 /// Copies the content of the directory `from` into the root of the mount `to`, and of the directory's
 /// own attributes those that `root` names.
+#[inline(never)] // Of the many mounts few are such, and it takes 20 KB of stack.
 pub fn copy_up(from: BorrowedFd<'_>, to: BorrowedFd<'_>, root: CopyUp) -> Result<()> {
     // All closed at return: with a file open for writing the mount could not become read-only.
     let fds = Fds::new();
@@ -39,7 +41,7 @@ pub fn copy_up(from: BorrowedFd<'_>, to: BorrowedFd<'_>, root: CopyUp) -> Result
         fds: &fds,
         root: to,
         path: Vec::new(),
-        links: BTreeMap::new(),
+        links: vec![Vec::new(); BUCKETS],
         list: vec![0; XATTR_MAX],
         value: vec![0; XATTR_MAX],
     };
@@ -119,8 +121,9 @@ struct Walk<'a> {
     root: BorrowedFd<'a>,
     /// Of what is at work, relative to the root.
     path: Vec<u8>,
-    /// The first path of each file that has several.
-    links: BTreeMap<Identity, Vec<u8>>,
+    /// The first path (with a NUL) of each file that has several, by the inode's number: a hash table
+    /// of std is several kilobytes of code.
+    links: Vec<Vec<(Identity, Vec<u8>)>>,
     list: Vec<u8>,
     value: Vec<u8>,
 }
@@ -142,7 +145,7 @@ impl<'a> Walk<'a> {
             Errno::INVAL if operation == "fchownat" => {
                 error.explain("its owner has no id in this user namespace")
             }
-            Errno::NOENT if operation == "open" => {
+            Errno::NOENT if operation == "open" || operation == "listxattr" => {
                 error.explain("tmpcopyup needs a procfs on /proc")
             }
             _ => error,
@@ -177,6 +180,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads a directory to its end: a long list would change while things are copied.
+    #[inline(never)]
     fn read(&self, directory: &Fd<'_>, status: Statx) -> Result<Directory> {
         let mut names = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -197,6 +201,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Copies one entry; a directory is only made and opened.
+    #[inline(never)]
     fn entry(&mut self, source: &Fd<'_>, copy: &Fd<'_>, name: &CStr) -> Result<Option<Below<'a>>> {
         if !self.path.is_empty() {
             self.path.push(b'/');
@@ -220,9 +225,11 @@ impl<'a> Walk<'a> {
                 status,
             }));
         }
+        let bucket = (status.stx_ino % BUCKETS as u64) as usize;
         let has_links = status.stx_nlink > 1;
         if has_links {
-            if let Some(first) = self.links.get(&identity(&status)) {
+            let same = |(first, _): &&(Identity, _)| *first == identity(&status);
+            if let Some((_, first)) = self.links[bucket].iter().find(same) {
                 let linked = self.link(first, copy, name);
                 return self.during("linkat", linked).map(|()| None);
             }
@@ -238,35 +245,49 @@ impl<'a> Walk<'a> {
         }
         self.set_attributes(&entry, copy, name, &status, CopyUp::ALL)?;
         if has_links {
-            self.links.insert(identity(&status), self.path.clone());
+            let first = [&self.path[..], b"\0"].concat();
+            self.links[bucket].push((identity(&status), first));
         }
         Ok(None)
     }
 
     /// In steps, as the first path may be longer than the kernel takes.
     fn link(&self, first: &[u8], copy: &Fd<'_>, name: &CStr) -> rustix::io::Result<()> {
-        let mut rest = first;
+        let mut path = first.to_vec();
+        let mut start = 0;
         let mut at = None;
-        while rest.len() >= PATH_MAX {
-            let slash = rest[..PATH_MAX].iter().rposition(|&b| b == b'/');
-            let (directory, below) = rest.split_at(slash.ok_or(Errno::NAMETOOLONG)?);
+        while path.len() - start > PATH_MAX {
+            let slash = path[start..start + PATH_MAX]
+                .iter()
+                .rposition(|&b| b == b'/');
+            let slash = start + slash.ok_or(Errno::NAMETOOLONG)?;
+            path[slash] = 0;
             let from = at.as_ref().map_or(self.root, Fd::as_fd);
+            let directory = until_nul(&path[start..]);
             let opened = rustix::fs::openat(from, directory, DIRECTORY, Mode::empty())?;
             at = Some(self.fds.own(opened));
-            rest = &below[1..];
+            start = slash + 1;
         }
         let from = at.as_ref().map_or(self.root, Fd::as_fd);
-        rustix::fs::linkat(from, rest, copy, name, AtFlags::empty())
+        rustix::fs::linkat(
+            from,
+            until_nul(&path[start..]),
+            copy,
+            name,
+            AtFlags::empty(),
+        )
     }
 
     fn copy_symlink(&mut self, entry: &Fd<'_>, copy: &Fd<'_>, name: &CStr) -> Result<()> {
         let length = rustix::fs::readlinkat_raw(entry, c"", &mut self.value[..PATH_MAX]);
         let length = self.during("readlinkat", length)?;
-        let made = rustix::fs::symlinkat(&self.value[..length], copy, name);
+        self.value[length] = 0;
+        let made = rustix::fs::symlinkat(until_nul(&self.value), copy, name);
         self.during("symlinkat", made)
     }
 
     /// Up to the size that the file had: one that grows all the while has an end.
+    #[inline(never)]
     fn copy_file(
         &mut self,
         entry: &Fd<'_>,
@@ -367,6 +388,7 @@ impl<'a> Walk<'a> {
     }
 
     /// By paths in procfs: O_PATH descriptors and links have no other way before Linux 6.13.
+    #[inline(never)]
     fn copy_xattrs(&mut self, entry: &Fd<'_>, copy: &Fd<'_>, name: &CStr) -> Result<()> {
         let from = of_descriptor(entry.as_fd());
         let listed = rustix::fs::listxattr(from.as_c_str(), &mut self.list[..]);
@@ -401,6 +423,10 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+fn until_nul(bytes: &[u8]) -> &CStr {
+    CStr::from_bytes_until_nul(bytes).unwrap_or_default()
 }
 
 /// Of the security modules' own only the capabilities: labels are the mount's, and signatures hold
@@ -643,7 +669,7 @@ mod tests {
             fds: &fds,
             root: top.as_fd(),
             path: b"d/e".to_vec(),
-            links: BTreeMap::new(),
+            links: Vec::new(),
             list: Vec::new(),
             value: Vec::new(),
         };
