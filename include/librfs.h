@@ -7,7 +7,7 @@
  *
  *  - A function that returns int returns 0 (or what it says) on success and a negative errno on
  *    failure. Then *err, where err is not NULL, holds the details. Outputs are written only on success.
- *  - Every struct begins with `uint64_t size`, which the caller sets to sizeof the struct; the rest
+ *  - Every struct but rfs_id_mapping begins with `uint64_t size`, which the caller sets to sizeof the struct; the rest
  *    may be zero. A program built against another version of this header goes on working: a smaller
  *    struct is read as if zeros followed, a larger one is accepted if what the library does
  *    not know is zero, and is -E2BIG otherwise. (For rfs_error, which is written, see there.)
@@ -21,8 +21,9 @@
  *    rfs_plan_new(), which allocate. rfs_prepare() and what comes after it do not, but for what
  *    is said there, and they are safe in the child of a fork or a raw clone
  *    made by a program with threads.
- *  - No function writes to stdout or stderr, reads the environment, keeps state outside the objects
- *    that it is given, or leaves a descriptor open. All descriptors it opens are O_CLOEXEC.
+ *  - No function writes to stdout or stderr, reads the environment, keeps state outside the objects that it is
+ *    given (but that Rust's panics are silenced, and told as errors), or leaves a descriptor open. All descriptors
+ *    it opens are O_CLOEXEC.
  *  - One rfs_plan may be read by many threads. An rfs_config belongs to one thread at a time.
  */
 
@@ -70,7 +71,7 @@
 #define RFS_STAGE_DEVICES 5
 
 /**
- * A hooks callback failed.
+ * A hook failed, or the hooks callback.
  */
 #define RFS_STAGE_HOOKS 6
 
@@ -128,6 +129,11 @@
  * The read-only paths (config.json: linux.readonlyPaths[index]).
  */
 #define RFS_OBJECT_READONLY_PATH 4
+
+/**
+ * The hooks of one kind, which the message names (config.json: hooks.prestart[index] and so on).
+ */
+#define RFS_OBJECT_HOOK 5
 
 /**
  * rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
@@ -218,8 +224,38 @@
 #define RFS_REQUEST_IDMAP_RECURSIVE 4
 
 /**
+ * Deprecated by the runtime-spec; run by the host at RFS_HOOK_MOUNTS_READY, before createRuntime.
+ */
+#define RFS_HOOKS_PRESTART 1
+
+/**
+ * Run by the host at RFS_HOOK_MOUNTS_READY.
+ */
+#define RFS_HOOKS_CREATE_RUNTIME 2
+
+/**
+ * Run in the container's namespaces at RFS_HOOK_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+ */
+#define RFS_HOOKS_CREATE_CONTAINER 3
+
+/**
+ * Run in the container, just before its program is executed.
+ */
+#define RFS_HOOKS_START_CONTAINER 4
+
+/**
+ * Run by the host, after the container's program was executed.
+ */
+#define RFS_HOOKS_POSTSTART 5
+
+/**
+ * Run by the host, after the container is gone.
+ */
+#define RFS_HOOKS_POSTSTOP 6
+
+/**
  * Mounts and /dev are there, the old root is still the root, the working directory has not
- * changed: the host runs the prestart and createRuntime hooks now.
+ * changed: the host runs the prestart and createRuntime hooks now, in this order.
  */
 #define RFS_HOOK_MOUNTS_READY 1
 
@@ -300,7 +336,8 @@ typedef struct rfs_error {
      */
     int64_t index;
     /**
-     * The operation that failed: a system call's name ("move_mount") or the check's.
+     * The operation that failed: a system call's name ("move_mount"), "check" where a rule was broken, which
+     * callback, or "hook" for one that ran and failed.
      */
     char operation[32];
     /**
@@ -308,7 +345,8 @@ typedef struct rfs_error {
      */
     char path[256];
     /**
-     * One sentence for a person, with all of the above, the kernel's own message where it gave one, and what to do.
+     * One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
+     * what to do.
      */
     char message[1024];
 } rfs_error;
@@ -430,6 +468,49 @@ typedef struct rfs_device {
 } rfs_device;
 
 /**
+ * Which hooks of config.json.
+ */
+typedef uint32_t rfs_hook_kind;
+
+/**
+ * A program that is run at a certain point, like an element of one of config.json's `hooks`.
+ */
+typedef struct rfs_hook {
+    /**
+     * sizeof(rfs_hook).
+     */
+    uint64_t size;
+    /**
+     * 0.
+     */
+    uint64_t flags;
+    /**
+     * The program. Required, and absolute: it is looked for when and where the hook runs.
+     */
+    const char *path;
+    /**
+     * n_args arguments, of which the first is the program's name. None at all: the path alone.
+     */
+    const char *const *args;
+    /**
+     * How many arguments there are.
+     */
+    size_t n_args;
+    /**
+     * n_env variables, "NAME=value" each: the whole environment.
+     */
+    const char *const *env;
+    /**
+     * How many variables there are.
+     */
+    size_t n_env;
+    /**
+     * After how many seconds it is killed; 0: never.
+     */
+    uint32_t timeout;
+} rfs_hook;
+
+/**
  * Everything that is said once for a container. What is zero or NULL leaves the configuration as it
  * is; flags add to those set before (by config.json or an earlier call).
  */
@@ -461,17 +542,25 @@ typedef struct rfs_options {
      */
     const char *cwd;
     /**
-     * The SELinux label of the mounts, as config.json's linux.mountLabel.
+     * The SELinux label of the mounts, as config.json's linux.mountLabel. Binds get none, but for an option:
+     * "Z" relabels all the files in the source, for this container, and "z" for every container (level s0).
+     * Without SELinux it is an error when a file system is mounted.
      */
     const char *mount_label;
     /**
-     * The container's own cgroup2 directory on the host, bound where cgroup2 can't be mounted. Absolute.
+     * With RFS_OPTION_CGROUP_NAMESPACE: the container's own cgroup2 directory on the host, bound where cgroup2
+     * can't be mounted. Absolute.
      */
     const char *cgroup_path;
+    /**
+     * Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
+     * defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
+     */
+    const char *mount_context_type;
 } rfs_options;
 
 /**
- * A mount that the host must open: an idmapped one, or a bind whose source can't be reached from inside.
+ * A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
  */
 typedef struct rfs_mount_request {
     /**
@@ -536,6 +625,16 @@ typedef struct rfs_callbacks {
     void (*log)(void *userdata,
                 rfs_log_level level,
                 const char *message);
+    /**
+     * The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
+     * createContainer hooks are run at RFS_HOOK_CREATE_CONTAINER, after the hooks callback. NULL: that callback
+     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two, it is -EINVAL.
+     */
+    const char *state;
+    /**
+     * How many bytes there are; not 0 with a state.
+     */
+    size_t state_len;
 } rfs_callbacks;
 
 #ifdef __cplusplus
@@ -545,8 +644,8 @@ extern "C" {
 /**
  * Reads the sections of an OCI config.json that concern the file system: root, mounts,
  * process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
- * rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup. Other
- * sections are not looked at. The devices that the runtime-spec demands are added.
+ * rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup; the hooks; and the
+ * annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
  *
  * json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
  * a relative root.path, and a relative source of a bind, are taken from it.
@@ -607,6 +706,16 @@ int rfs_config_add_readonly_path(struct rfs_config *config,
                                  struct rfs_error *err);
 
 /**
+ * Adds a hook of one kind (RFS_HOOKS_*), run after those of the same kind that were added before.
+ * -EINVAL: an unknown kind or flag, no path, a NULL argument or variable.
+ */
+RFS_MUST_USE
+int rfs_config_add_hook(struct rfs_config *config,
+                        rfs_hook_kind kind,
+                        const struct rfs_hook *hook,
+                        struct rfs_error *err);
+
+/**
  * Sets what is said once for a container; see rfs_options.
  */
 RFS_MUST_USE
@@ -658,9 +767,10 @@ const char *rfs_version(void);
  * and those of descriptors 0, 1 and 2 that were the host's /dev/null are the container's.
  *
  * callbacks may be NULL. The caller is in a new mount namespace and has CAP_SYS_ADMIN over it; the process should have one thread
- * or have unshared CLONE_FS. No heap allocation, but for cgroup v1, tmpcopyup and RFS_OPTION_NO_PIVOT.
+ * or have unshared CLONE_FS. No heap allocation, but for cgroup v1, tmpcopyup, "z" and "Z", and RFS_OPTION_NO_PIVOT.
  *
- * After a failure the namespace is half made and good for nothing but _exit(); the host is untouched.
+ * After a failure the namespace is half made and good for nothing but _exit(). Outside the rootfs, where mount points,
+ * nodes and links may have been made, the host is untouched, but for labels that "z" and "Z" had set.
  *
  * -EINVAL: called in the namespace where the plan was made, or a second time; or the kernel refused an argument.
  * -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message.
@@ -675,7 +785,8 @@ int rfs_prepare(const struct rfs_plan *plan,
  * it, then the root, read-only, sets the umask, makes the read-only paths so and masks the masked
  * ones. No heap allocation.
  *
- * -EINVAL: rfs_prepare() has not succeeded in this process. -EBUSY: a mount is still open for writing.
+ * -EINVAL: rfs_prepare() has not succeeded in this process (one forked off later is another), or this has
+ * been done already. -EBUSY: a mount is still open for writing.
  */
 RFS_MUST_USE
 int rfs_finalize(const struct rfs_plan *plan,
@@ -683,7 +794,7 @@ int rfs_finalize(const struct rfs_plan *plan,
 
 /**
  * Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
- * -EINVAL: rfs_prepare() has not succeeded in this process, or masking is left to rfs_finalize().
+ * -EINVAL: as rfs_finalize(), or masking is left to that.
  */
 RFS_MUST_USE
 int rfs_mask_paths(const struct rfs_plan *plan,
@@ -691,7 +802,7 @@ int rfs_mask_paths(const struct rfs_plan *plan,
 
 /**
  * Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
- * -EINVAL: rfs_prepare() has not succeeded in this process, or it is left to rfs_finalize().
+ * -EINVAL: as rfs_finalize(), or it is left to that.
  */
 RFS_MUST_USE
 int rfs_readonly_paths(const struct rfs_plan *plan,
@@ -707,6 +818,30 @@ int rfs_readonly_paths(const struct rfs_plan *plan,
 RFS_MUST_USE
 int rfs_bind_console(int pty_fd,
                      struct rfs_error *err);
+
+/**
+ * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
+ * RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
+ * wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*. No heap allocation.
+ *
+ * state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not allowed.
+ * Standard output and error are read, and their end is in err->message if the hook fails. A hook has no
+ * other descriptor, the environment that was configured and no other, default signal dispositions, none blocked, and
+ * the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild. What it leaves
+ * in the background is not waited for; its output has no reader then.
+ *
+ * The caller may ignore SIGCHLD, or wait for all children in another thread; it gets no SIGCHLD.
+ *
+ * -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its timeout,
+ * and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
+ * -EINVAL: an unknown kind, or no state. -ECHILD: the process between the caller and the hook was killed.
+ */
+RFS_MUST_USE
+int rfs_run_hooks(const struct rfs_plan *plan,
+                  rfs_hook_kind kind,
+                  const char *state,
+                  size_t state_len,
+                  struct rfs_error *err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -32,7 +32,8 @@ impl<const N: usize> Text<N> {
         made
     }
 
-    /// A path: bytes outside UTF-8 are replaced; a long one keeps its end, which tells more.
+    /// A path: bytes outside UTF-8 and control characters are replaced, for a message is one line and ends with NUL; a
+    /// long one keeps its end, which tells more.
     #[inline(never)]
     pub fn path(path: &[u8]) -> Self {
         let mut made = Self::new();
@@ -42,7 +43,9 @@ impl<const N: usize> Text<N> {
             rest = &rest[rest.len() - (N - 3)..];
         }
         for chunk in rest.utf8_chunks() {
-            let _ = made.write_str(chunk.valid());
+            for c in chunk.valid().chars() {
+                let _ = made.write_char(if c.is_control() { '?' } else { c });
+            }
             for _ in chunk.invalid() {
                 let _ = made.write_char('?');
             }
@@ -114,6 +117,8 @@ pub enum Object {
     Device(Option<usize>),
     MaskedPath(usize),
     ReadonlyPath(usize),
+    /// Of one kind, by its name in config.json.
+    Hook(&'static str, usize),
 }
 
 /// By its name in config.json.
@@ -126,6 +131,7 @@ impl Display for Object {
             Object::Device(None) => f.write_str("default device"),
             Object::MaskedPath(index) => write!(f, "linux.maskedPaths[{index}]"),
             Object::ReadonlyPath(index) => write!(f, "linux.readonlyPaths[{index}]"),
+            Object::Hook(kind, index) => write!(f, "hooks.{kind}[{index}]"),
         }
     }
 }
@@ -139,7 +145,7 @@ pub struct Error {
 pub struct Details {
     pub stage: Stage,
     pub object: Object,
-    /// The system call that failed, or "check" where a rule of ours was broken.
+    /// The system call that failed, or "check" where a rule of ours was broken, or "hook" where one did.
     pub operation: &'static str,
     /// As configured.
     pub path: Text<256>,
@@ -185,6 +191,12 @@ impl Error {
     #[cold]
     pub fn invalid(explanation: impl Display) -> Self {
         Self::check(Errno::INVAL, explanation)
+    }
+
+    /// A hook that was started failed.
+    #[cold]
+    pub fn hook(errno: Errno, explanation: impl Display) -> Self {
+        Self::system(errno, "hook").explain(explanation)
     }
 
     #[cold]
@@ -244,7 +256,7 @@ impl Display for Error {
             (false, true) => f.write_str(": ")?,
             (false, false) => write!(f, " ({}): ", details.path.as_str())?,
         }
-        if details.operation == "check" {
+        if matches!(details.operation, "check" | "hook") {
             return f.write_str(details.explanation.as_str());
         }
         f.write_str(details.operation)?;
@@ -286,6 +298,7 @@ impl Display for Description {
             Errno::IO => "Input/output error",
             Errno::NXIO => "No such device or address",
             Errno::TOOBIG => "Argument list too long",
+            Errno::NOEXEC => "Exec format error",
             Errno::BADF => "Bad file descriptor",
             Errno::AGAIN => "Resource temporarily unavailable",
             Errno::NOMEM => "Cannot allocate memory",
@@ -349,6 +362,6 @@ mod tests {
     fn text_is_cut_between_characters_and_paths_keep_their_end() {
         assert_eq!(Text::<4>::format("aaaé").as_str(), "aaa");
         assert_eq!(Text::<8>::path(b"/very/long/path").as_str(), ".../path");
-        assert_eq!(Text::<8>::path(b"/a\xffb").as_str(), "/a?b");
+        assert_eq!(Text::<8>::path(b"/a\xffb\0\n").as_str(), "/a?b??");
     }
 }

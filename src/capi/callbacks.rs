@@ -46,6 +46,12 @@ impl Callbacks for rfs_callbacks {
         answer(unsafe { hooks(self.userdata, point) }).map(drop)
     }
 
+    fn state(&self) -> Option<&[u8]> {
+        // SAFETY: the caller gave state_len bytes for the time of the call.
+        (!self.state.is_null())
+            .then(|| unsafe { core::slice::from_raw_parts(self.state.cast(), self.state_len) })
+    }
+
     fn wants_log(&self) -> bool {
         self.log.is_some()
     }

@@ -4,9 +4,11 @@
 use core::ffi::{c_char, c_int};
 
 use super::guard::{guard, silence_panics};
-use super::input::{invalid, known_flags, mappings, null, optional, required, sized, slice};
+use super::input::{
+    hook_kind, invalid, known_flags, mappings, null, optional, required, sized, slice, strings,
+};
 use super::types::*;
-use crate::config::{Bytes, Config, Device, DeviceKind, Mount, oci};
+use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, oci};
 use crate::error::{Object, Result};
 
 /// What is wanted. Mutable; built before the fork.
@@ -14,8 +16,8 @@ pub struct rfs_config(pub(super) Config);
 
 /// Reads the sections of an OCI config.json that concern the file system: root, mounts,
 /// process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
-/// rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup. Other
-/// sections are not looked at. The devices that the runtime-spec demands are added.
+/// rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup; the hooks; and the
+/// annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
 ///
 /// json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
 /// a relative root.path, and a relative source of a bind, are taken from it.
@@ -133,6 +135,29 @@ pub unsafe extern "C" fn rfs_config_add_readonly_path(
             add_path(config, path, |config| &mut config.readonly_paths)
         })
     }
+}
+
+/// Adds a hook of one kind (RFS_HOOKS_*), run after those of the same kind that were added before.
+/// -EINVAL: an unknown kind or flag, no path, a NULL argument or variable.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_hook(
+    config: *mut rfs_config,
+    kind: rfs_hook_kind,
+    hook: *const rfs_hook,
+    err: *mut rfs_error,
+) -> c_int {
+    let add = |config: &mut Config| {
+        let kind = hook_kind(kind)?;
+        let hooks = &mut config.hooks[kind as usize];
+        let object = Object::Hook(kind.name(), hooks.len());
+        // SAFETY: as in rfs_config_add_mount.
+        let hook = unsafe { sized("rfs_hook", hook).and_then(|hook| read_hook(&hook)) };
+        hooks.push(hook.map_err(|error| error.about(object, b""))?);
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, add)) }
 }
 
 /// Sets what is said once for a container; see rfs_options.
@@ -255,6 +280,21 @@ unsafe fn read_device(device: &rfs_device) -> Result<Device> {
     })
 }
 
+/// # Safety
+/// The strings and arrays are NULL or as the header says.
+unsafe fn read_hook(hook: &rfs_hook) -> Result<Hook> {
+    known_flags("rfs_hook", hook.flags, 0)?;
+    // SAFETY: as promised by the caller.
+    unsafe {
+        Ok(Hook {
+            path: required("path", hook.path)?,
+            args: strings("args", "an argument", hook.args, hook.n_args)?,
+            env: strings("env", "a variable", hook.env, hook.n_env)?,
+            timeout: (hook.timeout > 0).then_some(hook.timeout),
+        })
+    }
+}
+
 fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
     match (is_given, fd) {
         (0, _) => Ok(None),
@@ -294,6 +334,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
         (&mut config.rootfs_propagation, options.rootfs_propagation),
         (&mut config.cwd, options.cwd),
         (&mut config.mount_label, options.mount_label),
+        (&mut config.mount_context_type, options.mount_context_type),
         (&mut config.cgroup_path, options.cgroup_path),
     ] {
         // SAFETY: as promised by the caller.

@@ -88,5 +88,6 @@ fn object(object: Object) -> (rfs_object, i64) {
         Object::Device(index) => (RFS_OBJECT_DEVICE, index.map_or(-1, position)),
         Object::MaskedPath(index) => (RFS_OBJECT_MASKED_PATH, position(index)),
         Object::ReadonlyPath(index) => (RFS_OBJECT_READONLY_PATH, position(index)),
+        Object::Hook(_, index) => (RFS_OBJECT_HOOK, position(index)),
     }
 }

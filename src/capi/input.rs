@@ -5,8 +5,8 @@ use core::mem::{MaybeUninit, size_of};
 
 use rustix::io::Errno;
 
-use super::types::{rfs_callbacks, rfs_device, rfs_id_mapping, rfs_mount, rfs_options};
-use crate::config::{Bytes, IdMapping};
+use super::types::{rfs_callbacks, rfs_device, rfs_hook, rfs_id_mapping, rfs_mount, rfs_options};
+use crate::config::{Bytes, HookKind, IdMapping};
 use crate::error::{Error, Result, Stage};
 
 /// A larger struct is garbage: copy_struct_from_user() in the kernel draws the line at a page.
@@ -24,6 +24,8 @@ pub unsafe trait Sized64: Copy {}
 unsafe impl Sized64 for rfs_mount {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_device {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_hook {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_options {}
 // SAFETY: as above.
@@ -128,6 +130,30 @@ pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result
     }
     // SAFETY: as promised by the caller.
     Ok(unsafe { core::slice::from_raw_parts(first, length) })
+}
+
+/// # Safety
+/// As for `slice`, and each of them is NULL or ends with NUL.
+pub unsafe fn strings(
+    name: &str,
+    one: &str,
+    first: *const *const c_char,
+    length: usize,
+) -> Result<Vec<Bytes>> {
+    // SAFETY: as promised by the caller.
+    let strings = unsafe { slice(name, first, length) }?;
+    // SAFETY: as above.
+    let string = |&string: &*const c_char| unsafe { required(one, string) };
+    strings.iter().map(string).collect()
+}
+
+/// RFS_HOOKS_*.
+pub fn hook_kind(number: u32) -> Result<HookKind> {
+    let kinds = (1..).zip(HookKind::ALL);
+    let mut found = kinds.filter_map(|(number_of, kind)| (number_of == number).then_some(kind));
+    found
+        .next()
+        .ok_or_else(|| invalid(format_args!("kind: {number} is none of RFS_HOOKS_*")))
 }
 
 /// # Safety

@@ -40,10 +40,8 @@ pub unsafe extern "C" fn rfs_plan_new(
         let config = unsafe { config.as_ref() }.ok_or_else(|| null("config").at(Stage::Plan))?;
         let plan = Plan::new(&config.0)?;
         rootfs::check(&plan)?;
-        let made = Box::new(rfs_plan {
-            plan,
-            state: State::new(),
-        });
+        let state = State::new(&plan);
+        let made = Box::new(rfs_plan { plan, state });
         // SAFETY: out is not NULL, and so writable.
         unsafe { *out = Box::into_raw(made) };
         Ok(())

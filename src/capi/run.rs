@@ -1,13 +1,13 @@
 //! A plan carried out.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
 use core::mem::size_of;
 
 use super::guard::guard;
-use super::input::sized;
+use super::input::{hook_kind, invalid, sized, slice};
 use super::plan::{demand, rfs_plan};
 use super::types::*;
-use crate::error::{Result, Stage};
+use crate::error::{Error, Result, Stage};
 use crate::plan::Plan;
 use crate::rootfs;
 use crate::rootfs::state::State;
@@ -17,9 +17,10 @@ use crate::rootfs::state::State;
 /// and those of descriptors 0, 1 and 2 that were the host's /dev/null are the container's.
 ///
 /// callbacks may be NULL. The caller is in a new mount namespace and has CAP_SYS_ADMIN over it; the process should have one thread
-/// or have unshared CLONE_FS. No heap allocation, but for cgroup v1, tmpcopyup and RFS_OPTION_NO_PIVOT.
+/// or have unshared CLONE_FS. No heap allocation, but for cgroup v1, tmpcopyup, "z" and "Z", and RFS_OPTION_NO_PIVOT.
 ///
-/// After a failure the namespace is half made and good for nothing but _exit(); the host is untouched.
+/// After a failure the namespace is half made and good for nothing but _exit(). Outside the rootfs, where mount points,
+/// nodes and links may have been made, the host is untouched, but for labels that "z" and "Z" had set.
 ///
 /// -EINVAL: called in the namespace where the plan was made, or a second time; or the kernel refused an argument.
 /// -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message.
@@ -39,6 +40,12 @@ pub unsafe extern "C" fn rfs_prepare(
             // SAFETY: the header demands that they be as their size says.
             unsafe { sized("rfs_callbacks", callbacks) }.map_err(|error| error.at(Stage::Root))?
         };
+        if callbacks.state.is_null() != (callbacks.state_len == 0) {
+            return Err(invalid(
+                "rfs_callbacks.state and state_len: one is given without the other",
+            )
+            .at(Stage::Root));
+        }
         rootfs::prepare(&plan.plan, &plan.state, &callbacks)
     };
     // SAFETY: pointers are NULL or as the header demands.
@@ -49,7 +56,8 @@ pub unsafe extern "C" fn rfs_prepare(
 /// it, then the root, read-only, sets the umask, makes the read-only paths so and masks the masked
 /// ones. No heap allocation.
 ///
-/// -EINVAL: rfs_prepare() has not succeeded in this process. -EBUSY: a mount is still open for writing.
+/// -EINVAL: rfs_prepare() has not succeeded in this process (one forked off later is another), or this has
+/// been done already. -EBUSY: a mount is still open for writing.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_finalize(plan: *const rfs_plan, err: *mut rfs_error) -> c_int {
@@ -58,7 +66,7 @@ pub unsafe extern "C" fn rfs_finalize(plan: *const rfs_plan, err: *mut rfs_error
 }
 
 /// Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
-/// -EINVAL: rfs_prepare() has not succeeded in this process, or masking is left to rfs_finalize().
+/// -EINVAL: as rfs_finalize(), or masking is left to that.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_mask_paths(plan: *const rfs_plan, err: *mut rfs_error) -> c_int {
@@ -67,7 +75,7 @@ pub unsafe extern "C" fn rfs_mask_paths(plan: *const rfs_plan, err: *mut rfs_err
 }
 
 /// Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
-/// -EINVAL: rfs_prepare() has not succeeded in this process, or it is left to rfs_finalize().
+/// -EINVAL: as rfs_finalize(), or it is left to that.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_readonly_paths(plan: *const rfs_plan, err: *mut rfs_error) -> c_int {
@@ -87,12 +95,54 @@ pub unsafe extern "C" fn rfs_bind_console(pty_fd: c_int, err: *mut rfs_error) ->
     unsafe { guard(err, || rootfs::console::bind_console(pty_fd)) }
 }
 
+/// Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
+/// RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
+/// wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*. No heap allocation.
+///
+/// state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not allowed.
+/// Standard output and error are read, and their end is in err->message if the hook fails. A hook has no
+/// other descriptor, the environment that was configured and no other, default signal dispositions, none blocked, and
+/// the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild. What it leaves
+/// in the background is not waited for; its output has no reader then.
+///
+/// The caller may ignore SIGCHLD, or wait for all children in another thread; it gets no SIGCHLD.
+///
+/// -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its timeout,
+/// and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
+/// -EINVAL: an unknown kind, or no state. -ECHILD: the process between the caller and the hook was killed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_run_hooks(
+    plan: *const rfs_plan,
+    kind: rfs_hook_kind,
+    state: *const c_char,
+    state_len: usize,
+    err: *mut rfs_error,
+) -> c_int {
+    let run = || {
+        let at = |error: Error| error.at(Stage::Hooks);
+        // SAFETY: the header demands that it come from rfs_plan_new.
+        let plan = unsafe { demand(plan, Stage::Hooks) }?;
+        let kind = hook_kind(kind).map_err(at)?;
+        // SAFETY: the header demands state_len bytes at state.
+        let state = unsafe { slice("state", state.cast::<u8>(), state_len) }.map_err(at)?;
+        if state.is_empty() {
+            return Err(at(invalid("state is empty; hooks read JSON")));
+        }
+        rootfs::hooks::run(&plan.plan, kind, state)
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, run) }
+}
+
 const NO_CALLBACKS: rfs_callbacks = rfs_callbacks {
     size: size_of::<rfs_callbacks>() as u64,
     userdata: core::ptr::null_mut(),
     mountfd: None,
     hooks: None,
     log: None,
+    state: core::ptr::null(),
+    state_len: 0,
 };
 
 /// # Safety

@@ -15,7 +15,7 @@ pub const RFS_STAGE_ROOT: u32 = 3;
 pub const RFS_STAGE_MOUNTS: u32 = 4;
 /// Making device nodes and the links in /dev.
 pub const RFS_STAGE_DEVICES: u32 = 5;
-/// A hooks callback failed.
+/// A hook failed, or the hooks callback.
 pub const RFS_STAGE_HOOKS: u32 = 6;
 /// Switching to the new root.
 pub const RFS_STAGE_PIVOT: u32 = 7;
@@ -42,6 +42,8 @@ pub const RFS_OBJECT_DEVICE: u32 = 2;
 pub const RFS_OBJECT_MASKED_PATH: u32 = 3;
 /// The read-only paths (config.json: linux.readonlyPaths[index]).
 pub const RFS_OBJECT_READONLY_PATH: u32 = 4;
+/// The hooks of one kind, which the message names (config.json: hooks.prestart[index] and so on).
+pub const RFS_OBJECT_HOOK: u32 = 5;
 
 /// What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
 ///
@@ -61,11 +63,13 @@ pub struct rfs_error {
     pub reserved: u32,
     /// Which mount, device or path of the configuration, from 0; -1 if none.
     pub index: i64,
-    /// The operation that failed: a system call's name ("move_mount") or the check's.
+    /// The operation that failed: a system call's name ("move_mount"), "check" where a rule was broken, which
+    /// callback, or "hook" for one that ran and failed.
     pub operation: [c_char; 32],
     /// The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
     pub path: [c_char; 256],
-    /// One sentence for a person, with all of the above, the kernel's own message where it gave one, and what to do.
+    /// One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
+    /// what to do.
     pub message: [c_char; 1024],
 }
 
@@ -141,6 +145,28 @@ pub struct rfs_device {
 /// rfs_device.file_mode is given.
 pub const RFS_DEVICE_FILE_MODE: u64 = 1;
 
+/// A program that is run at a certain point, like an element of one of config.json's `hooks`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_hook {
+    /// sizeof(rfs_hook).
+    pub size: u64,
+    /// 0.
+    pub flags: u64,
+    /// The program. Required, and absolute: it is looked for when and where the hook runs.
+    pub path: *const c_char,
+    /// n_args arguments, of which the first is the program's name. None at all: the path alone.
+    pub args: *const *const c_char,
+    /// How many arguments there are.
+    pub n_args: usize,
+    /// n_env variables, "NAME=value" each: the whole environment.
+    pub env: *const *const c_char,
+    /// How many variables there are.
+    pub n_env: usize,
+    /// After how many seconds it is killed; 0: never.
+    pub timeout: u32,
+}
+
 /// Everything that is said once for a container. What is zero or NULL leaves the configuration as it
 /// is; flags add to those set before (by config.json or an earlier call).
 #[derive(Clone, Copy)]
@@ -160,10 +186,16 @@ pub struct rfs_options {
     pub rootfs_propagation: *const c_char,
     /// The directory the container starts in: created if missing (0755), but not entered. Absolute.
     pub cwd: *const c_char,
-    /// The SELinux label of the mounts, as config.json's linux.mountLabel.
+    /// The SELinux label of the mounts, as config.json's linux.mountLabel. Binds get none, but for an option:
+    /// "Z" relabels all the files in the source, for this container, and "z" for every container (level s0).
+    /// Without SELinux it is an error when a file system is mounted.
     pub mount_label: *const c_char,
-    /// The container's own cgroup2 directory on the host, bound where cgroup2 can't be mounted. Absolute.
+    /// With RFS_OPTION_CGROUP_NAMESPACE: the container's own cgroup2 directory on the host, bound where cgroup2
+    /// can't be mounted. Absolute.
     pub cgroup_path: *const c_char,
+    /// Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
+    /// defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
+    pub mount_context_type: *const c_char,
 }
 /// Make the root read-only in rfs_finalize().
 pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
@@ -193,7 +225,7 @@ pub const RFS_OPTION_NO_DEFAULT_DEVICES: u64 = 0x400;
 /// rfs_finalize() leaves the read-only and masked paths to rfs_readonly_paths() and rfs_mask_paths().
 pub const RFS_OPTION_SEPARATE_MASKS: u64 = 0x800;
 
-/// A mount that the host must open: an idmapped one, or a bind whose source can't be reached from inside.
+/// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[repr(C)]
 pub struct rfs_mount_request {
     /// sizeof(rfs_mount_request), set by the library.
@@ -214,10 +246,25 @@ pub const RFS_REQUEST_IDMAP: u64 = 2;
 /// The idmapping must cover the mounts below the source too.
 pub const RFS_REQUEST_IDMAP_RECURSIVE: u64 = 4;
 
+/// Which hooks of config.json.
+pub type rfs_hook_kind = u32;
+/// Deprecated by the runtime-spec; run by the host at RFS_HOOK_MOUNTS_READY, before createRuntime.
+pub const RFS_HOOKS_PRESTART: u32 = 1;
+/// Run by the host at RFS_HOOK_MOUNTS_READY.
+pub const RFS_HOOKS_CREATE_RUNTIME: u32 = 2;
+/// Run in the container's namespaces at RFS_HOOK_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+pub const RFS_HOOKS_CREATE_CONTAINER: u32 = 3;
+/// Run in the container, just before its program is executed.
+pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
+/// Run by the host, after the container's program was executed.
+pub const RFS_HOOKS_POSTSTART: u32 = 5;
+/// Run by the host, after the container is gone.
+pub const RFS_HOOKS_POSTSTOP: u32 = 6;
+
 /// When a hooks callback is called.
 pub type rfs_hook_point = u32;
 /// Mounts and /dev are there, the old root is still the root, the working directory has not
-/// changed: the host runs the prestart and createRuntime hooks now.
+/// changed: the host runs the prestart and createRuntime hooks now, in this order.
 pub const RFS_HOOK_MOUNTS_READY: u32 = 1;
 /// The working directory is the rootfs, the old root still the root: createContainer hooks.
 pub const RFS_HOOK_CREATE_CONTAINER: u32 = 2;
@@ -253,4 +300,10 @@ pub struct rfs_callbacks {
     pub log: Option<
         unsafe extern "C" fn(userdata: *mut c_void, level: rfs_log_level, message: *const c_char),
     >,
+    /// The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
+    /// createContainer hooks are run at RFS_HOOK_CREATE_CONTAINER, after the hooks callback. NULL: that callback
+    /// runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two, it is -EINVAL.
+    pub state: *const c_char,
+    /// How many bytes there are; not 0 with a state.
+    pub state_len: usize,
 }

@@ -22,11 +22,15 @@ pub struct Config {
     pub default_devices: bool,
     pub masked_paths: Vec<Bytes>,
     pub readonly_paths: Vec<Bytes>,
+    /// By `HookKind`.
+    pub hooks: [Vec<Hook>; HookKind::ALL.len()],
     pub readonly_rootfs: bool,
     pub rootfs_propagation: Option<Bytes>,
     pub cwd: Option<Bytes>,
     pub umask: u32,
     pub mount_label: Option<Bytes>,
+    /// Which of the file system's parameters carries it.
+    pub mount_context_type: Option<Bytes>,
     pub cgroup_path: Option<Bytes>,
     pub mount_namespace: bool,
     pub user_namespace: bool,
@@ -49,11 +53,13 @@ impl Config {
             default_devices: true,
             masked_paths: Vec::new(),
             readonly_paths: Vec::new(),
+            hooks: Default::default(),
             readonly_rootfs: false,
             rootfs_propagation: None,
             cwd: None,
             umask: 0o022,
             mount_label: None,
+            mount_context_type: None,
             cgroup_path: None,
             mount_namespace: true,
             user_namespace: false,
@@ -103,4 +109,49 @@ pub enum DeviceKind {
     Block,
     Character,
     Fifo,
+}
+
+/// When a hook runs: config.md of the runtime-spec, "POSIX-platform Hooks".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+impl HookKind {
+    /// In the order of a container's life.
+    pub const ALL: [Self; 6] = [
+        HookKind::Prestart,
+        HookKind::CreateRuntime,
+        HookKind::CreateContainer,
+        HookKind::StartContainer,
+        HookKind::Poststart,
+        HookKind::Poststop,
+    ];
+
+    /// In config.json.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HookKind::Prestart => "prestart",
+            HookKind::CreateRuntime => "createRuntime",
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
+            HookKind::Poststart => "poststart",
+            HookKind::Poststop => "poststop",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Hook {
+    pub path: Bytes,
+    /// With the program's name first; none at all for the path alone.
+    pub args: Vec<Bytes>,
+    pub env: Vec<Bytes>,
+    /// In seconds.
+    pub timeout: Option<u32>,
 }

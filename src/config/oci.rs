@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Bytes, Config, Device, DeviceKind, IdMapping, Mount};
+use super::{Bytes, Config, Device, DeviceKind, Hook, HookKind, IdMapping, Mount};
 use crate::error::{Error, Result, Stage};
 
 /// Reads the configuration of a bundle, whose absolute path relative ones are taken from.
@@ -62,6 +62,14 @@ fn read(json: &[u8], bundle: &[u8]) -> Result<Config> {
         .list(|path| path.required_string())?;
     config.rootfs_propagation = linux.field("rootfsPropagation")?.non_empty()?;
     config.mount_label = linux.field("mountLabel")?.non_empty()?;
+    config.mount_context_type = spec
+        .field("annotations")?
+        .field("run.oci.mount_context_type")?
+        .non_empty()?;
+    let hooks = spec.field("hooks")?;
+    for kind in HookKind::ALL {
+        config.hooks[kind as usize] = hooks.field(kind.name())?.list(hook)?;
+    }
     Ok(config)
 }
 
@@ -108,6 +116,17 @@ fn device(device: &Node<'_>) -> Result<Device> {
         file_mode: device.field("fileMode")?.number()?,
         uid: device.field("uid")?.number()?.unwrap_or(0),
         gid: device.field("gid")?.number()?.unwrap_or(0),
+    })
+}
+
+fn hook(hook: &Node<'_>) -> Result<Hook> {
+    Ok(Hook {
+        path: hook.field("path")?.required_string()?,
+        args: hook.field("args")?.list(|arg| arg.required_string())?,
+        env: hook
+            .field("env")?
+            .list(|variable| variable.required_string())?,
+        timeout: hook.field("timeout")?.number()?,
     })
 }
 
@@ -251,6 +270,14 @@ mod tests {
                 "linux.devices[0].major: it must be a whole number",
             ),
             (
+                r#"{"root":{"path":"r"},"hooks":{"poststop":[{"path":"/x"},{"args":[]}]}}"#,
+                "hooks.poststop[1].path: it is missing",
+            ),
+            (
+                r#"{"root":{"path":"r"},"hooks":{"prestart":[{"path":"/x","env":["A=1",2]}]}}"#,
+                "hooks.prestart[0].env[1]: it is a number, but must be a string",
+            ),
+            (
                 r#"{"root":{"path":"r"}} x"#,
                 "config.json: trailing characters at line 1",
             ),
@@ -265,7 +292,7 @@ mod tests {
 
     #[test]
     fn sections_of_no_concern_may_be_wrong() {
-        let json = br#"{"root":{"path":"r"},"process":{"args":7},"hooks":3,
+        let json = br#"{"root":{"path":"r"},"process":{"args":7},"vm":3,
                         "linux":{"resources":"no","devices":null},"windows":5}"#;
         assert_eq!(parse(json, b"/b").unwrap().rootfs.unwrap(), b"/b/r");
     }
@@ -282,7 +309,9 @@ mod tests {
             "linux":{"namespaces":[{"type":"mount"},{"type":"cgroup","path":"/x"}],
                      "devices":[{"path":"/dev/f","type":"u","major":10,"minor":229,"fileMode":438,"uid":1,"gid":2}],
                      "maskedPaths":["/m"],"readonlyPaths":["/o"],
-                     "rootfsPropagation":"rshared","mountLabel":"l"}}"#;
+                     "rootfsPropagation":"rshared","mountLabel":"l"},
+            "hooks":{"createRuntime":[{"path":"/h","args":["h","-x"],"env":["A=b"],"timeout":3}],
+                     "poststop":[{"path":"/first"},{"path":"/second"}]}}"#;
         let ours = parse(json, b"/bundle").unwrap();
         let spec: oci_spec::runtime::Spec = serde_json::from_slice(json).unwrap();
         let text =
@@ -346,6 +375,29 @@ mod tests {
         assert_eq!(list(&ours.readonly_paths), *linux.readonly_paths());
         assert_eq!(text(&ours.rootfs_propagation), *linux.rootfs_propagation());
         assert_eq!(text(&ours.mount_label), *linux.mount_label());
+        let hooks = spec.hooks().as_ref().unwrap();
+        for (kind, theirs) in [
+            (HookKind::CreateRuntime, hooks.create_runtime()),
+            (HookKind::Poststop, hooks.poststop()),
+        ] {
+            let (ours, theirs) = (&ours.hooks[kind as usize], theirs.as_ref().unwrap());
+            assert_eq!(ours.len(), theirs.len());
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                assert_eq!(
+                    text(&Some(ours.path.clone())).as_deref(),
+                    theirs.path().to_str()
+                );
+                assert_eq!(
+                    list(&ours.args).unwrap(),
+                    theirs.args().clone().unwrap_or_default()
+                );
+                assert_eq!(
+                    list(&ours.env).unwrap(),
+                    theirs.env().clone().unwrap_or_default()
+                );
+                assert_eq!(ours.timeout.map(i64::from), theirs.timeout());
+            }
+        }
         assert!(ours.mount_namespace && ours.cgroup_namespace && !ours.user_namespace);
     }
 }

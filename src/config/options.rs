@@ -48,6 +48,10 @@ pub enum Effect {
     SourceNoFollow,
     /// crun's: the destination must exist, and if it is a symbolic link it is mounted on itself.
     DestinationNoFollow,
+    /// A bind's files are labelled for this container, or for all (SELinux).
+    Relabel {
+        shared: bool,
+    },
     /// LXC's: a mount that fails is passed over.
     Optional,
     /// LXC's: what is made where nothing is.
@@ -56,7 +60,7 @@ pub enum Effect {
 
 use Effect::{
     Clear, CopySymlink, CopyUp, Create, DestinationNoFollow, Idmap, Nothing, Optional, Propagation,
-    Recursive, Set, SourceNoFollow,
+    Recursive, Relabel, Set, SourceNoFollow,
 };
 
 const fn all_below(set: u64) -> Effect {
@@ -77,6 +81,7 @@ const fn atime_below(set: u64) -> Effect {
 }
 
 const TABLE: &[(&[u8], Effect)] = &[
+    (b"Z", Relabel { shared: false }),
     (b"async", Clear(MS_SYNCHRONOUS)),
     (b"atime", Clear(MS_NOATIME)),
     (b"bind", Set(MS_BIND)),
@@ -145,6 +150,7 @@ const TABLE: &[(&[u8], Effect)] = &[
     (b"sync", Set(MS_SYNCHRONOUS)),
     (b"tmpcopyup", CopyUp),
     (b"unbindable", Propagation(MS_UNBINDABLE)),
+    (b"z", Relabel { shared: true }),
 ];
 
 /// The effect of an option; `None` if it is the file system's.

@@ -4,7 +4,9 @@ use std::ffi::CString;
 
 use rustix::io::Errno;
 
-use super::{IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, mounts, paths};
+use super::{
+    IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, label, mounts, paths,
+};
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
 use crate::error::{Error, Object, Result, Stage};
@@ -37,11 +39,7 @@ impl Plan {
             mount.destination.as_c_str() == c"/dev" && matches!(mount.kind, super::Kind::Bind(_))
         });
         let devices = devices::devices(config, warn)?;
-        let mount_label = config
-            .mount_label
-            .as_deref()
-            .map(|label| paths::c_string("linux.mountLabel", label))
-            .transpose()?;
+        let mount_label = label::parameter(config)?;
         Ok(Plan {
             rootfs,
             propagation,
@@ -53,6 +51,7 @@ impl Plan {
             umask: umask(config.umask)?,
             readonly_paths: indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?,
             masked_paths: indexed(&config.masked_paths, Object::MaskedPath, warn)?,
+            hooks: hooks::hooks(config)?,
             mount_label,
             separate_masks: config.separate_masks,
             planned_inside: config.planned_inside,

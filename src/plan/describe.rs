@@ -3,7 +3,8 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 
-use super::{Bind, Device, Filesystem, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch};
+use super::{Bind, Device, Filesystem, Hook, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch};
+use crate::config::HookKind;
 use crate::config::options::{attribute_names, propagation_name};
 
 impl Plan {
@@ -26,6 +27,8 @@ impl Plan {
             }
             emit(Step::new("dev-links"))?;
         }
+        let (before_switch, at_the_end) = HookKind::ALL.split_at(HookKind::StartContainer as usize);
+        self.hook_steps(before_switch).try_for_each(&mut emit)?;
         let how = match self.switch {
             Switch::PivotRoot => "pivot_root",
             Switch::Move => "move",
@@ -55,7 +58,14 @@ impl Plan {
                 emit(step.flag("separate", self.separate_masks))?;
             }
         }
-        Ok(())
+        self.hook_steps(at_the_end).try_for_each(emit)
+    }
+
+    fn hook_steps(&self, kinds: &[HookKind]) -> impl Iterator<Item = Step> {
+        kinds.iter().flat_map(|&kind| {
+            let hooks = self.hooks[kind as usize].iter().enumerate();
+            hooks.map(move |(index, it)| hook(kind, index, it))
+        })
     }
 }
 
@@ -105,6 +115,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .list("set", attribute_names(filesystem.attributes))
         .list("parameters", parameters)
         .flag("copy_up", filesystem.copy_up.is_some())
+        .optional("root_label", filesystem.root_label.as_deref())
         .flag("readonly_later", filesystem.readonly_later)
 }
 
@@ -112,7 +123,8 @@ fn bind(step: Step, bind: &Bind) -> Step {
     let step = step
         .string("source", &bind.source)
         .flag("descriptor", bind.source_fd.is_some())
-        .flag("recursive", bind.recursive);
+        .flag("recursive", bind.recursive)
+        .optional("relabel", bind.relabel.as_deref());
     let step = match bind.link {
         Link::Follow => step,
         Link::Bind => step.word("link", "bind"),
@@ -149,6 +161,19 @@ fn device(device: &Device) -> Step {
         .number("gid", device.gid as usize)
 }
 
+/// Without the environment, where secrets may be.
+fn hook(kind: HookKind, index: usize, hook: &Hook) -> Step {
+    let step = Step::new("hook")
+        .word("kind", kind.name())
+        .number("index", index)
+        .path(&hook.path)
+        .list("args", hook.args.iter().map(|arg| arg.to_string_lossy()));
+    match hook.timeout {
+        None => step,
+        Some(timeout) => step.number("timeout", timeout.as_secs() as usize),
+    }
+}
+
 /// A line of JSON, key by key.
 struct Step(String);
 
@@ -171,6 +196,14 @@ impl Step {
 
     fn string(self, key: &str, value: &CStr) -> Self {
         self.word(key, &value.to_string_lossy())
+    }
+
+    /// Only where there is one.
+    fn optional(self, key: &str, value: Option<&CStr>) -> Self {
+        match value {
+            Some(value) => self.string(key, value),
+            None => self,
+        }
     }
 
     fn path(self, path: &CStr) -> Self {

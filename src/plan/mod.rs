@@ -6,13 +6,17 @@ pub mod attributes;
 mod build;
 mod describe;
 mod devices;
+mod hooks;
+pub mod label;
 mod mounts;
 mod paths;
 pub mod proc;
 
 use std::ffi::CString;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
+use crate::config::HookKind;
 use attributes::{BindChange, Change};
 
 pub use crate::config::options::Shape;
@@ -37,7 +41,10 @@ pub struct Plan {
     pub umask: u32,
     pub readonly_paths: Vec<IndexedPath>,
     pub masked_paths: Vec<IndexedPath>,
-    pub mount_label: Option<CString>,
+    /// By `HookKind`.
+    pub hooks: [Vec<Hook>; HookKind::ALL.len()],
+    /// For what has no mount of the configuration behind it.
+    pub mount_label: Option<Parameter>,
     /// rfs_readonly_paths and rfs_mask_paths are the caller's to call.
     pub separate_masks: bool,
     /// Made in the namespace in which it is carried out.
@@ -151,6 +158,8 @@ pub struct Bind {
     pub link: Link,
     pub recursive: bool,
     pub change: Option<BindChange>,
+    /// An SELinux label for every file in it.
+    pub relabel: Option<CString>,
     pub idmap: Option<Idmap>,
     /// The host's side may be asked for a source that can't be opened.
     pub ask_if_unreachable: bool,
@@ -201,4 +210,14 @@ pub struct Device {
     pub minor: u32,
     pub uid: u32,
     pub gid: u32,
+}
+
+#[derive(Debug)]
+pub struct Hook {
+    /// Absolute, where the hook runs.
+    pub path: CString,
+    /// Never empty.
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    pub timeout: Option<Duration>,
 }

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mount, Parameter, paths,
-    proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mount, Parameter, label,
+    paths, proc,
 };
 use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, IdMapping, oci};
@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 
 /// fsconfig(2) takes a key or value of at most as many bytes.
 const PARAMETER_MAX: usize = 255;
+/// MS_* flags of a superblock alone.
+const SUPERBLOCK_FLAGS: u64 =
+    MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK | MS_I_VERSION;
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
@@ -32,6 +35,8 @@ struct Options<'a> {
     recursive: Option<Change>,
     idmap: Option<Idmap>,
     copy_up: bool,
+    /// For all containers, or for this one.
+    relabel: Option<bool>,
     copy_symlink: bool,
     source_nofollow: bool,
     destination_nofollow: bool,
@@ -69,6 +74,13 @@ impl<'a> Options<'a> {
                 }
                 Some(Effect::Idmap { recursive }) => parsed.idmap = Some(Idmap { recursive }),
                 Some(Effect::CopyUp) => parsed.copy_up = true,
+                Some(Effect::Relabel { shared }) => {
+                    if parsed.relabel.replace(shared) == Some(!shared) {
+                        return Err(Error::invalid(
+                            "options: \"z\" and \"Z\" exclude each other",
+                        ));
+                    }
+                }
                 Some(Effect::CopySymlink) => parsed.copy_symlink = true,
                 Some(Effect::SourceNoFollow) => parsed.source_nofollow = true,
                 Some(Effect::DestinationNoFollow) => parsed.destination_nofollow = true,
@@ -111,14 +123,23 @@ pub fn mount(
         _ => {}
     }
     let kind = if is_bind {
-        let copy_up: Option<&[u8]> = options.copy_up.then_some(b"tmpcopyup");
-        for data in options.data.iter().copied().chain(copy_up) {
+        for option in wanted
+            .options
+            .iter()
+            .filter(|option| is_for_superblocks(option))
+        {
             warn(format!(
                 "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
-                String::from_utf8_lossy(data)
+                String::from_utf8_lossy(option)
             ));
         }
-        Kind::Bind(bind(config, wanted, &options)?)
+        let bind = bind(config, wanted, &options)?;
+        if options.relabel.is_some() && bind.relabel.is_none() {
+            warn(format!(
+                "mounts[{index}]: without a mount label \"z\" and \"Z\" mean nothing, and nothing is relabelled"
+            ));
+        }
+        Kind::Bind(bind)
     } else if fstype == b"cgroup" {
         Kind::Cgroup(cgroup(config, wanted, &options)?)
     } else {
@@ -138,6 +159,15 @@ pub fn mount(
     })
 }
 
+/// A bind has no superblock of its own that this could be for.
+fn is_for_superblocks(option: &[u8]) -> bool {
+    match effect(option) {
+        None | Some(Effect::CopyUp) => true,
+        Some(Effect::Set(flags)) => flags & SUPERBLOCK_FLAGS != 0,
+        Some(_) => false,
+    }
+}
+
 fn refuse_for_filesystems(
     wanted: &config::Mount,
     options: &Options<'_>,
@@ -154,6 +184,8 @@ fn refuse_for_filesystems(
         "uidMappings, gidMappings: only a bind can be idmapped"
     } else if options.copy_symlink || options.source_nofollow {
         "options: \"copy-symlink\" and \"src-nofollow\" are for binds"
+    } else if options.relabel.is_some() {
+        "options: \"z\" and \"Z\" are for binds; a new file system has the mount label"
     } else if options.create == Some(Shape::File) {
         "options: \"create=file\" is for binds"
     } else if options.copy_up && fstype != b"tmpfs" {
@@ -177,8 +209,14 @@ fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resul
             return Err(Error::invalid("source: missing; a bind needs one"));
         }
     };
+    let by_path = wanted.source_fd.is_none().then_some(source.as_c_str());
+    let relabel = match options.relabel {
+        Some(shared) => label::of_bind(config, by_path, shared)?,
+        None => None,
+    };
     Ok(Bind {
         source,
+        relabel,
         source_fd: wanted.source_fd,
         link: link(wanted, options)?,
         recursive: options.set & MS_REC != 0,
@@ -296,12 +334,11 @@ fn filesystem(
 ) -> Result<Filesystem> {
     let plain = fstype == b"proc" || fstype == b"sysfs";
     let unlabelled = plain || fstype == b"mqueue" || fstype == b"cgroup2";
-    let label = config.mount_label.as_deref();
     let mut made = new_superblock(
         fstype,
         wanted.source.as_deref(),
         options,
-        label.filter(|_| !unlabelled),
+        (!unlabelled).then_some(config),
     )?;
     made.plain_target = plain;
     let own = |key: &CStr| {
@@ -317,10 +354,8 @@ fn filesystem(
     };
     made.copy_mode = fstype == b"tmpfs" && of_target.mode;
     made.copy_up = options.copy_up.then_some(of_target);
-    if fstype == b"mqueue" {
-        made.root_label = label
-            .map(|label| paths::c_string("linux.mountLabel", label))
-            .transpose()?;
+    if fstype == b"mqueue" && !has_label(&made.parameters) {
+        made.root_label = label::of_file(config)?;
     }
     let to_be_filled = fstype == b"tmpfs" || destination == c"/dev";
     if to_be_filled && options.set & MS_RDONLY != 0 {
@@ -336,7 +371,7 @@ fn new_superblock(
     fstype: &[u8],
     source: Option<&[u8]>,
     options: &Options<'_>,
-    label: Option<&[u8]>,
+    labelled: Option<&Config>,
 ) -> Result<Filesystem> {
     let mut parameters = Vec::new();
     // The superblock's own flags: vfs_parse_sb_flag() in fs/fs_context.c.
@@ -357,14 +392,11 @@ fn new_superblock(
     for data in &options.data {
         parameters.push(parameter(data)?);
     }
-    if let Some(label) = label {
-        let given = |parameter: &Parameter| parameter.key.to_bytes().ends_with(b"context");
-        if !parameters.iter().any(given) {
-            parameters.push(Parameter {
-                key: c"context".to_owned(),
-                value: Some(paths::c_string("linux.mountLabel", label)?),
-            });
-        }
+    // The kernel refuses most of a second one: selinux_add_opt() in security/selinux/hooks.c.
+    if let Some(config) = labelled
+        && !has_label(&parameters)
+    {
+        parameters.extend(label::parameter(config)?);
     }
     let source = source.unwrap_or(b"none");
     check_length("source", source)?;
@@ -381,6 +413,12 @@ fn new_superblock(
     })
 }
 
+fn has_label(parameters: &[Parameter]) -> bool {
+    parameters
+        .iter()
+        .any(|given| label::is_label(given.key.to_bytes()))
+}
+
 fn parameter(data: &[u8]) -> Result<Parameter> {
     let shown = String::from_utf8_lossy(&data[..data.len().min(64)]);
     let (key, value) = match data.iter().position(|&b| b == b'=') {
@@ -394,17 +432,24 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
         )));
     }
     let field = format!("options: {shown:?}");
+    let mut value = value.map(<[u8]>::to_vec);
+    if label::is_label(key) {
+        // mount(2) takes the quotes away that keep a label's commas together; fsconfig(2) takes a value as it is.
+        value
+            .iter_mut()
+            .for_each(|value| value.retain(|&b| b != b'"'));
+    }
     check_length(&field, key)?;
-    check_length(&field, value.unwrap_or_default())?;
+    check_length(&field, value.as_deref().unwrap_or_default())?;
     Ok(Parameter {
         key: paths::c_string(&field, key)?,
         value: value
-            .map(|value| paths::c_string(&field, value))
+            .map(|value| paths::c_string(&field, &value))
             .transpose()?,
     })
 }
 
-fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
     if bytes.len() <= PARAMETER_MAX {
         return Ok(());
     }
@@ -431,7 +476,7 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
             data: vec![b"mode=755"],
             ..Options::default()
         },
-        config.mount_label.as_deref(),
+        Some(config),
     )?;
     Ok(Cgroup {
         unified,
@@ -441,6 +486,7 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
             link: Link::Follow,
             recursive: true,
             change: BindChange::new(options.set, options.cleared),
+            relabel: None,
             idmap: None,
             ask_if_unreachable: false,
         },

@@ -36,6 +36,8 @@ pub trait Callbacks {
     fn mountfd(&self, request: &Request<'_>) -> Option<Result<RawFd, Errno>>;
     fn wants_hooks(&self) -> bool;
     fn hook(&self, point: HookPoint) -> Result<(), Errno>;
+    /// For the createContainer hooks. `None`: the caller runs them.
+    fn state(&self) -> Option<&[u8]>;
     fn wants_log(&self) -> bool;
     fn log(&self, level: Level, message: &dyn Display);
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
+use super::callbacks::Level;
 use super::mounts::{bind, filesystem, finish, superblock};
 use super::target;
 use super::{Context, mountinfo};
@@ -40,7 +41,13 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let target = target::of_mount(cx, mount, Shape::Directory)?;
     match superblock(cx, &wanted.unified, None) {
         Ok(detached) => return finish(mount, &detached, &target),
-        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {}
+        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => cx.log(
+            Level::Debug,
+            format_args!(
+                "mounts[{}]: cgroup2 can't be mounted here, and {:?} is bound: {error}",
+                mount.index, wanted.bind.source
+            ),
+        ),
         Err(error) => return Err(error),
     }
     match bind(cx, mount, &wanted.bind) {
@@ -48,7 +55,7 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
         result => return result,
     }
     // A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
-    let empty = super::masks::empty_tmpfs(cx.fds, cx.plan.mount_label.as_deref())?;
+    let empty = super::masks::empty_tmpfs(cx.fds, cx.plan.mount_label.as_ref())?;
     attach(&empty, target.as_fd()).during("move_mount", mount.destination.as_bytes())
 }
 
@@ -100,6 +107,7 @@ fn clone_bind(bind: &Bind) -> Bind {
         link: bind.link,
         recursive: bind.recursive,
         change: bind.change,
+        relabel: None,
         idmap: bind.idmap,
         ask_if_unreachable: bind.ask_if_unreachable,
     }

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::Context;
+use super::callbacks::Level;
 use super::target::{self, Target};
 use crate::error::{During, Error, Object, Result};
 use crate::plan::{Device, Shape};
@@ -86,7 +87,14 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     let existed = match made {
         Ok(()) => false,
         Err(Errno::EXIST) => true,
-        Err(Errno::PERM) => return bind(cx, directory, device),
+        Err(Errno::PERM) => {
+            let path = &device.path;
+            cx.log(
+                Level::Debug,
+                format_args!("{path:?}: mknod(2) is refused, the host's is bound"),
+            );
+            return bind(cx, directory, device);
+        }
         Err(errno) => return Err(Error::system(errno, "mknodat").on(device.path.as_bytes())),
     };
     // Links are not followed: what is looked at is the name's own inode.
@@ -99,10 +107,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
                 rustix::fs::minor(stat.st_rdev),
             ) == (device.major, device.minor));
     if !is_it {
-        return Err(Error::check(
-            Errno::EXIST,
-            "the rootfs has something else at this path; remove it, or mount a tmpfs on its directory",
-        ));
+        return Err(something_else());
     }
     let right_owner = (stat.st_uid, stat.st_gid) == (device.uid, device.gid);
     let right_mode = stat.st_mode & 0o7777 == device.mode & 0o7777;
@@ -110,6 +115,13 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         return Ok(());
     }
     own(cx, directory, device)
+}
+
+fn something_else() -> Error {
+    Error::check(
+        Errno::EXIST,
+        "the rootfs has something else at this path; remove it, or mount a tmpfs on its directory",
+    )
 }
 
 /// Gives a new node its owner and, as changing that takes bits away, its mode once more.
@@ -158,7 +170,11 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         Err(Errno::EXIST) => {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let there = rustix::fs::openat(directory, &device.name, flags, Mode::empty());
-            cx.fds.own(there.during("openat", path)?)
+            let there = cx.fds.own(there.during("openat", path)?);
+            if status(&there, c"").during("statx", path)?.is_directory() {
+                return Err(something_else());
+            }
+            there
         }
         Err(errno) => return Err(Error::system(errno, "openat").on(path)),
     };

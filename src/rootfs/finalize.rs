@@ -23,7 +23,9 @@ pub fn finalize(plan: &Plan, state: &State) -> Result<()> {
     let root = open_root(&fds).map_err(|error| error.at(Stage::Finalize))?;
     let root = Root::new(root.as_fd(), &fds);
     for mount in &plan.mounts {
-        if matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later) {
+        let readonly_later =
+            matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later);
+        if readonly_later && !state.was_passed_over(mount) {
             remount_readonly(&root, mount).map_err(|error| {
                 let object = Object::Mount(mount.index);
                 error

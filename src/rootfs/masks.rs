@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::mounts::set_parameter;
 use super::process::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::plan::{IndexedPath, Plan};
+use crate::plan::{IndexedPath, Parameter, Plan};
 use crate::sys::fd::{Fd, Fds};
 use crate::sys::mount::{Attributes, Superblock, attach, clone_tree, set_attributes, status};
 use crate::sys::resolve::Root;
@@ -53,7 +54,7 @@ pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, plan: &Plan) -> Result<()> 
     let mut masks = Masks {
         null: open_null(root).map_err(locate)?,
         empty: None,
-        label: plan.mount_label.as_deref(),
+        label: plan.mount_label.as_ref(),
         fds,
     };
     for path in &plan.masked_paths {
@@ -83,7 +84,7 @@ struct Masks<'a, 'p> {
     null: Fd<'a>,
     /// Attached over the first directory masked: an attached mount can be cloned on every kernel.
     empty: Option<Fd<'a>>,
-    label: Option<&'p CStr>,
+    label: Option<&'p Parameter>,
     fds: &'a Fds,
 }
 
@@ -110,28 +111,25 @@ impl Masks<'_, '_> {
 }
 
 /// As small as the kernel lets it be: one inode, or two with what Ubuntu's 5.4 adds.
-pub fn empty_tmpfs<'a>(fds: &'a Fds, label: Option<&CStr>) -> Result<Fd<'a>> {
+pub fn empty_tmpfs<'a>(fds: &'a Fds, label: Option<&Parameter>) -> Result<Fd<'a>> {
     match tmpfs_of(fds, label, c"1") {
         Err(error) if error.errno == Errno::NOSPC => tmpfs_of(fds, label, c"2"),
         result => result,
     }
 }
 
-fn tmpfs_of<'a>(fds: &'a Fds, label: Option<&CStr>, inodes: &CStr) -> Result<Fd<'a>> {
+fn tmpfs_of<'a>(fds: &'a Fds, label: Option<&Parameter>, inodes: &CStr) -> Result<Fd<'a>> {
     let superblock = Superblock::open(fds, c"tmpfs").during("fsopen", b"tmpfs")?;
     let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
-    let context = label.map(|label| (c"context", Some(label)));
+    let label = label.map(|label| (label.key.as_c_str(), label.value.as_deref()));
     let parameters = [
         (c"source", Some(c"tmpfs")),
         (c"ro", None),
         (c"nr_blocks", Some(c"1")),
         (c"nr_inodes", Some(inodes)),
     ];
-    for (key, value) in parameters.into_iter().chain(context) {
-        superblock
-            .set(key, value)
-            .during("fsconfig", key.to_bytes())
-            .map_err(with_messages)?;
+    for (key, value) in parameters.into_iter().chain(label) {
+        set_parameter(&superblock, key, value)?;
     }
     superblock
         .create()

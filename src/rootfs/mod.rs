@@ -7,11 +7,13 @@ pub mod console;
 mod copy_up;
 mod devices;
 mod finalize;
+pub mod hooks;
 mod masks;
 mod mountinfo;
 mod mounts;
 mod prepare;
 mod process;
+mod relabel;
 mod root;
 mod source;
 pub mod state;
@@ -28,10 +30,12 @@ use crate::plan::Plan;
 use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 use callbacks::Callbacks;
+use state::State;
 
 /// What every step of rfs_prepare acts with.
 struct Context<'a> {
     plan: &'a Plan,
+    state: &'a State,
     callbacks: &'a dyn Callbacks,
     umask: &'a Umask,
     fds: &'a Fds,

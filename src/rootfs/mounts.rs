@@ -10,9 +10,10 @@ use super::Context;
 use super::callbacks::Level;
 use super::copy_up::copy_up;
 use super::target::{self, Target};
-use super::{cgroup, source};
+use super::{cgroup, relabel, source};
 use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
+use crate::plan::label::is_label;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::fd::Fd;
 use crate::sys::mount::{Attributes, Status, Superblock, attach, set_attributes, status};
@@ -35,6 +36,7 @@ impl From<Change> for Attributes {
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match attempt(cx, mount) {
         Err(error) if mount.optional => {
+            cx.state.pass_over(mount);
             let error = error.about(Object::Mount(mount.index), mount.destination.as_bytes());
             cx.log(
                 Level::Warning,
@@ -75,15 +77,7 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
     }
     finish(mount, &detached, &target)?;
     if let Some(label) = &wanted.root_label {
-        let path = crate::sys::path::of_descriptor(std::os::fd::AsFd::as_fd(&detached));
-        let flags = rustix::fs::XattrFlags::empty();
-        rustix::fs::setxattr(
-            path.as_c_str(),
-            c"security.selinux",
-            label.to_bytes(),
-            flags,
-        )
-        .during("setxattr", b"security.selinux")?;
+        relabel::label(detached.as_fd(), label)?;
     }
     Ok(())
 }
@@ -102,18 +96,12 @@ pub fn superblock<'a>(
             _ => error,
         })?;
     let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
-    let set = |key: &CStr, value: Option<&CStr>| {
-        superblock
-            .set(key, value)
-            .during("fsconfig", key.to_bytes())
-            .map_err(with_messages)
-    };
-    set(c"source", Some(&wanted.source))?;
+    set_parameter(&superblock, c"source", Some(&wanted.source))?;
     for parameter in &wanted.parameters {
-        set(&parameter.key, parameter.value.as_deref())?;
+        set_parameter(&superblock, &parameter.key, parameter.value.as_deref())?;
     }
     if let Some(mode) = mode {
-        set(c"mode", Some(mode))?;
+        set_parameter(&superblock, c"mode", Some(mode))?;
     }
     superblock
         .create()
@@ -123,6 +111,29 @@ pub fn superblock<'a>(
         .mount(wanted.attributes)
         .during("fsmount", fstype)
         .map_err(with_messages)
+}
+
+pub fn set_parameter(superblock: &Superblock<'_>, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    let explain = |error: Error| {
+        let error = error.said_by_kernel(superblock.messages());
+        if !is_label(key.to_bytes()) || error.errno != Errno::INVAL {
+            return error;
+        }
+        // With SELinux it would have taken the parameter before the file system was asked.
+        if error
+            .details()
+            .kernel
+            .as_str()
+            .contains("Unknown parameter")
+        {
+            return error.explain("SELinux is not enabled: without it no mount can have a label");
+        }
+        error.explain("SELinux's policy may not know the label")
+    };
+    superblock
+        .set(key, value)
+        .during("fsconfig", key.to_bytes())
+        .map_err(explain)
 }
 
 /// The permission bits of what a tmpfs will cover, as its parameter has them.
@@ -151,9 +162,6 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     }
     let tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", wanted.source.to_bytes())?;
-    if let Some(change) = &wanted.change {
-        change_attributes(&tree, change)?;
-    }
     let shape = if root.is_directory() {
         Shape::Directory
     } else {
@@ -162,6 +170,13 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     let target = target::of_mount(cx, mount, shape)?;
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, root.inode)?;
+    }
+    // Late, as the host keeps the labels; but a read-only mount takes none.
+    if let Some(label) = &wanted.relabel {
+        relabel::relabel(cx.fds, tree.as_fd(), label)?;
+    }
+    if let Some(change) = &wanted.change {
+        change_attributes(cx, mount, &tree, change)?;
     }
     finish(mount, &tree, &target)
 }
@@ -191,7 +206,12 @@ fn check_procfs(
 }
 
 /// Sets what a bind asks for, replacing the source's attributes; where some of those are locked, adding to them.
-fn change_attributes(tree: &Fd<'_>, change: &BindChange) -> Result<()> {
+fn change_attributes(
+    cx: &Context<'_>,
+    mount: &Mount,
+    tree: &Fd<'_>,
+    change: &BindChange,
+) -> Result<()> {
     match set_attributes(tree, c"", false, &change.replacing().into()) {
         Err(Errno::PERM) => {}
         result => return result.during("mount_setattr", b""),
@@ -213,6 +233,14 @@ fn change_attributes(tree: &Fd<'_>, change: &BindChange) -> Result<()> {
             Error::system(Errno::PERM, "mount_setattr")
                 .explain(format_args!("{sentence}: {}", Names(attributes)))
         })?;
+    cx.log(
+        Level::Debug,
+        format_args!(
+            "mounts[{}]: the source's attributes are locked, and inherited: {}",
+            mount.index,
+            Names(inherited.set)
+        ),
+    );
     set_attributes(tree, c"", false, &inherited.into())
         .during("mount_setattr", b"")
         .map_err(|error| error.explain("also with the source's locked attributes added"))

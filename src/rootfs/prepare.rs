@@ -2,13 +2,15 @@
 
 use super::callbacks::{Callbacks, HookPoint, Level};
 use super::state::{State, Step};
-use super::{Context, Umask, devices, mounts, process, root, switch};
-use crate::error::{During, Object, Result, Stage};
+use super::{Context, Umask, devices, hooks, mounts, process, root, switch};
+use crate::config::HookKind;
+use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::Plan;
 use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 
 pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<()> {
+    demand_hooks(plan, callbacks)?;
     state.begin(plan)?;
     if callbacks.wants_log() {
         for warning in &plan.warnings {
@@ -20,6 +22,7 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
     let rootfs = root::enter(plan, &fds).map_err(|error| error.at(Stage::Root))?;
     let cx = Context {
         plan,
+        state,
         callbacks,
         umask: &umask,
         fds: &fds,
@@ -40,12 +43,31 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
         .during("fchdir", plan.rootfs.path.as_bytes())
         .map_err(|error| error.at(Stage::Pivot))?;
     hook(&cx, HookPoint::CreateContainer)?;
+    if let Some(state) = callbacks.state() {
+        cx.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
+    }
     hook(&cx, HookPoint::BeforePivot)?;
     switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
     process::enter(&cx).map_err(|error| error.at(Stage::Process))?;
     hook(&cx, HookPoint::AfterPivot)?;
     state.finish(Step::Prepare);
     Ok(())
+}
+
+/// Nobody would run them, and "the createContainer hooks MUST be called" (config.md of the runtime-spec).
+fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
+    let kind = HookKind::CreateContainer;
+    let Some(first) = plan.hooks[kind as usize].first() else {
+        return Ok(());
+    };
+    if callbacks.state().is_some() || callbacks.wants_hooks() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "nobody would run it: set rfs_callbacks.state, or run it in an rfs_callbacks.hooks",
+    )
+    .at(Stage::Root)
+    .about(Object::Hook(kind.name(), 0), first.path.as_bytes()))
 }
 
 fn hook(cx: &Context<'_>, point: HookPoint) -> Result<()> {

@@ -65,6 +65,9 @@ pub(super) fn change_propagation(flags: u64) -> Result<()> {
             Errno::PERM => error.explain(
                 "changing mounts needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace",
             ),
+            Errno::INVAL => error.explain(
+                "\"/\" is not the root of a mount: this process lives in a chroot(2), where only RFS_OPTION_CHROOT works",
+            ),
             _ => error,
         })
 }
@@ -137,17 +140,20 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
     }
 }
 
-/// Makes the mount that the rootfs lies on private (or a slave): pivot_root(2) refuses a shared
+/// Makes the mount that a directory lies on private (or a slave): pivot_root(2) refuses a shared
 /// parent, and a bind below one would appear on the host. That mount's root is found by going up.
-fn separate_parent(rootfs: BorrowedFd<'_>, propagation: u64) -> rustix::io::Result<()> {
+pub(super) fn separate_parent(
+    directory: BorrowedFd<'_>,
+    propagation: u64,
+) -> rustix::io::Result<()> {
     const UP: &[u8] = b"../";
     let mut path = [0; PATH_MAX];
     let mut below = None;
     for start in (0..path.len() - UP.len()).step_by(UP.len()) {
         let up = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-        let status = status(rootfs, up)?;
+        let status = status(directory, up)?;
         if status.is_mount_root {
-            return set_attributes(rootfs, up, false, &Attributes::propagation(propagation));
+            return set_attributes(directory, up, false, &Attributes::propagation(propagation));
         }
         // "/" is its own parent; where it is no mount's root, this process was put there by chroot(2).
         let identity = Some((status.mount_id, status.inode));

@@ -1,10 +1,10 @@
 //! Which process has prepared a plan. The plan itself is shared by both sides of a fork; after it
 //! each side has its own copy of this, but for a child that shares its parent's memory.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Error, Result, Stage};
-use crate::plan::{Plan, Switch};
+use crate::plan::{Mount, Plan, Switch};
 use crate::sys::namespace::{self, Identity};
 
 pub struct State {
@@ -12,18 +12,21 @@ pub struct State {
     /// The process that began to prepare, and its namespace: pids come again in new pid namespaces.
     pid: AtomicI32,
     namespace: AtomicU64,
-    /// STEP_* that have succeeded.
+    /// The bits of the Steps that have succeeded.
     done: AtomicU32,
+    /// The optional mounts that failed, by their place in the plan.
+    passed_over: Box<[AtomicBool]>,
 }
 
 impl State {
     /// To be made together with the plan.
-    pub fn new() -> Self {
+    pub fn new(plan: &Plan) -> Self {
         State {
             planned_in: namespace::identify(),
             pid: AtomicI32::new(0),
             namespace: AtomicU64::new(0),
             done: AtomicU32::new(0),
+            passed_over: plan.mounts.iter().map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
@@ -60,6 +63,17 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn pass_over(&self, mount: &Mount) {
+        if let Some(passed_over) = self.passed_over.get(mount.index) {
+            passed_over.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn was_passed_over(&self, mount: &Mount) -> bool {
+        let passed_over = self.passed_over.get(mount.index);
+        passed_over.is_some_and(|passed_over| passed_over.load(Relaxed))
+    }
+
     /// The end of a step.
     pub(super) fn finish(&self, step: Step) {
         self.done.fetch_or(1 << step as u32, Relaxed);
@@ -88,12 +102,6 @@ pub(super) enum Step {
     Finalize,
     ReadonlyPaths,
     MaskPaths,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 fn own_pid() -> i32 {

@@ -1,10 +1,13 @@
 //! The rootfs becomes "/". The working directory is the rootfs before, and "/" after.
 
+use std::os::fd::AsFd;
+
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::{Context, mountinfo, root};
+use super::mountinfo::{self, Entry};
+use super::{Context, root};
 use crate::error::{During, Error, Result};
 use crate::plan::Switch;
 use crate::sys::mount::{Attributes, set_attributes};
@@ -59,11 +62,22 @@ fn chroot() -> Result<()> {
 /// would let the container mount them anew without masks: every whole one is unmounted or covered.
 fn move_root() -> Result<()> {
     let rootfs = rustix::process::getcwd(Vec::new()).during("getcwd", b".")?;
-    for mount in mountinfo::read()? {
+    let mounts = mountinfo::read()?;
+    let to_hide = |mount: &Entry| {
         let whole = mount.root == b"/" && (mount.fstype == b"proc" || mount.fstype == b"sysfs");
-        if whole && !is_below(&mount.mountpoint, rootfs.as_bytes()) {
-            hide(&mount.mountpoint)?;
+        whole && !is_below(&mount.mountpoint, rootfs.as_bytes())
+    };
+    for (index, mount) in mounts
+        .iter()
+        .enumerate()
+        .filter(|(_, mount)| to_hide(mount))
+    {
+        let same_place = |other: &&Entry| other.mountpoint == mount.mountpoint;
+        if mounts[index + 1..].iter().filter(same_place).any(to_hide) {
+            continue;
         }
+        let stacked = mounts.iter().filter(same_place).count() > 1;
+        hide(&mount.mountpoint, stacked)?;
     }
     rustix::mount::mount_move(rootfs.as_c_str(), c"/").during("mount", rootfs.as_bytes())?;
     chroot()
@@ -74,17 +88,21 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-fn hide(mountpoint: &[u8]) -> Result<()> {
+/// `stacked`: it is one of several mounts on each other, of which a path reaches the uppermost only.
+fn hide(mountpoint: &[u8], stacked: bool) -> Result<()> {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     match rustix::mount::mount_change(mountpoint, slave) {
         // Gone with one above it.
         Err(Errno::NOENT) => return Ok(()),
         result => result.during("mount", mountpoint)?,
     }
-    match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
-        // Locked, in a user namespace: cover it.
-        Err(Errno::INVAL | Errno::PERM) => {}
-        result => return result.during("umount2", mountpoint),
+    if !stacked {
+        separate_from_parent(mountpoint)?;
+        match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
+            // Locked, in a user namespace: cover it.
+            Err(Errno::INVAL | Errno::PERM) => {}
+            result => return result.during("umount2", mountpoint),
+        }
     }
     rustix::mount::mount(c"tmpfs", mountpoint, c"tmpfs", MountFlags::empty(), None)
         .during("mount", mountpoint)
@@ -92,4 +110,14 @@ fn hide(mountpoint: &[u8]) -> Result<()> {
             error
                 .explain("a whole proc or sysfs of the host could be neither unmounted nor covered")
         })
+}
+
+/// An unmount goes where the parent's propagation leads, whatever the mount's own is: with
+/// rootfsPropagation "shared", to the host.
+fn separate_from_parent(mountpoint: &[u8]) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = [mountpoint, b"/.."].concat();
+    let parent =
+        rustix::fs::openat(CWD, parent, flags, Mode::empty()).during("openat", mountpoint)?;
+    root::separate_parent(parent.as_fd(), libc::MS_SLAVE).during("mount_setattr", mountpoint)
 }

@@ -5,4 +5,5 @@ pub mod mount;
 pub mod namespace;
 pub mod page;
 pub mod path;
+pub mod process;
 pub mod resolve;

@@ -12,6 +12,15 @@ pub struct Page<T>(NonNull<T>);
 impl<T> Page<T> {
     /// `None`: the kernel has no memory either.
     pub fn new(value: T) -> Option<Self> {
+        Self::map(value, MapFlags::PRIVATE)
+    }
+
+    /// The same memory on both sides of a fork: T must be made of atomics.
+    pub fn shared(value: T) -> Option<Self> {
+        Self::map(value, MapFlags::SHARED)
+    }
+
+    fn map(value: T, flags: MapFlags) -> Option<Self> {
         const { assert!(!core::mem::needs_drop::<T>() && align_of::<T>() <= 4096) };
         // SAFETY: a new mapping at an address of the kernel's choice; it is large and aligned enough for a T.
         unsafe {
@@ -19,7 +28,7 @@ impl<T> Page<T> {
                 core::ptr::null_mut(),
                 size_of::<T>(),
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
+                flags,
             );
             let place = NonNull::new(address.ok()?.cast::<T>())?;
             place.write(value);

@@ -1,0 +1,84 @@
+//! The hooks of the runtime-spec, run.
+
+use core::fmt::{self, Display};
+
+use rustix::io::Errno;
+
+use crate::config::HookKind;
+use crate::error::{Error, Object, Result, Stage, Text};
+use crate::plan::{Hook, Plan};
+use crate::sys::process::{self, Outcome, Program, Tail};
+
+/// Runs those of one kind in turn, until one fails. Those that clean up are all run: "the remaining
+/// hooks and lifecycle continue" (runtime.md, "Lifecycle"). The first failure is returned.
+pub fn run(plan: &Plan, kind: HookKind, state: &[u8]) -> Result<()> {
+    let mut result = Ok(());
+    for (index, hook) in plan.hooks[kind as usize].iter().enumerate() {
+        let ran = run_one(hook, state).map_err(|error| {
+            error
+                .at(Stage::Hooks)
+                .about(Object::Hook(kind.name(), index), hook.path.as_bytes())
+        });
+        result = result.and(ran);
+        if result.is_err() && kind != HookKind::Poststop {
+            break;
+        }
+    }
+    result
+}
+
+fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
+    let finished = process::run(&Program {
+        path: &hook.path,
+        args: &hook.args,
+        env: &hook.env,
+        input: state,
+        timeout: hook.timeout,
+    });
+    let said = Said(&finished.output);
+    match finished.outcome {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(status) => Err(Error::hook(
+            Errno::CANCELED,
+            format_args!("it exited with status {status}{said}"),
+        )),
+        Outcome::Killed(signal) => Err(Error::hook(
+            Errno::CANCELED,
+            format_args!("it was killed by signal {signal}{said}"),
+        )),
+        Outcome::TimedOut => Err(Error::hook(
+            Errno::TIMEDOUT,
+            format_args!(
+                "it had not ended after {} s, its timeout, and was killed{said}",
+                hook.timeout.unwrap_or_default().as_secs()
+            ),
+        )),
+        Outcome::Failed("execve", errno @ Errno::NOENT) => Err(Error::system(errno, "execve")
+            .explain(
+                "it, or the interpreter that its first line names, is missing where the hook runs",
+            )),
+        Outcome::Failed(call, errno) => Err(Error::system(errno, call)),
+        Outcome::Unknown => Err(Error::hook(
+            Errno::CHILD,
+            "the process that waited for it was killed, so that nothing is known of its end",
+        )),
+    }
+}
+
+/// The end of a hook's output, in one line.
+struct Said<'a>(&'a Tail);
+
+impl Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let output = self.0.as_bytes().trim_ascii();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let mut line = [0; process::OUTPUT];
+        for (to, from) in line.iter_mut().zip(output) {
+            *to = if from.is_ascii_control() { b' ' } else { *from };
+        }
+        let line = Text::<400>::path(&line[..output.len()]);
+        write!(f, "; its output: {}", line.as_str())
+    }
+}

@@ -1,0 +1,473 @@
+//! A program run to its end, without the heap.
+//!
+//! Between the caller and the program stands a process of ours, the supervisor. A program's end is
+//! told by SIGCHLD, and to whoever waits for any child, even if clone(2) was asked for another signal:
+//! execve(2) sets it back. A caller may ignore SIGCHLD, and then the exit status is gone, or wait in another
+//! thread, and then it has it. The supervisor is never executed and has no signal; only waits with
+//! __WALL see it, and what it has to tell it leaves in memory that both share.
+
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
+use rustix::io::{Errno, FdFlags, Result};
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+
+use super::fd::replace_standard;
+use super::mount::last_errno;
+use super::page::Page;
+
+/// How much of the end of a program's output is kept.
+pub const OUTPUT: usize = 512;
+/// At a time. What a program wrote last is in the pipe when it ends, which holds sixteen of them (pipe(7)).
+const BLOCK: usize = 4096;
+const BLOCKS_IN_PIPE: usize = 16;
+
+pub struct Program<'a> {
+    pub path: &'a CStr,
+    /// With the program's name first.
+    pub args: &'a [CString],
+    pub env: &'a [CString],
+    /// What it finds on its standard input.
+    pub input: &'a [u8],
+    pub timeout: Option<Duration>,
+}
+
+pub struct Finished {
+    pub outcome: Outcome,
+    /// The end of what it wrote to standard output and standard error.
+    pub output: Tail,
+}
+
+pub enum Outcome {
+    Exited(i32),
+    /// By a signal that was not ours.
+    Killed(i32),
+    TimedOut,
+    /// A system call failed before the program ran, or while it was waited for.
+    Failed(&'static str, Errno),
+    /// The supervisor was killed.
+    Unknown,
+}
+
+/// Runs the program with its own input, an output that is kept in part, no other descriptor,
+/// default signal dispositions, and the caller's working directory and everything else.
+pub fn run(program: &Program<'_>) -> Finished {
+    let failed = |call: Call, errno| Finished {
+        outcome: Outcome::Failed(call.name(), errno),
+        output: Tail::new(),
+    };
+    let Some(report) = Page::shared(Report::new()) else {
+        return failed(Call::Mmap, Errno::NOMEM);
+    };
+    let input = match input(program.input) {
+        Ok(input) => input,
+        Err(errno) => return failed(Call::MemfdCreate, errno),
+    };
+    // Until the handlers are gone: they are the caller's, and this is another process.
+    let blocked = Blocked::all();
+    let supervisor = clone(0, || {
+        if let Err((call, errno)) = supervise(program, input.as_fd(), &report) {
+            report.fail(call, errno);
+        }
+    });
+    drop(blocked);
+    match supervisor {
+        Ok(supervisor) => reap(&supervisor),
+        Err(errno) => return failed(Call::Clone, errno),
+    }
+    report.read()
+}
+
+/// Where the two children can fail.
+#[derive(Clone, Copy)]
+enum Call {
+    MemfdCreate,
+    Clone,
+    Dup,
+    Pipe,
+    Mmap,
+    Execve,
+    Poll,
+    Waitid,
+}
+
+impl Call {
+    const ALL: [Self; 8] = [
+        Call::MemfdCreate,
+        Call::Clone,
+        Call::Dup,
+        Call::Pipe,
+        Call::Mmap,
+        Call::Execve,
+        Call::Poll,
+        Call::Waitid,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Call::MemfdCreate => "memfd_create",
+            Call::Clone => "clone",
+            Call::Dup => "dup3",
+            Call::Pipe => "pipe2",
+            Call::Mmap => "mmap",
+            Call::Execve => "execve",
+            Call::Poll => "poll",
+            Call::Waitid => "waitid",
+        }
+    }
+}
+
+type Step<T> = core::result::Result<T, (Call, Errno)>;
+
+/// What the children leave behind.
+struct Report {
+    /// One of the constants below.
+    kind: AtomicI32,
+    /// Exit status, signal or errno.
+    value: AtomicI32,
+    /// In `Call::ALL`.
+    call: AtomicUsize,
+    output: [AtomicU8; OUTPUT],
+    length: AtomicUsize,
+}
+
+const UNKNOWN: i32 = 0;
+const EXITED: i32 = 1;
+const KILLED: i32 = 2;
+const TIMED_OUT: i32 = 3;
+const FAILED: i32 = 4;
+
+impl Report {
+    fn new() -> Self {
+        Report {
+            kind: AtomicI32::new(UNKNOWN),
+            value: AtomicI32::new(0),
+            call: AtomicUsize::new(0),
+            output: [const { AtomicU8::new(0) }; OUTPUT],
+            length: AtomicUsize::new(0),
+        }
+    }
+
+    fn fail(&self, call: Call, errno: Errno) {
+        self.call.store(call as usize, SeqCst);
+        self.end(FAILED, errno.raw_os_error());
+    }
+
+    /// What was told first counts: the exit status after a failed execve(2) tells nothing.
+    fn end(&self, kind: i32, value: i32) {
+        if self.kind.load(SeqCst) == UNKNOWN {
+            self.value.store(value, SeqCst);
+            self.kind.store(kind, SeqCst);
+        }
+    }
+
+    fn keep(&self, output: &Tail) {
+        for (to, from) in self.output.iter().zip(output.bytes) {
+            to.store(from, SeqCst);
+        }
+        self.length.store(output.length, SeqCst);
+    }
+
+    fn read(&self) -> Finished {
+        let value = self.value.load(SeqCst);
+        let outcome = match self.kind.load(SeqCst) {
+            EXITED => Outcome::Exited(value),
+            KILLED => Outcome::Killed(value),
+            TIMED_OUT => Outcome::TimedOut,
+            FAILED => {
+                let call = Call::ALL.get(self.call.load(SeqCst));
+                let name = call.map_or("", |call| call.name());
+                Outcome::Failed(name, Errno::from_raw_os_error(value))
+            }
+            _ => Outcome::Unknown,
+        };
+        let mut output = Tail::new();
+        for (to, from) in output.bytes.iter_mut().zip(&self.output) {
+            *to = from.load(SeqCst);
+        }
+        output.length = self.length.load(SeqCst).min(OUTPUT);
+        Finished { outcome, output }
+    }
+}
+
+/// The last bytes of a stream.
+pub struct Tail {
+    bytes: [u8; OUTPUT],
+    length: usize,
+}
+
+impl Tail {
+    fn new() -> Self {
+        Tail {
+            bytes: [0; OUTPUT],
+            length: 0,
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn push(&mut self, block: &[u8]) {
+        let block = &block[block.len().saturating_sub(OUTPUT)..];
+        let kept = self.length.min(OUTPUT - block.len());
+        self.bytes.copy_within(self.length - kept..self.length, 0);
+        self.length = kept + block.len();
+        self.bytes[kept..self.length].copy_from_slice(block);
+    }
+}
+
+/// The supervisor: its own process, with nothing of the caller's but memory.
+fn supervise(program: &Program<'_>, input: BorrowedFd<'_>, report: &Report) -> Step<()> {
+    reset_dispositions();
+    give(input, 0).map_err(|errno| (Call::Dup, errno))?;
+    close_from(1);
+    let (output, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| (Call::Pipe, errno))?;
+    let mut deadline = program.timeout.map(|timeout| Instant::now() + timeout);
+    let child = clone(libc::SIGCHLD, || {
+        if let Err((call, errno)) = execute(program, end.as_fd()) {
+            report.fail(call, errno);
+        }
+    })
+    .map_err(|errno| (Call::Clone, errno))?;
+    drop(end);
+
+    let mut tail = Tail::new();
+    let mut timed_out = false;
+    let mut output_is_open = true;
+    let mut blocks_left = BLOCKS_IN_PIPE;
+    while blocks_left > 0 {
+        let remaining = deadline.map(|time| time.saturating_duration_since(Instant::now()));
+        if remaining == Some(Duration::ZERO) {
+            // It may have ended this moment; the exit status tells.
+            timed_out = rustix::process::pidfd_send_signal(&child, Signal::KILL).is_ok();
+            deadline = None;
+            continue;
+        }
+        let remaining = remaining.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::new(&child, PollFlags::IN),
+            PollFd::new(&output, PollFlags::IN),
+        ];
+        let watched = &mut fds[..1 + usize::from(output_is_open)];
+        match poll(watched, remaining.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err((Call::Poll, errno)),
+        }
+        let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+        let has_ended = is_ready(watched.first());
+        if is_ready(watched.get(1)) {
+            let mut block = [0; BLOCK];
+            let length = rustix::io::read(&output, &mut block).unwrap_or(0);
+            output_is_open = length > 0;
+            tail.push(&block[..length]);
+        } else if has_ended {
+            break;
+        }
+        // A child that it left in the background may write for ever.
+        blocks_left -= usize::from(has_ended);
+    }
+    report.keep(&tail);
+    match wait(&child, WaitIdOptions::EXITED).map_err(|errno| (Call::Waitid, errno))? {
+        Some(status) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(status), _) => report.end(EXITED, status),
+            (_, Some(libc::SIGKILL)) if timed_out => report.end(TIMED_OUT, 0),
+            (_, signal) => report.end(KILLED, signal.unwrap_or(0)),
+        },
+        None => report.end(UNKNOWN, 0),
+    }
+    Ok(())
+}
+
+/// The last steps in the program's own process. Returns only on failure.
+fn execute(program: &Program<'_>, output: BorrowedFd<'_>) -> Step<()> {
+    for standard in [1, 2] {
+        give(output, standard).map_err(|errno| (Call::Dup, errno))?;
+    }
+    let vector = |strings| pointers(strings).map_err(|errno| (Call::Mmap, errno));
+    let (args, env) = (vector(program.args)?, vector(program.env)?);
+    set_mask(&set(libc::sigemptyset));
+    // SAFETY: all three are C strings and vectors of them, that end as they must.
+    unsafe { libc::execve(program.path.as_ptr(), args, env) };
+    Err((Call::Execve, last_errno()))
+}
+
+/// A vector for execve(2), in memory that goes with the process's image.
+fn pointers(strings: &[CString]) -> Result<*const *const c_char> {
+    let bytes = (strings.len() + 1) * size_of::<*const c_char>();
+    // SAFETY: a new mapping, large enough for the strings and the NULL at the end, which it holds already.
+    unsafe {
+        let first = rustix::mm::mmap_anonymous(
+            core::ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )?
+        .cast::<*const c_char>();
+        for (index, string) in strings.iter().enumerate() {
+            first.add(index).write(string.as_ptr());
+        }
+        Ok(first)
+    }
+}
+
+/// A file in memory. Not a pipe: a program that does not read must not stop or kill who writes.
+fn input(bytes: &[u8]) -> Result<OwnedFd> {
+    let create = |flags| rustix::fs::memfd_create(c"state", flags | MemfdFlags::CLOEXEC);
+    // Demanded by vm.memfd_noexec, and unknown before Linux 6.3.
+    let file = match create(MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => create(MemfdFlags::empty())?,
+        result => result?,
+    };
+    let mut written = 0;
+    while written < bytes.len() {
+        match rustix::io::pwrite(&file, &bytes[written..], written as u64) {
+            Ok(more) => written += more,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(file)
+}
+
+/// A child with a copy of this process's memory, and its pidfd. Not fork(3), which takes locks that
+/// another thread may have held when a raw clone made this process.
+fn clone(exit_signal: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
+    /// A panic must not unwind into the caller's code a second time.
+    struct Exit;
+    impl Drop for Exit {
+        fn drop(&mut self) {
+            // SAFETY: it only ends this process.
+            unsafe { libc::_exit(127) }
+        }
+    }
+    let flags = c_long::from(libc::CLONE_PIDFD | exit_signal);
+    const NO_STACK: c_long = 0;
+    // clone(2), "C library/kernel differences".
+    let (first, second) = if cfg!(target_arch = "s390x") {
+        (NO_STACK, flags)
+    } else {
+        (flags, NO_STACK)
+    };
+    let mut pidfd: c_int = -1;
+    let pidfd_at = &raw mut pidfd;
+    // SAFETY: without CLONE_VM and a stack it is as fork(2); the kernel writes the pidfd where it is told.
+    match unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd_at, NO_STACK, NO_STACK) } {
+        0 => {
+            let exit = Exit;
+            child();
+            drop(exit);
+            Err(Errno::CHILD)
+        }
+        1.. => {
+            // SAFETY: the kernel has just opened it for us.
+            Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+        }
+        _ => Err(last_errno()),
+    }
+}
+
+/// Waits for the supervisor. That somebody else has reaped it does not matter: it has left its report.
+fn reap(supervisor: &OwnedFd) {
+    while poll(&mut [PollFd::new(supervisor, PollFlags::IN)], None) == Err(Errno::INTR) {}
+    // The option's bits are those of the system call.
+    let any = WaitIdOptions::from_bits_retain(libc::__WALL as c_uint);
+    let _ = wait(supervisor, WaitIdOptions::EXITED | any);
+}
+
+fn wait(child: &OwnedFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>> {
+    loop {
+        match waitid(WaitId::PidFd(child.as_fd()), options) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Makes a descriptor one of the standard ones, which are left open by execve(2).
+fn give(fd: BorrowedFd<'_>, standard: c_int) -> Result<()> {
+    if fd.as_raw_fd() == standard {
+        rustix::io::fcntl_setfd(fd, FdFlags::empty())
+    } else {
+        replace_standard(fd, standard)
+    }
+}
+
+/// Closes every descriptor from this one on, in a process that has no use for any of them.
+fn close_from(first: c_uint) {
+    // SAFETY: whatever they are, this process ends without dropping or using its owner's.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) == 0 {
+            return;
+        }
+        // Under old seccomp policies.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        for fd in first..c_uint::try_from(limit.unwrap_or(0)).unwrap_or(c_uint::MAX) {
+            libc::close(fd as c_int);
+        }
+    }
+}
+
+/// Also those that are ignored, which execve(2) would keep.
+fn reset_dispositions() {
+    for signal in 1..=64 {
+        // SAFETY: no handler is set. Those that can't be changed stay as they are.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+fn set(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset and sigfillset write all of it.
+    unsafe {
+        fill(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+fn set_mask(mask: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = set(libc::sigemptyset);
+    // SAFETY: both are sets of signals.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, &mut before) };
+    before
+}
+
+/// Signals that wait, for this thread and the children it makes.
+struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    fn all() -> Self {
+        Blocked(set_mask(&set(libc::sigfillset)))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        set_mask(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_keeps_the_end() {
+        let mut tail = Tail::new();
+        tail.push(b"abc");
+        tail.push(&[b'x'; OUTPUT - 2]);
+        assert_eq!(tail.as_bytes().len(), OUTPUT);
+        assert!(tail.as_bytes().starts_with(b"bcx") || tail.as_bytes().starts_with(b"cx"));
+        tail.push(&[b'y'; 3 * OUTPUT]);
+        tail.push(b"end");
+        assert!(tail.as_bytes().starts_with(b"y") && tail.as_bytes().ends_with(b"yend"));
+    }
+}
