@@ -154,6 +154,33 @@ static void docker(void)
     in_child(CONTAINER_NAMESPACES, succeed, plan_of(spec_from_data("docker.json")));
 }
 
+#define STATE "{}"
+
+static void with_hooks(void *data)
+{
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .state = STATE, .state_len = strlen(STATE)};
+    rfs_error err = fresh_error();
+    count(true);
+    int rc = rfs_prepare(data, &callbacks, &err);
+    count(false);
+    REQUIRE_SUCCESS(rc, &err);
+    CHECK_THAT(counted.allocations == 0 && counted.frees == 0, "rfs_prepare: %u allocations, %u frees", counted.allocations, counted.frees);
+    count(true);
+    rc = rfs_run_hooks(data, RFS_HOOKS_START_CONTAINER, STATE, strlen(STATE), &err);
+    count(false);
+    CHECK_ERROR(rc, &err, .code = -ECANCELED, .says = "no luck");
+    CHECK_THAT(counted.allocations == 0 && counted.frees == 0, "rfs_run_hooks: %u allocations, %u frees", counted.allocations, counted.frees);
+}
+
+static void hooks(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_set(spec, "hooks", "{'createContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'exit 0'], 'env': ['A=1']}], "
+                            "'startContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'echo no luck; exit 1'], 'timeout': 60}]}");
+    in_child(CONTAINER_NAMESPACES, with_hooks, plan_of(spec));
+}
+
 static void fail(void *data)
 {
     const struct broken *broken = &all_broken[this_case - cases];
@@ -185,6 +212,7 @@ int main(void)
         {"default bundle of runc", default_bundle},
         {"default bundle of crun", default_bundle_of_crun},
         {"Docker's bundle", docker},
+        {"hooks", hooks},
     };
     memcpy(cases + n, others, sizeof others);
     return run_cases(cases, n + COUNT(others));

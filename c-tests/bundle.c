@@ -251,6 +251,34 @@ static void build_device(rfs_config *config, json_object *json)
     REQUIRE_SUCCESS(rfs_config_add_device(config, &device, &err), &err);
 }
 
+static size_t strings_in(json_object *list, const char **strings)
+{
+    for (size_t i = 0; i < length(list); i++)
+        strings[i] = json_object_get_string(json_object_array_get_idx(list, i));
+    return length(list);
+}
+
+static void build_hooks(rfs_config *config, json_object *hooks)
+{
+    static const char *const kinds[] = {
+        [RFS_HOOKS_PRESTART] = "prestart", [RFS_HOOKS_CREATE_RUNTIME] = "createRuntime",
+        [RFS_HOOKS_CREATE_CONTAINER] = "createContainer", [RFS_HOOKS_START_CONTAINER] = "startContainer",
+        [RFS_HOOKS_POSTSTART] = "poststart", [RFS_HOOKS_POSTSTOP] = "poststop"};
+    const char *args[64], *env[64];
+    for (uint32_t kind = RFS_HOOKS_PRESTART; kind <= RFS_HOOKS_POSTSTOP; kind++) {
+        json_object *list = hooks ? find(hooks, kinds[kind]) : NULL;
+        for (size_t i = 0; i < length(list); i++) {
+            json_object *json = json_object_array_get_idx(list, i);
+            rfs_hook hook = {.size = sizeof hook, .path = string_in(json, "path"), .args = args, .env = env};
+            hook.n_args = strings_in(find(json, "args"), args);
+            hook.n_env = strings_in(find(json, "env"), env);
+            hook.timeout = number_in(json, "timeout");
+            rfs_error err = fresh_error();
+            REQUIRE_SUCCESS(rfs_config_add_hook(config, kind, &hook, &err), &err);
+        }
+    }
+}
+
 const char *path_in_spec(json_object *spec, const char *list, size_t i)
 {
     json_object *paths = find(spec, list);
@@ -301,6 +329,7 @@ rfs_config *config_from_builder(json_object *spec)
         REQUIRE_SUCCESS(rfs_config_add_masked_path(config, path, &err), &err);
     for (size_t i = 0; (path = path_in_spec(spec, "linux.readonlyPaths", i)); i++)
         REQUIRE_SUCCESS(rfs_config_add_readonly_path(config, path, &err), &err);
+    build_hooks(config, find(spec, "hooks"));
     rfs_options options = options_in(spec);
     REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
     return config;
@@ -354,15 +383,58 @@ static void container_process(void *data)
         c->inside(c->data);
 }
 
-void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data)
+static void in_container_namespaces(void (*process)(void *), void *data)
 {
-    struct container c = {plan, callbacks, inside, data};
     char *before = read_all(host_proc, "self/mountinfo");
-    in_child(CONTAINER_NAMESPACES, container_process, &c);
+    in_child(CONTAINER_NAMESPACES, process, data);
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK(before && after && strcmp(before, after) == 0);
     free(before);
     free(after);
+}
+
+void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data)
+{
+    in_container_namespaces(container_process, &(struct container){plan, callbacks, inside, data});
+}
+
+struct refusal {
+    const char *what;
+    const rfs_plan *plan;
+    const rfs_callbacks *callbacks;
+    const struct expected *expected;
+};
+
+static void check_refusal(const char *what, int rc, const rfs_error *err, const struct expected *expected)
+{
+    if (!check_error_at(__FILE__, __LINE__, rc, err, expected))
+        note("... for %s", what);
+}
+
+static void refused_process(void *data)
+{
+    const struct refusal *r = data;
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(r->plan, r->callbacks, &err);
+    check_refusal(r->what, rc, &err, r->expected);
+}
+
+void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected)
+{
+    in_container_namespaces(refused_process, &(struct refusal){what, plan, callbacks, expected});
+}
+
+void refuse_plan(const char *what, json_object *spec, const struct expected *expected)
+{
+    rfs_error err = fresh_error();
+    rfs_plan *plan = NULL;
+    rfs_config *config = config_from_json(spec);
+    int rc = rfs_plan_new(config, &plan, &err);
+    check_refusal(what, rc, &err, expected);
+    CHECK((rc == 0) == (plan != NULL));
+    rfs_plan_free(plan);
+    rfs_config_free(config);
+    json_object_put(spec);
 }
 
 void only_cgroup2(void)

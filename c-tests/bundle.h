@@ -50,6 +50,13 @@ char *describe(const rfs_plan *plan);
  * Checks that this namespace's mounts stay as they were. */
 void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data);
 
+/* In a container's namespaces: rfs_prepare() must fail as expected, and the mounts outside stay as they were.
+ * what: for the output. */
+void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected);
+
+/* rfs_plan_new() must fail as expected. Frees the spec. */
+void refuse_plan(const char *what, json_object *spec, const struct expected *expected);
+
 /* Leaves only cgroup2 on /sys/fs/cgroup, in this namespace. */
 void only_cgroup2(void);
 

@@ -419,7 +419,7 @@ static void good_configurations(void)
         PROCESS("'cwd': '/../../foo/bar', 'user': {'uid': 0, 'gid': 0, 'umask': 511}"),
         "{'root': {'path': 'rootfs', 'readonly': true}, 'process': {'cwd': '/'}}",
         /* what is none of our business */
-        "{" ROOT ", 'ociVersion': 7, 'hooks': 5, 'annotations': [], 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}}",
+        "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}}",
         PROCESS("'cwd': '/', 'args': 'sh', 'env': 1, 'capabilities': [], 'rlimits': 'none', 'terminal': 3"),
         LINUX("'seccomp': 17, 'resources': 'many', 'sysctl': [1], 'cgroupsPath': 4, 'timeOffsets': 0"),
     };

@@ -102,7 +102,7 @@ bool check_error_at(const char *file, int line, int rc, const rfs_error *err, co
     check_at(err->stage >= RFS_STAGE_CONFIG && err->stage <= RFS_STAGE_CONSOLE, file, line, "err.stage is %u", err->stage);
     check_at(!expected->stage || err->stage == expected->stage, file, line, "err.stage is %u, expected %u: %s",
              err->stage, expected->stage, err->message);
-    check_at(err->object <= RFS_OBJECT_READONLY_PATH, file, line, "err.object is %u", err->object);
+    check_at(err->object <= RFS_OBJECT_HOOK, file, line, "err.object is %u", err->object);
     check_at(err->object != RFS_OBJECT_NONE || err->index == -1, file, line, "err.index is %lld of no object: %s",
              (long long)err->index, err->message);
     if (expected->object)

@@ -67,14 +67,16 @@ static char *line_of(char *table, const char *mountpoint)
     return found;
 }
 
-void check_mount(const char *pattern)
+bool check_mount(const char *pattern)
 {
     char mountpoint[4096];
     snprintf(mountpoint, sizeof mountpoint, "%.*s", (int)strcspn(pattern, " "), pattern);
     char *table = mount_table();
     char *line = line_of(table, mountpoint);
-    CHECK_THAT(line && fnmatch(pattern, line, FNM_NOESCAPE) == 0, "mount: %s, expected: %s", line ? line : "none", pattern);
+    bool same = line && fnmatch(pattern, line, FNM_NOESCAPE) == 0;
+    CHECK_THAT(same, "mount: %s, expected: %s", line ? line : "none", pattern);
     free(table);
+    return same;
 }
 
 void check_no_mount(const char *mountpoint)

@@ -4,6 +4,7 @@
 #ifndef RFS_TEST_MOUNTS_H
 #define RFS_TEST_MOUNTS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 /* One line a mount, in the order of mounting:
@@ -15,7 +16,7 @@ char *mount_table(void);
 void check_mount_table(const char *expected);
 
 /* Checks that one line (the last for its mountpoint) is as expected. */
-void check_mount(const char *pattern);
+bool check_mount(const char *pattern);
 
 /* Checks that nothing is mounted there. */
 void check_no_mount(const char *mountpoint);
