@@ -131,8 +131,8 @@ static void read_namespaces(struct process *process, struct json_object *config)
         process->joined[process->n_joined].fd = fd;
         process->joined[process->n_joined++].type = known[k].type;
     }
-    if (!(seen & CLONE_NEWNS))
-        fail("config.json: linux.namespaces: this program needs a mount namespace");
+    process->own_mounts = seen & CLONE_NEWNS;
+    process->rootfs = json_string_at(config, "/root/path");
     if ((process->hostname || process->domainname) && !(seen & CLONE_NEWUTS))
         fail("config.json: hostname: it needs a uts namespace, or the host would be renamed");
 }
@@ -141,13 +141,8 @@ void process_read(struct process *process, struct json_object *config)
 {
     static const char *const ignored[] = {
         "/linux/seccomp", "/linux/sysctl", "/process/apparmorProfile", "/process/selinuxLabel"};
-    static const char *const hooks[] = {"/hooks/prestart", "/hooks/createRuntime", "/hooks/createContainer",
-        "/hooks/startContainer", "/hooks/poststart", "/hooks/poststop"};
     struct json_object *list;
 
-    for (size_t i = 0; i < COUNT(hooks); i++)
-        if (json_length(json_at(config, hooks[i])) > 0)
-            fail("config.json: %s: this program runs no hooks", hooks[i] + 1);
     for (size_t i = 0; i < COUNT(ignored); i++)
         if (json_at(config, ignored[i]))
             fprintf(stderr, "rfsrun: warning: config.json: %s is not applied by this program\n", ignored[i] + 1);
@@ -162,6 +157,8 @@ void process_read(struct process *process, struct json_object *config)
     process->terminal = json_object_get_boolean(json_at(config, "/process/terminal"));
     process->size.ws_row = (unsigned short)json_object_get_int(json_at(config, "/process/consoleSize/height"));
     process->size.ws_col = (unsigned short)json_object_get_int(json_at(config, "/process/consoleSize/width"));
+    process->host_hooks =
+        json_length(json_at(config, "/hooks/prestart")) > 0 || json_length(json_at(config, "/hooks/createRuntime")) > 0;
     process->no_new_privs = json_object_get_boolean(json_at(config, "/process/noNewPrivileges"));
     process->uid = (uid_t)json_object_get_int64(json_at(config, "/process/user/uid"));
     process->gid = (gid_t)json_object_get_int64(json_at(config, "/process/user/gid"));
@@ -189,6 +186,26 @@ void process_read(struct process *process, struct json_object *config)
     process->inheritable = read_capabilities(json_at(config, "/process/capabilities/inheritable"));
     process->ambient = read_capabilities(json_at(config, "/process/capabilities/ambient"));
     read_namespaces(process, config);
+}
+
+char *process_state(struct json_object *config, const char *bundle, pid_t pid, const char *status)
+{
+    struct json_object *state = json_object_new_object(), *annotations = json_at(config, "/annotations");
+    const char *version = json_string_at(config, "/ociVersion");
+    char id[32];
+    snprintf(id, sizeof(id), "rfsrun-%d", (int)pid);
+    json_object_object_add(state, "ociVersion", json_object_new_string(version ? version : "1.0.2"));
+    json_object_object_add(state, "id", json_object_new_string(id));
+    json_object_object_add(state, "status", json_object_new_string(status));
+    json_object_object_add(state, "pid", json_object_new_int(pid));
+    json_object_object_add(state, "bundle", json_object_new_string(bundle));
+    if (annotations)
+        json_object_object_add(state, "annotations", json_object_get(annotations));
+    char *text = strdup(json_object_to_json_string_ext(state, JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(state);
+    if (!text)
+        fail("out of memory");
+    return text;
 }
 
 void process_free(struct process *process)

@@ -15,8 +15,10 @@ struct json_object;
 /* The strings are those of the JSON object. */
 struct process {
     char **args, **env;
-    const char *cwd, *hostname, *domainname;
+    const char *cwd, *hostname, *domainname, *rootfs;
+    bool own_mounts; /* a mount namespace, new or joined */
     bool terminal, no_new_privs;
+    bool host_hooks; /* there are prestart or createRuntime hooks */
     struct winsize size;
     uid_t uid;
     gid_t gid, *groups;
@@ -35,6 +37,9 @@ void process_free(struct process *process);
 
 /* In the container: applies limits, user and capabilities. Returns NULL, or what failed (see errno). */
 const char *process_become(const struct process *process);
+
+/* The container's state, which hooks get (runtime-spec, "State"). Free it with free(3). */
+char *process_state(struct json_object *config, const char *bundle, pid_t pid, const char *status);
 
 /* Prints "rfsrun: ..." and exits with status 125. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -5,17 +5,21 @@
  *   ------------------                        --------------------------
  *   read config.json, rfs_plan_new
  *   clone3 into new namespaces ------------>  setns into the namespaces given by path
- *                                             rfs_prepare: mounts, devices, pivot_root
+ *                                             rfs_prepare: mounts, devices
+ *   prestart, createRuntime hooks <---------  all is mounted
+ *   go on --------------------------------->  createContainer hooks, pivot_root
  *                                             host name, terminal (rfs_bind_console)
  *                                             rfs_finalize: read-only and masked paths
  *                                             limits, user, capabilities (process.c)
+ *                                             startContainer hooks
  *   timings, terminal <---- struct report --  ready
  *   relay the terminal, forward signals       execve
  *   print it <------------- struct report --  (only if something failed)
- *   wait, exit with its status
+ *   poststart hooks
+ *   wait, poststop hooks, exit with its status
  *
  * It has no cgroups, network set-up or seccomp, and refuses what it would be wrong to leave out:
- * hooks and user namespaces. */
+ * user namespaces. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -32,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -49,17 +54,20 @@ enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; /* exit statuses, 
 
 /* What to run. All of it is made before the clone; the child only reads it. */
 struct run {
-    bool verbose, show_time;
+    bool verbose, show_time, started;
     rfs_config *config;
     rfs_plan *plan;
     struct json_object *json;
     struct process process;
+    const char *bundle;
     sigset_t signals; /* the mask that rfsrun was started with */
+    pid_t pid;        /* the container's process, as the host sees it */
+    int sock;         /* to the other side */
 };
 
 /* From the container's process. The ready one carries the terminal as SCM_RIGHTS. */
 struct report {
-    enum { READY, ERROR } kind;
+    enum { MOUNTED, READY, ERROR } kind;
     int64_t prepare_ns, finalize_ns;
     char message[sizeof(((rfs_error *)0)->message)];
 };
@@ -69,6 +77,14 @@ static int64_t now_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static bool run_hooks(const struct run *run, rfs_hook_kind kind, const char *status, rfs_error *err)
+{
+    char *state = process_state(run->json, run->bundle, run->pid, status);
+    int rc = rfs_run_hooks(run->plan, kind, state, strlen(state), err);
+    free(state);
+    return rc == 0;
 }
 
 /* ---- In the container's process ---- */
@@ -126,9 +142,24 @@ static void print_log(void *userdata, rfs_log_level level, const char *message)
         dprintf(STDERR_FILENO, "rfsrun: %s: %s\n", level == RFS_LOG_WARNING ? "warning" : "debug", message);
 }
 
-static _Noreturn void container(struct run *run, int sock)
+/* Lets the host's side run its hooks. */
+static int wait_for_host(void *userdata, rfs_hook_point point)
+{
+    const struct run *run = userdata;
+    struct report report = {.kind = MOUNTED};
+    char go_on;
+    if (point != RFS_HOOK_MOUNTS_READY)
+        return 0;
+    send_report(run->sock, &report, -1);
+    if (recv(run->sock, &go_on, sizeof(go_on), 0) != sizeof(go_on))
+        _exit(FAILED); /* the host's side has said why */
+    return 0;
+}
+
+static _Noreturn void container(struct run *run)
 {
     const struct process *process = &run->process;
+    int sock = run->sock;
     rfs_error err = {.size = sizeof(err)};
     rfs_callbacks callbacks = {.size = sizeof(callbacks), .userdata = run, .log = print_log};
     struct report report = {.kind = READY};
@@ -142,6 +173,12 @@ static _Noreturn void container(struct run *run, int sock)
     for (size_t i = 0; i < process->n_joined; i++)
         if (setns(process->joined[i].fd, process->joined[i].type) != 0)
             child_fails(sock, FAILED, "joining a namespace: %s", strerror(errno));
+
+    if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
+        _exit(FAILED);
+    callbacks.hooks = process->host_hooks ? wait_for_host : NULL;
+    callbacks.state = process_state(run->json, run->bundle, run->pid, "creating");
+    callbacks.state_len = strlen(callbacks.state);
 
     report.prepare_ns = -now_ns();
     if (rfs_prepare(run->plan, &callbacks, &err) < 0)
@@ -169,6 +206,8 @@ static _Noreturn void container(struct run *run, int sock)
     if ((failed = process_become(process)))
         child_fails(sock, FAILED, "%s: %s", failed, strerror(errno));
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
+    if (!run_hooks(run, RFS_HOOKS_START_CONTAINER, "created", &err))
+        child_fails(sock, FAILED, "%s", err.message);
 
     send_report(sock, &report, master);
     sigprocmask(SIG_SETMASK, &run->signals, NULL);
@@ -179,18 +218,33 @@ static _Noreturn void container(struct run *run, int sock)
 
 /* ---- On the host's side ---- */
 
+/* A container without its hooks must not run. */
+static void run_host_hooks(struct run *run)
+{
+    rfs_error err = {.size = sizeof(err)};
+    if (run_hooks(run, RFS_HOOKS_PRESTART, "creating", &err) && run_hooks(run, RFS_HOOKS_CREATE_RUNTIME, "creating", &err)) {
+        send(run->sock, "", 1, MSG_NOSIGNAL);
+    } else {
+        fprintf(stderr, "rfsrun: %s\n", err.message);
+        shutdown(run->sock, SHUT_WR);
+    }
+}
+
 /* False when the other end is closed: the program was executed, or the process is gone. */
-static bool receive_report(const struct run *run, int sock, int *master)
+static bool receive_report(struct run *run, int *master)
 {
     union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
     struct report report;
     struct iovec data = {.iov_base = &report, .iov_len = sizeof(report)};
     struct msghdr message = {
         .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    if (recvmsg(sock, &message, MSG_CMSG_CLOEXEC) != sizeof(report))
+    if (recvmsg(run->sock, &message, MSG_CMSG_CLOEXEC) != sizeof(report))
         return false;
+    run->started = report.kind == READY;
     if (report.kind == ERROR)
         fprintf(stderr, "rfsrun: %s\n", report.message);
+    else if (report.kind == MOUNTED)
+        run_host_hooks(run);
     else if (run->show_time)
         fprintf(stderr, "rfsrun: rfs_prepare %ld us, rfs_finalize %ld us\n",
             (long)(report.prepare_ns / 1000), (long)(report.finalize_ns / 1000));
@@ -218,11 +272,12 @@ static bool relay_output(int master)
 }
 
 /* Runs until the container's process has ended and its output is relayed. Returns its wait status. */
-static int supervise(const struct run *run, pid_t pid, int sock, int signals)
+static int supervise(struct run *run, int signals)
 {
     enum { REPORTS, SIGNALS, INPUT, TERMINAL };
-    struct pollfd fds[] = {{sock, POLLIN, 0}, {signals, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
+    struct pollfd fds[] = {{run->sock, POLLIN, 0}, {signals, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
     struct signalfd_siginfo info;
+    rfs_error err = {.size = sizeof(err)};
     struct termios saved, mode;
     char input[1024];
     ssize_t n, pending = 0; /* bytes of input that the terminal has not taken yet */
@@ -236,8 +291,12 @@ static int supervise(const struct run *run, pid_t pid, int sock, int signals)
         if (poll(fds, COUNT(fds), exited ? 0 : -1) < 0)
             continue;
 
-        if (fds[REPORTS].revents && !receive_report(run, sock, &master)) {
+        if (fds[REPORTS].revents && !receive_report(run, &master)) {
             fds[REPORTS].fd = -1;
+            if (run->started && !run_hooks(run, RFS_HOOKS_POSTSTART, "running", &err)) {
+                fprintf(stderr, "rfsrun: %s\n", err.message);
+                kill(run->pid, SIGKILL);
+            }
         } else if (fds[REPORTS].revents && master >= 0 && fds[TERMINAL].fd < 0) {
             fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
             copy_window_size(master);
@@ -268,21 +327,30 @@ static int supervise(const struct run *run, pid_t pid, int sock, int signals)
         if (!fds[SIGNALS].revents || read(signals, &info, sizeof(info)) != sizeof(info))
             continue;
         if (info.ssi_signo == SIGCHLD)
-            exited = waitpid(pid, &status, WNOHANG) == pid || exited;
+            exited = waitpid(run->pid, &status, WNOHANG) == run->pid || exited;
         else if (info.ssi_signo == SIGWINCH && master >= 0)
             copy_window_size(master);
         else if (!exited)
-            kill(pid, (int)info.ssi_signo);
+            kill(run->pid, (int)info.ssi_signo);
     }
     if (raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &saved);
     return status;
 }
 
+static bool joins(const struct process *process, int type)
+{
+    for (size_t i = 0; i < process->n_joined; i++)
+        if (process->joined[i].type == type)
+            return true;
+    return false;
+}
+
 static int start(struct run *run)
 {
     static const int handled[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
     struct clone_args args = {.flags = run->process.new_namespaces, .exit_signal = SIGCHLD};
+    rfs_error err = {.size = sizeof(err)};
     sigset_t mask;
     int sockets[2];
 
@@ -294,16 +362,29 @@ static int start(struct run *run)
     if (signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
         fail("signalfd, socketpair: %s", strerror(errno));
 
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
-    if (pid < 0)
+    run->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
+    run->sock = sockets[run->pid == 0];
+    if (run->pid < 0)
         fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; only root may" : "");
-    if (pid == 0) {
+    if (run->pid == 0) {
         close(sockets[0]);
-        container(run, sockets[1]);
+        container(run);
     }
     close(sockets[1]);
-    int status = supervise(run, pid, sockets[0], signals);
-    close(sockets[0]);
+    /* The host's hooks must not be run in a pid namespace that was joined for the container. (In the own one
+     * already setns may be refused: inside a user namespace that one belongs to the parent.) */
+    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (own < 0 || (joins(&run->process, CLONE_NEWPID) && setns(own, CLONE_NEWPID) != 0) || send(run->sock, &run->pid, sizeof(run->pid), MSG_NOSIGNAL) < 0)
+        fail("the way back to the own pid namespace: %s", strerror(errno));
+    int status = supervise(run, signals);
+    /* Without a mount namespace of its own (chroot alone) the container leaves its mounts to us, all below its root. */
+    if (!run->process.own_mounts && run->started &&
+        (chdir(run->bundle) != 0 || umount2(run->process.rootfs, MNT_DETACH) != 0))
+        fprintf(stderr, "rfsrun: warning: unmounting %s: %s\n", run->process.rootfs, strerror(errno));
+    if (!run_hooks(run, RFS_HOOKS_POSTSTOP, "stopped", &err))
+        fprintf(stderr, "rfsrun: warning: %s\n", err.message);
+    close(own);
+    close(run->sock);
     close(signals);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -347,8 +428,9 @@ int main(int argc, char **argv)
     }
 
     char *bundle = realpath(argv[optind], NULL);
-    if (!bundle)
+    if (!bundle || chdir(bundle) != 0) /* hooks expect to be in the bundle */
         fail("%s: %s", argv[optind], strerror(errno));
+    run.bundle = bundle;
     char *text = read_file(bundle, "config.json");
     if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||
         rfs_config_set_options(run.config, &changes, &err) < 0 ||
