@@ -621,7 +621,6 @@ static void contradictions(void)
         {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind', 'idmap']}", "idmap"},
         {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind', 'ridmap']}", "idmap"},
         {"{'destination': '/x', 'type': 'sysfs', 'source': 'x', 'options': ['tmpcopyup']}", "tmpcopyup"},
-        {"{'destination': '/x', 'type': 'tmpfs', 'source': 'x', 'options': ['']}", "empty"},
         {TMPFS("/x", "'=1'"), "name"},
         {TMPFS("/x", "'size='"), "value"},
         {"{'destination': '/x', 'options': ['ro']}", "type"},

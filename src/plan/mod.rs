@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use crate::config::HookKind;
+pub use crate::config::HookKind;
 use attributes::{BindChange, Change};
 
 pub use crate::config::options::Shape;

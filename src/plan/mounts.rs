@@ -48,12 +48,7 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     fn parse(options: &'a [config::Bytes]) -> Result<Self> {
         let mut parsed = Options::default();
-        for (index, option) in options.iter().enumerate() {
-            if option.is_empty() {
-                return Err(Error::invalid(format_args!(
-                    "options[{index}]: it is empty"
-                )));
-            }
+        for option in options.iter().filter(|option| !option.is_empty()) {
             match effect(option) {
                 Some(Effect::Nothing) => {}
                 Some(Effect::Set(flags)) => {
@@ -109,6 +104,9 @@ pub fn mount(
         ));
     }
     let destination = destination.path;
+    if wanted.options.iter().any(Vec::is_empty) {
+        warn(format!("mounts[{index}]: an empty option is ignored"));
+    }
     let options = Options::parse(&wanted.options)?;
     let fstype = wanted.fstype.as_deref().unwrap_or_default();
     let is_bind = fstype == b"bind" || options.set & MS_BIND != 0;
@@ -126,7 +124,7 @@ pub fn mount(
         for option in wanted
             .options
             .iter()
-            .filter(|option| is_for_superblocks(option))
+            .filter(|option| !option.is_empty() && is_for_superblocks(option))
         {
             warn(format!(
                 "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",

@@ -68,7 +68,10 @@ fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
         let at = Mount {
             index: mount.index,
             destination: c_string([mount.destination.as_bytes(), b"/", name].concat())?,
-            kind: Kind::Filesystem(hierarchy_superblock(name, wanted.hierarchy)?),
+            kind: Kind::Filesystem(hierarchy_superblock(
+                &hierarchy.controllers,
+                wanted.hierarchy,
+            )?),
             create: None,
             destination_nofollow: false,
             optional: false,
@@ -114,30 +117,25 @@ fn clone_bind(bind: &Bind) -> Bind {
 }
 
 /// In a cgroup namespace a v1 hierarchy is mounted anew and begins at the container's own cgroup.
-fn hierarchy_superblock(name: &[u8], attributes: u64) -> Result<Filesystem> {
-    let is_named = name == b"systemd";
-    let parameters = if is_named {
-        let (none, named) = ((c"none", None), (c"name", Some(c"systemd")));
-        [none, named]
-            .map(|(key, value)| Parameter {
-                key: key.into(),
-                value: value.map(CStr::to_owned),
-            })
-            .into()
-    } else {
-        let controllers = name.split(|&b| b == b',');
-        controllers
-            .map(|key| {
-                Ok(Parameter {
-                    key: c_string(key.to_vec())?,
-                    value: None,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?
+/// `controllers`: as membership() gives them.
+fn hierarchy_superblock(controllers: &[u8], attributes: u64) -> Result<Filesystem> {
+    let parameter = |key: &[u8], value: Option<&[u8]>| -> Result<Parameter> {
+        Ok(Parameter {
+            key: c_string(key.to_vec())?,
+            value: value.map(|value| c_string(value.to_vec())).transpose()?,
+        })
+    };
+    let named = controllers.strip_prefix(b"name=");
+    let parameters = match named {
+        Some(name) => vec![parameter(b"none", None)?, parameter(b"name", Some(name))?],
+        None => controllers
+            .split(|&b| b == b',')
+            .map(|controller| parameter(controller, None))
+            .collect::<Result<_>>()?,
     };
     Ok(Filesystem {
         fstype: c"cgroup".into(),
-        source: if is_named { c"systemd" } else { c"cgroup" }.into(),
+        source: c_string(named.unwrap_or(b"cgroup").to_vec())?,
         parameters,
         attributes,
         plain_target: false,
@@ -153,6 +151,8 @@ fn c_string(bytes: Vec<u8>) -> Result<CString> {
 }
 
 struct Hierarchy {
+    /// "cpu,cpuacct", "name=systemd".
+    controllers: Vec<u8>,
     mountpoint: Vec<u8>,
     /// The directory of the hierarchy that is mounted there.
     root: Vec<u8>,
@@ -206,8 +206,9 @@ fn discover() -> Result<Vec<Hierarchy>> {
             .iter()
             .position(|(controllers, _)| is_of(controllers))
         {
-            let (_, own) = memberships.swap_remove(position);
+            let (controllers, own) = memberships.swap_remove(position);
             hierarchies.push(Hierarchy {
+                controllers: controllers.to_vec(),
                 mountpoint: entry.mountpoint,
                 root: entry.root,
                 own: own.to_vec(),
@@ -243,6 +244,7 @@ mod tests {
     #[test]
     fn the_own_directory_is_below_the_mount_point() {
         let hierarchy = |root: &[u8], own: &[u8]| Hierarchy {
+            controllers: b"cpu,cpuacct".to_vec(),
             mountpoint: b"/sys/fs/cgroup/cpu,cpuacct".to_vec(),
             root: root.to_vec(),
             own: own.to_vec(),

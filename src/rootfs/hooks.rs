@@ -4,9 +4,8 @@ use core::fmt::{self, Display};
 
 use rustix::io::Errno;
 
-use crate::config::HookKind;
 use crate::error::{Error, Object, Result, Stage, Text};
-use crate::plan::{Hook, Plan};
+use crate::plan::{Hook, HookKind, Plan};
 use crate::sys::process::{self, Outcome, Program, Tail};
 
 /// Runs those of one kind in turn, until one fails. Those that clean up are all run: "the remaining

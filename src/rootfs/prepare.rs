@@ -3,9 +3,8 @@
 use super::callbacks::{Callbacks, HookPoint, Level};
 use super::state::{State, Step};
 use super::{Context, Umask, devices, hooks, mounts, process, root, switch};
-use crate::config::HookKind;
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::plan::Plan;
+use crate::plan::{HookKind, Plan};
 use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 
