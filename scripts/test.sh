@@ -157,6 +157,9 @@ check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --timeout-multiplier 4
 
+check parity tests/parity/run.py "$stage"
+grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
+
 host_state >"$logs/host.after"
 check host-unchanged diff -u "$logs/host.before" "$logs/host.after"
 

@@ -1,0 +1,428 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Runs each bundle of cases.py under runc, crun and rfsrun, and compares what the probe inside saw.
+
+usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
+"""
+import argparse
+import ctypes
+import fnmatch
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+EXAMPLES = os.path.join(HERE, "../../examples")
+RUNTIMES = ("rfsrun", "runc", "crun")
+PEERS = ("runc", "crun")
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+TIMEOUT = 30  # seconds that a container may take
+COLUMNS = ("cases", "peer", "fact", "theirs", "ours", "right", "why")
+
+
+# ---- One container, in a process of its own ----
+
+def unshare(flags):
+    if LIBC.unshare(flags) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def shell(script, **environment):
+    done = subprocess.run(["/bin/sh", "-euc", "umask 022\n" + script], env={**os.environ, **environment},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"set-up failed: {done.stderr.strip()}")
+
+
+def enter_user_namespace():
+    """Ids stay as they are, but the mounts that there are now become locked."""
+    ready, entered = os.pipe(), os.pipe()
+    pid = os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        os.read(entered[0], 1)
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{pid}/{name}", "w") as file:
+                file.write("0 0 65536")
+        os.write(ready[1], b"x")
+        os._exit(0)
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    os.write(entered[1], b"x")
+    os.read(ready[0], 1)
+    os.waitpid(helper, 0)
+    for fd in ready + entered:
+        os.close(fd)
+
+
+def cgroups(name):
+    """The container's cgroup in each hierarchy there is."""
+    top = "/sys/fs/cgroup"
+    if os.path.exists(f"{top}/cgroup.procs"):
+        return [f"{top}/{name}"]
+    return [f"{top}/{controller}/{name}" for controller in sorted(os.listdir(top))
+            if not os.path.islink(f"{top}/{controller}")]
+
+
+def enter_cgroups(name):
+    """rfsrun leaves cgroups to its caller, and so does crun --cgroup-manager=disabled."""
+    for path in cgroups(name):
+        os.makedirs(path, exist_ok=True)
+        for inherited in ("cpuset.cpus", "cpuset.mems"):
+            if os.path.exists(f"{path}/{inherited}"):
+                with open(f"{path}/../{inherited}") as source, open(f"{path}/{inherited}", "w") as target:
+                    target.write(source.read())
+        with open(f"{path}/cgroup.procs", "w") as file:
+            file.write("0")
+
+
+def leave_cgroups(name):
+    for path in cgroups(name):
+        if os.path.isdir(path):
+            with open(f"{path}/../cgroup.procs", "w") as file:
+                file.write(str(os.getpid()))
+            for _ in range(100):
+                try:
+                    os.rmdir(path)
+                    break
+                except OSError:  # the container's process is not gone yet, or was left behind
+                    with open(f"{path}/cgroup.procs") as file:
+                        for pid in file.read().split():
+                            os.kill(int(pid), signal.SIGKILL)
+                    time.sleep(0.02)
+
+
+def mount_points():
+    with open("/proc/self/mountinfo") as file:
+        return sorted(line.split()[4] for line in file)
+
+
+def tree(top):
+    """Path -> inode, not entering other file systems or following links."""
+    found = {}
+    for folder, folders, files in os.walk(top):
+        for name in folders + files:
+            path = os.path.join(folder, name)
+            found[path] = os.lstat(path)
+        folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
+    return found
+
+
+def inode(st):
+    kind = {0o040000: "directory", 0o100000: "file", 0o120000: "link", 0o020000: "char", 0o060000: "block",
+            0o010000: "fifo", 0o140000: "socket"}[st.st_mode & 0o170000]
+    return f"{kind} {st.st_mode & 0o7777:04o} {st.st_uid}:{st.st_gid}"
+
+
+def run_with_terminal(command, before_exec):
+    pid, master = pty.fork()
+    if pid == 0:
+        before_exec()
+        os.execvp(command[0], command)
+    output = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # EIO: the other end is closed
+            data = b""
+        if not data:
+            break
+        output += data
+    text = output.decode(errors="replace").replace("\r\n", "\n")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text, text
+
+
+def run_container(case, runtime, work, rfsrun, probe, group):
+    """Everything that is mounted or made here goes with this process's mount namespace."""
+    unshare(CLONE_NEWNS)
+    shell("mount --make-rprivate /; mount -t tmpfs -o mode=755 librfs-parity " + work)
+    if not case.hybrid_cgroups:
+        shell("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    os.chdir(work)
+    # crun makes the link dev/core even where the kernel has no kcore, the others don't.
+    shell("mkdir -p host state rootfs/proc rootfs/sys rootfs/dev rootfs/t rootfs/etc\n"
+          "ln -s /proc/kcore rootfs/dev/core; echo of the image >rootfs/etc/f\n" + f"cp {probe} rootfs/probe\n" + case.setup,
+          H=work + "/host", R=work + "/rootfs")
+    with open("config.json", "w") as file:
+        json.dump(case.config(work, "/" + group), file)
+    if case.user_namespace:
+        enter_user_namespace()
+    mounts, files = mount_points(), tree("rootfs")
+
+    command = {
+        "rfsrun": [rfsrun, *case.arguments, work],
+        "runc": ["runc", "--root", work + "/state", "run", *case.arguments, "--bundle", work, "parity"],
+        "crun": ["crun", "--cgroup-manager=disabled", "--root", work + "/state", "run", *case.arguments,
+                 "--bundle", work, "parity"],
+    }[runtime]
+
+    def before_exec():
+        os.umask(case.host_umask)
+        if runtime != "runc":
+            enter_cgroups(group)
+
+    try:
+        if case.terminal:
+            code, output, errors = run_with_terminal(command, before_exec)
+        else:
+            # runc gives the container a pipe whatever its own standard input is; so all get one.
+            stdin = {"stdin": subprocess.DEVNULL} if case.stdin_null else {"input": ""}
+            done = subprocess.run(command, **stdin, capture_output=True, text=True, preexec_fn=before_exec,
+                                  timeout=TIMEOUT)
+            code, output, errors = done.returncode, done.stdout, done.stderr
+    finally:
+        leave_cgroups(group)
+
+    ran = "process\tend\treached" in output
+    facts = {"result": "ran" if ran and code == 0 else f"ran, exit {code}" if ran else "failed"}
+    if ran:
+        facts.update(probe_facts(output.split("\n"), group))
+    if ran or case.fails is not None:
+        for path, st in tree("rootfs").items():
+            if path not in files:
+                # Modes of mount points are each runtime's own (0755 and 1755, 0644 and 0700): see bind/made-modes.
+                facts[f"made {path[6:]}"] = inode(st) if case.made_modes else inode(st).split()[0]
+    for path in sorted(set(mount_points()) - set(mounts)):
+        facts[f"leaked {path}"] = "mounted on the host"
+    for name in sorted(os.listdir("host")):
+        if name.startswith("written"):
+            with open("host/" + name) as file:
+                facts[f"host {name}"] = file.read().strip()
+    return {"facts": facts, "code": code, "message": errors.strip()}
+
+
+# ---- What the probe printed, made comparable ----
+
+def probe_facts(lines, group):
+    facts, mounts = {}, []
+    for line in lines:
+        kind, _, rest = line.partition("\t")
+        name, _, value = rest.partition("\t")
+        if kind == "mountinfo":
+            mounts.append(value)
+        elif kind:
+            facts[f"{kind} {name}"] = value
+    facts.update(mount_facts(mounts, group))
+    return facts
+
+
+def mount_facts(lines, group):
+    """mountinfo without what differs from run to run: the numbers of mounts, superblocks and peer groups."""
+    mounts = []
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        head, tail = head.split(" "), tail.split(" ")
+        if len(head) < 6:
+            return {"mount": line}
+        mounts.append({"id": head[0], "parent": head[1], "super": head[2], "root": head[3], "point": head[4],
+                       "flags": head[5], "peers": head[6:], "fs": tail[0], "source": tail[1], "data": tail[2]})
+    known = {mount["id"] for mount in mounts}
+    facts, supers, peers, stacked = {}, {}, {}, {}
+
+    def peer(number, name):
+        return peers.setdefault(number, name)
+
+    def visit(parent, key):
+        for mount in sorted((m for m in mounts if m["parent"] == parent), key=lambda m: m["point"]):
+            describe(mount, key)
+
+    def describe(mount, parent_key):
+        point = mount["point"]
+        stacked[point] = stacked.get(point, 0) + 1
+        key = point + (f"#{stacked[point]}" if stacked[point] > 1 else "")
+        first = supers.setdefault(mount["super"], key)
+        propagation = []
+        for tag in mount["peers"]:
+            kind, _, number = tag.partition(":")
+            propagation.append(f"{kind} with {peer(number, key)}" if kind == "shared" and number in peers
+                               else kind if kind == "shared" and peer(number, key)
+                               else f"{kind} of {peers.get(number, 'outside')}" if number else kind)
+        for field, value in {
+                "on": parent_key, "fs": mount["fs"], "source": mount["source"],
+                "root": mount["root"].replace(group, "CGROUP"), "flags": mount["flags"], "data": mount["data"],
+                "superblock": "its own" if first == key else "that of " + first,
+                "propagation": ", ".join(propagation) or "private"}.items():
+            facts[f"mount {key} {field}"] = value
+        visit(mount["id"], key)
+
+    for mount in mounts:
+        if mount["parent"] not in known:
+            describe(mount, "-")
+    return facts
+
+
+# ---- The list of differences ----
+
+def read_differences(path):
+    rows = []
+    with open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.startswith("| ") or line.startswith(("| cases |", "| --- |")):
+                continue
+            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if len(cells) != len(COLUMNS) or not all(cells) or cells[1].strip("?") not in PEERS + ("both",):
+                sys.exit(f"{path}:{number}: a row has the columns {', '.join(COLUMNS)}")
+            row = dict(zip(COLUMNS, (cell.strip("`") for cell in cells)))
+            rows.append({**row, "peer": row["peer"].strip("?"), "optional": "?" in row["peer"], "line": number,
+                         "used": set()})
+    return rows
+
+
+def matches(pattern, text):
+    """Alternatives are separated by ' or '; * and ? are wild, brackets are not."""
+    return any(fnmatch.fnmatchcase(text, part.replace("[", "[[]")) for part in pattern.split(" or "))
+
+
+def explain(rows, case, peer, fact, theirs, ours):
+    for row in rows:
+        if (row["peer"] in (peer, "both") and matches(row["cases"], case) and matches(row["fact"], fact)
+                and matches(row["theirs"], theirs) and matches(row["ours"], ours)):
+            row["used"].add(peer)
+            return row
+    return None
+
+
+def compare(theirs, ours):
+    if theirs["result"] == "failed" or ours["result"] == "failed":
+        names = ["result"]  # where one has no container there is nothing to compare
+        if theirs["result"] == ours["result"]:
+            names += [name for name in {**theirs, **ours} if name.startswith("leaked ")]
+    else:
+        names = list({**ours, **theirs})
+    return [(name, theirs.get(name, "-"), ours.get(name, "-")) for name in names
+            if theirs.get(name, "-") != ours.get(name, "-")]
+
+
+# ---- The run ----
+
+def compile_programs(prefix, folder):
+    config = subprocess.run(["find", prefix, "-name", "librfs.pc"], capture_output=True, text=True).stdout.split()
+    if not config:
+        sys.exit(f"{prefix}: librfs is not installed there")
+    libraries = os.path.dirname(config[0])
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
+                           env={**os.environ, "PKG_CONFIG_PATH": libraries}, stdout=subprocess.PIPE).stdout.split()
+    cc = os.environ.get("CC", "cc")
+    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", EXAMPLES + "/rfsrun.c", EXAMPLES + "/process.c", *flags,
+                    f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
+    subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
+                    HERE + "/probe.c"], check=True)
+
+
+def run_cases(cases, folder, work):
+    for case in cases:
+        for runtime in RUNTIMES:
+            group = f"librfs-parity-{os.getpid()}"
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(2 * TIMEOUT)
+                try:
+                    result = run_container(case, runtime, work, folder + "/rfsrun", folder + "/probe", group)
+                except Exception as problem:  # shown as a case that failed
+                    result = {"facts": {"result": "broken"}, "code": -1, "message": repr(problem)}
+                with open(f"{folder}/{case.name.replace('/', '.')}.{runtime}", "w") as file:
+                    json.dump(result, file)
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show explained differences and messages too")
+    parser.add_argument("prefix")
+    parser.add_argument("pattern", nargs="*")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("parity: containers take root")
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, HERE)
+    from cases import CASES
+    cases = [case for case in CASES if not arguments.pattern
+             or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in arguments.pattern)]
+    rows = read_differences(HERE + "/differences.md")
+    folder = tempfile.mkdtemp(prefix="librfs-parity-")
+    os.chmod(folder, 0o755)
+    os.mkdir(folder + "/work")
+    results = {}
+    try:
+        compile_programs(arguments.prefix, folder)
+        workers = []
+        count = min(os.cpu_count() or 1, 4)
+        for index in range(count):
+            pid = os.fork()
+            if pid == 0:
+                run_cases(cases[index::count], folder, folder + "/work")
+                os._exit(0)
+            workers.append(pid)
+        for pid in workers:
+            os.waitpid(pid, 0)
+        for case in cases:
+            for runtime in RUNTIMES:
+                with open(f"{folder}/{case.name.replace('/', '.')}.{runtime}") as file:
+                    results[case.name, runtime] = json.load(file)
+    finally:
+        shutil.rmtree(folder)
+    sys.exit(report(cases, results, rows, arguments.verbose, whole=not arguments.pattern))
+
+
+def report(cases, results, rows, verbose, whole):
+    counts = {peer: {"same": 0, "explained": 0, "DIFFERENT": 0} for peer in PEERS}
+    width = max(len(case.name) for case in cases)
+    print(f"{'case':{width}}  {'runc':9}  {'crun':9}")
+    wrong = 0
+    for case in cases:
+        ours, verdicts, details = results[case.name, "rfsrun"], [], []
+        expected = "ran" if case.fails is None else "failed"
+        as_expected = ours["facts"]["result"] == expected and (case.fails or "") in ours["message"]
+        if not as_expected:
+            details.append(f"rfsrun: {ours['facts']['result']}, not {expected}"
+                           + (f" with {case.fails!r}" if case.fails else ""))
+        for fact, value in case.expects.items():
+            if ours["facts"].get(fact, "-") != value:
+                as_expected = False
+                details.append(f"{fact}: rfsrun {ours['facts'].get(fact, '-')!r}, not {value!r}")
+        for peer in PEERS:
+            theirs = results[case.name, peer]
+            verdict = "same"
+            for fact, their_value, our_value in compare(theirs["facts"], ours["facts"]):
+                row = explain(rows, case.name, peer, fact, their_value, our_value)
+                if row is None:
+                    verdict = "DIFFERENT"
+                    details.append(f"{fact}: {peer} {their_value!r}, rfsrun {our_value!r}")
+                else:
+                    verdict = "explained" if verdict == "same" else verdict
+                    if verbose:
+                        details.append(f"{fact}: {peer} {their_value!r}, rfsrun {our_value!r}: line {row['line']}")
+            if not as_expected:  # whatever the others do
+                verdict = "DIFFERENT"
+            counts[peer][verdict] += 1
+            verdicts.append(verdict)
+        print(f"{case.name:{width}}  {verdicts[0]:9}  {verdicts[1]:9}")
+        for detail in details:
+            print(f"    {detail}")
+        if verbose or "DIFFERENT" in verdicts:
+            for runtime in RUNTIMES:
+                if results[case.name, runtime]["facts"]["result"] != "ran" or not as_expected:
+                    print(f"    {runtime} said: {results[case.name, runtime]['message'][-400:]}")
+    if whole:
+        for row in rows:
+            for peer in PEERS if row["peer"] == "both" else (row["peer"],):
+                if peer not in row["used"] and not row["optional"]:
+                    wrong += 1
+                    print(f"differences.md:{row['line']}: stale: {peer} no longer differs so")
+    print()
+    for peer, count in counts.items():
+        wrong += count["DIFFERENT"]
+        print(f"parity {peer}: {count['same']} same, {count['explained']} explained, {count['DIFFERENT']} unexplained")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    main()
