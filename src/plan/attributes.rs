@@ -86,9 +86,12 @@ pub enum Locked {
 impl BindChange {
     /// `None`: nothing was asked for, and the source's attributes stay as they are.
     pub fn new(set: u64, cleared: u64) -> Option<Self> {
-        if (set | cleared) & MS_MOUNT_FLAGS == 0 {
-            return None;
-        }
+        let is_asked = (set | cleared) & MS_MOUNT_FLAGS != 0;
+        is_asked.then(|| Self::exactly(set, cleared))
+    }
+
+    /// Also where nothing was asked for: a remount then clears all.
+    pub fn exactly(set: u64, cleared: u64) -> Self {
         let atime_flags = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
         let cleared_atime = if cleared & MS_NOATIME != 0 {
             MOUNT_ATTR_NOATIME
@@ -99,11 +102,11 @@ impl BindChange {
         } else {
             0
         };
-        Some(BindChange {
+        BindChange {
             set: bits(set),
             cleared: bits(cleared) | cleared_atime,
             atime: (set & atime_flags != 0).then(|| atime(set)),
-        })
+        }
     }
 
     /// What was asked for replaces what the source has.

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 
+use super::attributes::Change;
 use super::{Bind, Device, Filesystem, Hook, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch};
 use crate::config::HookKind;
 use crate::config::options::{attribute_names, propagation_name};
@@ -80,6 +81,7 @@ fn mount(mount: &Mount) -> Step {
     let step = match &mount.kind {
         Kind::Filesystem(it) => filesystem(step.word("kind", "filesystem"), it),
         Kind::Bind(it) => bind(step.word("kind", "bind"), it),
+        Kind::Remount(it) => attributes(step.word("kind", "remount"), it.replacing()),
         Kind::Cgroup(it) => filesystem(step.word("kind", "cgroup"), &it.unified),
     };
     let step = match mount.create {
@@ -134,12 +136,15 @@ fn bind(step: Step, bind: &Bind) -> Step {
         None => step,
         Some(idmap) => step.word("idmap", if idmap.recursive { "recursive" } else { "top" }),
     };
-    match bind.change.map(|change| change.replacing()) {
+    match bind.change {
         None => step,
-        Some(change) => step
-            .list("set", attribute_names(change.set))
-            .list("clear", attribute_names(change.clear)),
+        Some(change) => attributes(step, change.replacing()),
     }
+}
+
+fn attributes(step: Step, change: Change) -> Step {
+    step.list("set", attribute_names(change.set))
+        .list("clear", attribute_names(change.clear))
 }
 
 fn device(device: &Device) -> Step {

@@ -185,7 +185,7 @@ mod tests {
             Kind::Cgroup(it) => {
                 [labels(&it.unified.parameters), labels(&it.tmpfs.parameters)].concat()
             }
-            Kind::Bind(_) => vec![],
+            Kind::Bind(_) | Kind::Remount(_) => vec![],
         });
         let expected = [
             vec![&whole[..]],

@@ -104,6 +104,8 @@ pub struct Mount {
 pub enum Kind {
     Filesystem(Filesystem),
     Bind(Bind),
+    /// What is mounted there already gets other flags: mount(2), MS_REMOUNT | MS_BIND.
+    Remount(BindChange),
     Cgroup(Cgroup),
 }
 

@@ -120,17 +120,12 @@ pub fn mount(
         }
         _ => {}
     }
-    let kind = if is_bind {
-        for option in wanted
-            .options
-            .iter()
-            .filter(|option| !option.is_empty() && is_for_superblocks(option))
-        {
-            warn(format!(
-                "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
-                String::from_utf8_lossy(option)
-            ));
-        }
+    if is_bind {
+        warn_of_options_without_meaning(index, wanted, warn);
+    }
+    let kind = if is_bind && options.set & MS_REMOUNT != 0 {
+        Kind::Remount(BindChange::exactly(options.set, options.cleared))
+    } else if is_bind {
         let bind = bind(config, wanted, &options)?;
         if options.relabel.is_some() && bind.relabel.is_none() {
             warn(format!(
@@ -157,10 +152,29 @@ pub fn mount(
     })
 }
 
+fn warn_of_options_without_meaning(
+    index: usize,
+    wanted: &config::Mount,
+    warn: &mut impl FnMut(String),
+) {
+    for option in wanted
+        .options
+        .iter()
+        .filter(|option| is_for_superblocks(option))
+    {
+        warn(format!(
+            "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
+            String::from_utf8_lossy(option)
+        ));
+    }
+}
+
 /// A bind has no superblock of its own that this could be for.
 fn is_for_superblocks(option: &[u8]) -> bool {
     match effect(option) {
-        None | Some(Effect::CopyUp) => true,
+        // Told of already.
+        None => !option.is_empty(),
+        Some(Effect::CopyUp) => true,
         Some(Effect::Set(flags)) => flags & SUPERBLOCK_FLAGS != 0,
         Some(_) => false,
     }

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use std::os::fd::AsFd;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::Context;
@@ -52,6 +53,7 @@ fn attempt(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match &mount.kind {
         Kind::Filesystem(it) => filesystem(cx, mount, it),
         Kind::Bind(it) => bind(cx, mount, it),
+        Kind::Remount(it) => remount(cx, mount, it),
         Kind::Cgroup(it) => cgroup::mount(cx, mount, it),
     }
 }
@@ -181,6 +183,29 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     finish(mount, &tree, &target)
 }
 
+/// Gives what is mounted at the destination other flags. mount(2) wants a mount's root for that.
+fn remount(cx: &Context<'_>, mount: &Mount, change: &BindChange) -> Result<()> {
+    let destination = mount.destination.to_bytes();
+    let nothing_there = |errno| {
+        Error::check(
+            errno,
+            "options: \"remount\", but nothing is mounted at the destination",
+        )
+    };
+    let there = match cx.root.open(&mount.destination, OFlags::PATH) {
+        Err(errno @ Errno::NOENT) => return Err(nothing_there(errno)),
+        there => there.during("openat2", destination)?,
+    };
+    if !status(&there, c"")
+        .during("statx", destination)?
+        .is_mount_root
+    {
+        return Err(nothing_there(Errno::INVAL));
+    }
+    change_attributes(cx, mount, &there, change)?;
+    complete(mount, &there)
+}
+
 fn check_procfs(
     cx: &Context<'_>,
     mount: &Mount,
@@ -263,15 +288,20 @@ impl core::fmt::Display for Names {
 
 /// Completes a detached mount and attaches it.
 pub fn finish(mount: &Mount, detached: &Fd<'_>, target: &Target<'_>) -> Result<()> {
-    if let Some(recursive) = mount.recursive {
-        set_attributes(detached, c"", true, &recursive.into()).during("mount_setattr", b"")?;
-    }
-    set_propagation(mount, detached)?;
+    complete(mount, detached)?;
     attach(detached, target).map_err(|errno| explain_attach(errno, detached, target))?;
     if mount.below_shared {
         set_propagation(mount, detached)?;
     }
     Ok(())
+}
+
+/// What is asked for of all that is below, and the propagation.
+fn complete(mount: &Mount, fd: &Fd<'_>) -> Result<()> {
+    if let Some(recursive) = mount.recursive {
+        set_attributes(fd, c"", true, &recursive.into()).during("mount_setattr", b"")?;
+    }
+    set_propagation(mount, fd)
 }
 
 /// move_mount(2) says EINVAL where mount(2) says ENOTDIR.

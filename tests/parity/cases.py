@@ -160,9 +160,10 @@ Case("options/last-wins", [B("/t/a", options="bind,ro,rw"), B("/t/b", options="b
                            B("/t/e", options="bind,rbind"), B("/t/f", options="rbind,bind")], NESTED)
 Case("options/two-atimes", [B("/t/a", options="bind,noatime,relatime"), B("/t/b", options="bind,strictatime,noatime"),
                             M("/t/c", "tmpfs", "none", "noatime,relatime")], DIR)
-Case("options/remount", [B("/t/a", options="bind,remount,ro"), B("/t/b", options="bind,remount")], FLAGGED,
-     expects={"mount /t/a flags": "ro,noatime,nodiratime",
-              "mount /t/b flags": "ro,nosuid,nodev,noexec,noatime,nodiratime"})
+Case("options/remount", [M("/t/a", "tmpfs", "none", "nosuid,nodev"), B("/t/a", options="bind,remount,ro,noexec"),
+                         M("/t/b", "tmpfs", "none", "nosuid,noatime"), B("/t/b", options="bind,remount")], FLAGGED)
+Case("options/remount-of-no-mount", [B("/t/a", options="bind,remount,ro")], FLAGGED,
+     fails="nothing is mounted at the destination")
 Case("options/tmpfs-set", [M("/t/" + option, "tmpfs", "none", option) for option in
                            "nosuid nodev noexec noatime nodiratime relatime strictatime sync dirsync lazytime ro rw "
                            "async suid dev exec".split()])
