@@ -607,6 +607,59 @@ static void readonly_mounts(void)
     run_container(plan_of(spec), NULL, inside_readonly_mounts, NULL);
 }
 
+/* A process of the hook's that still writes, for a while or for long. */
+static int hold_open(void *userdata, rfs_hook_point point)
+{
+    const int *milliseconds = userdata;
+    int ready[2];
+    char byte;
+    if (point != RFS_HOOK_AFTER_PIVOT)
+        return 0;
+    REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
+    pid_t writer = fork();
+    REQUIRE(writer >= 0);
+    if (writer == 0) {
+        int fd = open("/t/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0 && write(ready[1], "", 1) == 1)
+            usleep((useconds_t)*milliseconds * 1000);
+        _exit(0);
+    }
+    close(ready[1]);
+    CHECK(read(ready[0], &byte, 1) == 1);
+    close(ready[0]);
+    return 0;
+}
+
+struct busy {
+    const rfs_plan *plan;
+    int milliseconds;
+};
+
+static void finalize_while_open(void *data)
+{
+    struct busy *busy = data;
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &busy->milliseconds, .hooks = hold_open};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(busy->plan, &callbacks, &err), &err);
+    int rc = rfs_finalize(busy->plan, &err);
+    if (busy->milliseconds < 400) {
+        CHECK_SUCCESS(rc, &err);
+        check_mount("/t / ro,relatime - tmpfs tmpfs rw*");
+    } else {
+        CHECK_ERROR(rc, &err, .code = -EBUSY, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "still open for writing");
+    }
+}
+
+static void readonly_while_written(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");
+    struct busy briefly = {plan_of_config(config_from_json(spec)), 150}, long_time = {plan_of(spec), 30000};
+    in_child(CONTAINER_NAMESPACES, finalize_while_open, &briefly);
+    in_child(CONTAINER_NAMESPACES, finalize_while_open, &long_time);
+}
+
 static void inside_no_default_devices(void *data)
 {
     (void)data;
@@ -713,6 +766,7 @@ int main(void)
         {"umask and cwd", umask_and_cwd},
         {"console", console},
         {"read-only tmpfs and /dev, modes", readonly_mounts},
+        {"read-only tmpfs with a file open for writing", readonly_while_written},
         {"no default devices", no_default_devices},
         {"rootfs by descriptor", rootfs_by_descriptor},
         {"rootfs by descriptors that fail", bad_rootfs_descriptors},

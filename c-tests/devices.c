@@ -401,31 +401,34 @@ static void bind_refused(void)
     }
 }
 
-static void inside_bound_dev(void *data)
+static void inside_bound_dev(void *line)
 {
     char *list = list_directory("/dev");
-    CHECK_THAT(strcmp(list, data) == 0, "/dev is: %s", list);
+    CHECK_THAT(strcmp(list, "null 20600 1:3\nptmx 100644 0:0\n") == 0, "/dev is: %s", list);
     free(list);
     CHECK(access("/elsewhere", F_OK) == -1);
+    check_mount(line);
 }
 
 /* A /dev that is bound is the host's business: nothing is made in it, nor elsewhere. */
 static void dev_bound(void)
 {
-    static const char *const mounts[] = {
-        "{'destination': '/dev', 'type': 'bind', 'source': '%s/hosts', 'options': ['rbind']}",
-        "{'destination': '/dev', 'source': '%s/hosts', 'options': ['bind', 'ro']}",
-        "{'destination': '//x/../dev/', 'type': 'bind', 'source': '%s/hosts'}",
+    static const struct {
+        const char *mount, *line;
+    } list[] = {
+        {"{'destination': '/dev', 'type': 'bind', 'source': '%s/hosts', 'options': ['rbind']}", "/dev /hosts rw,relatime - tmpfs test *"},
+        {"{'destination': '/dev', 'source': '%s/hosts', 'options': ['bind', 'ro']}", "/dev /hosts ro,relatime - tmpfs test *"},
+        {"{'destination': '//x/../dev/', 'type': 'bind', 'source': '%s/hosts'}", "/dev /hosts rw,relatime - tmpfs test *"},
     };
     make_image();
     REQUIRE(mkdir(in_work("hosts"), 0755) == 0 && mknod(in_work("hosts/null"), S_IFCHR | 0600, makedev(1, 3)) == 0);
     make_file(in_work("hosts/ptmx"), "x");
-    for (size_t i = 0; i < COUNT(mounts); i++) {
+    for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", mounts[i], work);
+        spec_add(spec, "mounts", list[i].mount, work);
         spec_add(spec, "linux.devices", DEVICE("/elsewhere", "c", ", 'major': 1, 'minor': 5"));
         spec_add(spec, "linux.devices", DEVICE("/dev/more", "c", ", 'major': 1, 'minor': 5"));
-        run_container(plan_of(spec), NULL, inside_bound_dev, (void *)(uintptr_t)"null 20600 1:3\nptmx 100644 0:0\n");
+        run_container(plan_of(spec), NULL, inside_bound_dev, (void *)(uintptr_t)list[i].line);
     }
 }
 

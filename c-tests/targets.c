@@ -77,6 +77,9 @@ static void inside_made_targets(void *data)
     check_mount("/k / rw,relatime - tmpfs tmpfs rw*"); /* mounted over, twice */
     check_mount("/relative/path / rw,relatime - tmpfs tmpfs rw*");
     check_mount("/n/m / rw,relatime - tmpfs tmpfs rw*");
+    check_mount("/o/p/proc / rw,relatime - proc proc rw");
+    check_mount("/o/sys / rw,relatime - sysfs sysfs rw");
+    check_mount("/o/mqueue / rw,relatime - mqueue mqueue rw");
     CHECK(stat("/a", &st) == 0 && (st.st_mode & 07777) == 0755);
     CHECK(stat("/f/g/file", &st) == 0 && S_ISREG(st.st_mode));
     CHECK(stat("/j", &st) == 0 && S_ISFIFO(st.st_mode));
@@ -99,6 +102,9 @@ static void made_targets(void)
     spec_add(spec, "mounts", TMPFS("/k"));
     spec_add(spec, "mounts", TMPFS("relative/path/"));
     spec_add(spec, "mounts", TMPFS("//n/./l/..//m/"));
+    spec_add(spec, "mounts", "{'destination': '/o/p/proc', 'type': 'proc', 'source': 'proc'}");
+    spec_add(spec, "mounts", "{'destination': '/o/sys', 'type': 'sysfs', 'source': 'sysfs'}");
+    spec_add(spec, "mounts", "{'destination': '/o/mqueue', 'type': 'mqueue', 'source': 'mqueue'}");
     run_container(plan_of(spec), NULL, inside_made_targets, NULL);
 }
 

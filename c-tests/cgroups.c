@@ -1,0 +1,361 @@
+/* The cgroup mount: version 2 and what takes its place in a user namespace, and the version 1 hierarchies.
+ * Cgroups are made in the host's hierarchies, as there are no others, and removed.
+ */
+#include "bundle.h"
+#include "mounts.h"
+#include "userns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CGROUP "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'fresh', 'options': ['nosuid', 'noexec', 'nodev'%s]}"
+#define FLAGS "nosuid,nodev,noexec,relatime"
+
+static char own_name[32]; /* of the cgroup that the container is in */
+
+/* A cgroup below a hierarchy's mount point. */
+static const char *own_cgroup(const char *hierarchy)
+{
+    static char paths[4][300];
+    static size_t next;
+    char *path = paths[next++ % COUNT(paths)];
+    snprintf(path, sizeof paths[0], "%s/%s", hierarchy, own_name);
+    return path;
+}
+
+static void make_own_cgroup(const char *hierarchy)
+{
+    REQUIRE_THAT(mkdir(own_cgroup(hierarchy), 0755) == 0, "mkdir %s", own_cgroup(hierarchy));
+}
+
+static void join_own_cgroup(const char *hierarchy)
+{
+    char procs[320];
+    snprintf(procs, sizeof procs, "%.300s/cgroup.procs", own_cgroup(hierarchy));
+    int fd = open(procs, O_WRONLY | O_CLOEXEC);
+    CHECK_THAT(fd >= 0 && write(fd, "0", 1) == 1, "%s", procs);
+    close(fd);
+}
+
+/* Those that were in it have ended, but the kernel may be a little behind. */
+static void remove_own_cgroup(const char *hierarchy)
+{
+    for (int i = 0; i < 100 && rmdir(own_cgroup(hierarchy)) != 0 && errno == EBUSY; i++)
+        usleep(10000);
+    CHECK_THAT(access(own_cgroup(hierarchy), F_OK) == -1, "%s is left", own_cgroup(hierarchy));
+}
+
+static void begin(void)
+{
+    snprintf(own_name, sizeof own_name, "librfs-test-%d", getpid());
+    make_image();
+}
+
+static json_object *spec_with_cgroup(const char *more_options)
+{
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'tmpfs', 'source': 'tmpfs'}");
+    spec_add(spec, "mounts", CGROUP, more_options);
+    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
+    return spec;
+}
+
+/* One container: which namespaces it has, what it is told, and what it must see. */
+struct container {
+    unsigned long namespaces;     /* besides those of every container */
+    bool user_namespace;
+    uint64_t options;             /* RFS_OPTION_* */
+    const char *cgroup_path;
+    const char *more_options;     /* of the mount */
+    const char *pattern;          /* of the mount that there must be, or */
+    const struct expected *error; /* the failure */
+    void (*inside)(void);
+    rfs_plan *plan;
+    const char *const *join;      /* hierarchies in which it has its own cgroup */
+};
+
+static void container_process(void *data)
+{
+    const struct container *c = data;
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(c->plan, NULL, &err);
+    if (c->error) {
+        CHECK_ERROR(rc, &err, .code = c->error->code, .stage = c->error->stage, .object = RFS_OBJECT_MOUNT, .index = 1, .says = c->error->says);
+        return;
+    }
+    REQUIRE_SUCCESS(rc, &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->plan, &err), &err);
+    if (c->pattern)
+        check_mount(c->pattern);
+    if (c->inside)
+        c->inside();
+}
+
+static void member_process(void *data)
+{
+    const struct container *c = data;
+    for (size_t i = 0; c->join && c->join[i]; i++)
+        join_own_cgroup(c->join[i]);
+    if (c->user_namespace)
+        enter_user_namespace();
+    in_child(CONTAINER_NAMESPACES | c->namespaces, container_process, data);
+}
+
+/* What fails in it fails the case, which goes on, so that cgroups are removed. */
+static void run(struct container c)
+{
+    json_object *spec = spec_with_cgroup(c.more_options ? c.more_options : "");
+    rfs_config *config = config_from_json(spec);
+    rfs_options options = {.size = sizeof options, .flags = c.options, .cgroup_path = c.cgroup_path};
+    rfs_error err = fresh_error();
+    CHECK_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    if (CHECK_SUCCESS(rfs_plan_new(config, &c.plan, &err), &err))
+        in_child(0, member_process, &c);
+    rfs_config_free(config);
+    rfs_plan_free(c.plan);
+    json_object_put(spec);
+}
+
+#define V2 "/sys/fs/cgroup"
+static const char *const in_v2[] = {V2, NULL};
+
+static void sees_whole(void)
+{
+    CHECK(access(V2 "/cgroup.procs", F_OK) == 0 && access(V2 "/cgroup.events", F_OK) == -1); /* which the root has not */
+    CHECK(access(own_cgroup(V2), F_OK) == 0);
+}
+
+static void sees_own(void)
+{
+    CHECK(access(V2 "/cgroup.procs", F_OK) == 0 && access(V2 "/cgroup.events", F_OK) == 0);
+    CHECK(access(own_cgroup(V2), F_OK) == -1);
+}
+
+static void is_read_only(void)
+{
+    sees_whole();
+    CHECK(mkdir(V2 "/librfs-test-x", 0755) == -1 && errno == EROFS);
+}
+
+static void v2(void)
+{
+    only_cgroup2();
+    begin();
+    make_own_cgroup(V2);
+    run((struct container){.join = in_v2, .inside = sees_whole, .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
+    run((struct container){.join = in_v2, .inside = is_read_only, .more_options = ", 'ro', 'relatime'", .pattern = V2 " / ro," FLAGS " - cgroup2 fresh r*"});
+    run((struct container){.join = in_v2, .inside = sees_own, .namespaces = CLONE_NEWCGROUP, .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
+    run((struct container){.join = in_v2, .inside = sees_own, .namespaces = CLONE_NEWCGROUP, .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .user_namespace = true, .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
+    remove_own_cgroup(V2);
+}
+
+/* Then the kernel refuses it (EPERM), and what the host has is bound. */
+static void v2_bound(void)
+{
+    only_cgroup2();
+    begin();
+    char own[400];
+    make_own_cgroup(V2);
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = is_read_only, .more_options = ", 'ro'",
+                           .pattern = V2 " / ro," FLAGS " - cgroup2 cgroup2 rw*"});
+    /* its own cgroup, if it was to have a namespace (and here has none) */
+    snprintf(own, sizeof own, V2 " /%s rw," FLAGS " - cgroup2 cgroup2 rw*", own_name);
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_own, .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .cgroup_path = own_cgroup(V2), .pattern = own});
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .cgroup_path = own_cgroup(V2),
+                           .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    remove_own_cgroup(V2);
+}
+
+static void sees_nothing(void)
+{
+    CHECK(access(V2 "/cgroup.procs", F_OK) == -1 && errno == ENOENT);
+    CHECK(mkdir(V2 "/x", 0755) == -1 && errno == EROFS);
+}
+
+static void v2_masked(void)
+{
+    only_cgroup2();
+    begin();
+    run((struct container){.user_namespace = true, .inside = sees_nothing, .options = RFS_OPTION_CGROUP_NAMESPACE | RFS_OPTION_ROOTLESS_CGROUPS,
+                           .cgroup_path = V2 "/no/such/cgroup", .pattern = V2 " / ro,relatime - tmpfs tmpfs ro*"});
+    static const struct expected error = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "mounts[1] (/sys/fs/cgroup): open_tree /sys/fs/cgroup/no/such/cgroup"};
+    run((struct container){.user_namespace = true, .options = RFS_OPTION_CGROUP_NAMESPACE, .cgroup_path = V2 "/no/such/cgroup", .error = &error});
+}
+
+/* What the kernel refuses for another reason is an error, not bound. */
+static void v2_refused(void)
+{
+    only_cgroup2();
+    begin();
+    static const struct expected error = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "(the kernel says: cgroup2: Unknown parameter 'nosuchopt')"};
+    run((struct container){.more_options = ", 'nosuchopt'", .error = &error});
+}
+
+/* Version 1: a hierarchy of two controllers, one that has only a name, as systemd's, and another such. The machine's own
+ * are taken off, in this namespace. */
+
+#define MERGED "/sys/fs/cgroup/net_cls,net_prio"
+#define SYSTEMD "/sys/fs/cgroup/systemd"
+#define NAMED "/sys/fs/cgroup/other"
+static const char *const in_v1[] = {MERGED, SYSTEMD, NAMED, NULL};
+
+static const char *const v1_options[] = {"net_cls,net_prio", "none,name=systemd", "none,name=librfs-test"};
+
+static bool mount_hierarchies(void)
+{
+    for (size_t i = 0; in_v1[i]; i++) {
+        if (mount("cgroup", in_v1[i], "cgroup", 0, v1_options[i]) != 0) {
+            note("no v1 hierarchy \"%s\" can be mounted here (%s): nothing to see", v1_options[i], strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_hierarchies(void)
+{
+    REQUIRE(umount2("/sys/fs/cgroup", MNT_DETACH) == 0 || errno == EINVAL);
+    REQUIRE(mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "mode=755") == 0);
+    for (size_t i = 0; in_v1[i]; i++)
+        REQUIRE(mkdir(in_v1[i], 0755) == 0);
+    return mount_hierarchies();
+}
+
+/* Of the hierarchies that this test makes. */
+static bool is_known(const char *hierarchy)
+{
+    char *cgroups = read_all(host_proc, "self/cgroup");
+    bool known = !cgroups || strstr(cgroups, hierarchy);
+    free(cgroups);
+    return known;
+}
+
+/* A hierarchy ends some time after its last mount, but not if there still was a cgroup in it then, and those go slowly. */
+static void end_hierarchies(bool had_merged)
+{
+    for (int tries = 0; tries < 10; tries++) {
+        if (tries > 0 && !CHECK(mount_hierarchies()))
+            return;
+        for (size_t i = 0; in_v1[i]; i++)
+            CHECK(umount2(in_v1[i], 0) == 0);
+        for (int i = 0; i < 50; i++) {
+            if (!is_known("name=librfs-test") && (had_merged || !is_known("net_cls,net_prio")))
+                return;
+            usleep(20000);
+        }
+    }
+    CHECK_THAT(false, "a hierarchy is left");
+}
+
+static void check_links(void)
+{
+    static const char *const links[] = {"/sys/fs/cgroup/net_cls", "/sys/fs/cgroup/net_prio"};
+    for (size_t i = 0; i < COUNT(links); i++) {
+        char target[64] = "";
+        CHECK_THAT(readlink(links[i], target, sizeof target - 1) > 0 && strcmp(target, "net_cls,net_prio") == 0, "%s -> %s", links[i], target);
+    }
+    CHECK(access("/sys/fs/cgroup/net_cls/cgroup.procs", F_OK) == 0);
+    struct stat st;
+    CHECK(stat("/sys/fs/cgroup", &st) == 0 && (st.st_mode & 07777) == 0755);
+    check_mount("/sys/fs/cgroup / rw," FLAGS " - tmpfs tmpfs rw,mode=755*");
+}
+
+/* Each hierarchy with this root, as mountinfo has it, and these flags. */
+static void check_hierarchies(const char *root, const char *rw, const char *sources[3])
+{
+    char pattern[300];
+    snprintf(pattern, sizeof pattern, MERGED " %s %s," FLAGS " - cgroup %s rw*,net_cls,net_prio", root, rw, sources[0]);
+    check_mount(pattern);
+    snprintf(pattern, sizeof pattern, SYSTEMD " %s %s," FLAGS " - cgroup %s rw*,name=systemd", root, rw, sources[1]);
+    check_mount(pattern);
+    snprintf(pattern, sizeof pattern, NAMED " %s %s," FLAGS " - cgroup %s rw*,name=librfs-test", root, rw, sources[2]);
+    check_mount(pattern);
+    check_links();
+    for (size_t i = 0; in_v1[i]; i++)
+        CHECK_THAT(access(own_cgroup(in_v1[i]), F_OK) == -1, "more than the container's own cgroup is seen in %s", in_v1[i]);
+    bool made = mkdir(MERGED "/below", 0755) == 0;
+    CHECK_THAT(made == (strcmp(rw, "rw") == 0) && (made || errno == EROFS), "mkdir in a hierarchy");
+    if (made)
+        rmdir(MERGED "/below");
+}
+
+static void sees_bound(void)
+{
+    char root[40];
+    snprintf(root, sizeof root, "/%s", own_name);
+    check_hierarchies(root, "rw", (const char *[]){"cgroup", "cgroup", "cgroup"});
+}
+
+static void sees_bound_read_only(void)
+{
+    char root[40];
+    snprintf(root, sizeof root, "/%s", own_name);
+    check_hierarchies(root, "ro", (const char *[]){"cgroup", "cgroup", "cgroup"});
+}
+
+static void sees_new(void)
+{
+    check_hierarchies("/", "rw", (const char *[]){"cgroup", "systemd", "librfs-test"});
+}
+
+static void sees_new_read_only(void)
+{
+    check_hierarchies("/", "ro", (const char *[]){"cgroup", "systemd", "librfs-test"});
+}
+
+static void v1(bool in_namespace)
+{
+    begin();
+    bool had_merged = is_known("net_cls,net_prio");
+    if (!make_hierarchies())
+        return;
+    for (size_t i = 0; in_v1[i]; i++)
+        CHECK(mkdir(own_cgroup(in_v1[i]), 0755) == 0);
+    struct container c = {.join = in_v1, .inside = in_namespace ? sees_new : sees_bound, .namespaces = in_namespace ? CLONE_NEWCGROUP : 0,
+                          .options = in_namespace ? RFS_OPTION_CGROUP_NAMESPACE : 0};
+    run(c);
+    c.user_namespace = true;
+    run(c);
+    c.user_namespace = false;
+    c.inside = in_namespace ? sees_new_read_only : sees_bound_read_only;
+    c.more_options = ", 'ro'";
+    run(c);
+    for (size_t i = 0; in_v1[i]; i++)
+        remove_own_cgroup(in_v1[i]);
+    end_hierarchies(had_merged);
+}
+
+static void v1_bound(void)
+{
+    v1(false);
+}
+
+static void v1_in_namespace(void)
+{
+    v1(true);
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"version 2: new, with and without a cgroup namespace", v2},
+        {"version 2 in a user namespace without a cgroup namespace: bound", v2_bound},
+        {"version 2, rootless and missing: masked", v2_masked},
+        {"version 2: another refusal is an error", v2_refused},
+        {"version 1: merged and named hierarchies, bound", v1_bound},
+        {"version 1: merged and named hierarchies, in a cgroup namespace", v1_in_namespace},
+    };
+    return run_cases(cases, COUNT(cases));
+}
