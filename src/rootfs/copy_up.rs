@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::names::Names;
 use crate::error::{Error, Result};
 use crate::plan::CopyUp;
 use crate::sys::fd::{Fd, Fds};
@@ -51,7 +52,7 @@ pub fn copy_up(from: BorrowedFd<'_>, to: BorrowedFd<'_>, root: CopyUp) -> Result
     let mut stack = vec![walk.read(&source, status)?];
     while let Some(directory) = stack.last_mut() {
         walk.path.truncate(directory.path_length);
-        if let Some(name) = directory.next_name() {
+        if let Some(name) = directory.names.take() {
             match walk.entry(&source, &copy, name) {
                 Ok(None) => {}
                 // A name that was listed twice because it was replaced meanwhile.
@@ -82,20 +83,10 @@ pub fn copy_up(from: BorrowedFd<'_>, to: BorrowedFd<'_>, root: CopyUp) -> Result
 /// A directory that is being copied.
 struct Directory {
     status: Statx,
-    /// What is in it, each name with its NUL.
-    names: Vec<u8>,
-    /// Where the next one begins.
-    next: usize,
+    /// What is in it.
+    names: Names,
     /// Of its own path.
     path_length: usize,
-}
-
-impl Directory {
-    fn next_name(&mut self) -> Option<&CStr> {
-        let name = CStr::from_bytes_until_nul(&self.names[self.next..]).ok()?;
-        self.next += name.count_bytes() + 1;
-        Some(name)
-    }
 }
 
 /// A directory to go down into, and its copy.
@@ -182,20 +173,19 @@ impl<'a> Walk<'a> {
     /// Reads a directory to its end: a long list would change while things are copied.
     #[inline(never)]
     fn read(&self, directory: &Fd<'_>, status: Statx) -> Result<Directory> {
-        let mut names = Vec::new();
+        let mut names = Names::default();
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = self.during("getdents64", entry)?;
-            let name = entry.file_name().to_bytes_with_nul();
-            if name != b".\0" && name != b"..\0" {
-                names.extend_from_slice(name);
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                names.push(name);
             }
         }
         Ok(Directory {
             status,
             names,
-            next: 0,
             path_length: self.path.len(),
         })
     }

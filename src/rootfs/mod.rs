@@ -11,6 +11,7 @@ pub mod hooks;
 mod masks;
 mod mountinfo;
 mod mounts;
+mod names;
 mod prepare;
 mod process;
 mod relabel;

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, XattrFlags, lsetxattr, setxattr};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::names::Names;
 use crate::error::{During, Error, Result};
 use crate::plan::label::{NEVER_RELABELLED, refused};
 use crate::sys::fd::{Fd, Fds};
@@ -59,20 +60,10 @@ pub fn relabel(fds: &Fds, tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
 struct Directory {
     device: u64,
     inode: u64,
-    /// The directories in it, each name with its NUL.
-    names: Vec<u8>,
-    /// Where the next one begins.
-    next: usize,
+    /// The directories in it.
+    names: Names,
     /// Of its own path.
     path_length: usize,
-}
-
-impl Directory {
-    fn next_name(&mut self) -> Option<&CStr> {
-        let name = CStr::from_bytes_until_nul(&self.names[self.next..]).ok()?;
-        self.next += name.count_bytes() + 1;
-        Some(name)
-    }
 }
 
 fn below(fds: &Fds, tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
@@ -85,7 +76,7 @@ fn below(fds: &Fds, tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
     let mut stack = vec![entries(&at, value, &mut path)?];
     while let Some(directory) = stack.last_mut() {
         path.truncate(directory.path_length);
-        if let Some(name) = directory.next_name() {
+        if let Some(name) = directory.names.take() {
             append(&mut path, name);
             match open(at.as_fd(), name) {
                 // Removed or replaced since it was listed.
@@ -115,7 +106,7 @@ fn below(fds: &Fds, tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
 fn entries(directory: &Fd<'_>, value: &CStr, path: &mut Vec<u8>) -> Result<Directory> {
     let status = rustix::fs::fstat(directory).during("fstat", path)?;
     let path_length = path.len();
-    let mut names = Vec::new();
+    let mut names = Names::default();
     let mut target = of_descriptor(directory.as_fd());
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
@@ -138,14 +129,13 @@ fn entries(directory: &Fd<'_>, value: &CStr, path: &mut Vec<u8>) -> Result<Direc
         }
         target.pop();
         if matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
-            names.extend_from_slice(name.to_bytes_with_nul());
+            names.push(name);
         }
     }
     Ok(Directory {
         device: status.st_dev,
         inode: status.st_ino,
         names,
-        next: 0,
         path_length,
     })
 }
