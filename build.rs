@@ -22,7 +22,7 @@ fn main() {
 
     let mut builder = cbindgen::Builder::new().with_config(config);
     // In the order of the header.
-    for source in ["types", "config", "plan", "run"] {
+    for source in ["types", "config", "plan", "run", "mountfd"] {
         builder = builder.with_src(format!("{root}/src/capi/{source}.rs"));
     }
     let bindings = builder.generate().expect("cbindgen understands src/capi");

@@ -106,6 +106,11 @@
 #define RFS_STAGE_CONSOLE 12
 
 /**
+ * Opening a mount on the host's side: rfs_mountfd_*().
+ */
+#define RFS_STAGE_MOUNTFD 13
+
+/**
  * Nothing; the index is -1.
  */
 #define RFS_OBJECT_NONE 0
@@ -252,6 +257,21 @@
  * Run by the host, after the container is gone.
  */
 #define RFS_HOOKS_POSTSTOP 6
+
+/**
+ * The container's process makes this mount itself, and never asks for it.
+ */
+#define RFS_MOUNTFD_NEVER 0
+
+/**
+ * It asks if it can't open the bind's source.
+ */
+#define RFS_MOUNTFD_POSSIBLY 1
+
+/**
+ * It asks: the mount is idmapped.
+ */
+#define RFS_MOUNTFD_CERTAINLY 2
 
 /**
  * Mounts and /dev are there, the old root is still the root, the working directory has not
@@ -842,6 +862,38 @@ int rfs_run_hooks(const struct rfs_plan *plan,
                   const char *state,
                   size_t state_len,
                   struct rfs_error *err);
+
+/**
+ * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
+ * that is needed before the fork.
+ *
+ * -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts.
+ */
+RFS_MUST_USE
+int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
+                            size_t mount_index);
+
+/**
+ * On the host's side: opens a mount of the plan for the container's process: a detached clone of the source in this
+ * process's mount namespace, with its flags, the propagation it would have in the container's namespace, and its
+ * idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
+ * RFS_MOUNTFD_NEVER can be opened.
+ *
+ * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
+ * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
+ * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
+ * A mount's source_fd is taken as a descriptor of this process.
+ * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
+ *
+ * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
+ * -EINVAL: no such mount, or none that needs help; no mappings; a file system that can't be idmapped; the mappings are
+ * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
+ */
+RFS_MUST_USE
+int rfs_mountfd_open(const struct rfs_plan *plan,
+                     size_t mount_index,
+                     int userns_fd,
+                     struct rfs_error *err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -106,6 +106,7 @@ pub enum Stage {
     ReadonlyPaths,
     MaskedPaths,
     Console,
+    Mountfd,
 }
 
 /// Which part of the configuration it concerned.
@@ -326,8 +327,11 @@ impl Display for Description {
             Errno::NOSYS => "Function not implemented",
             Errno::NOTEMPTY => "Directory not empty",
             Errno::LOOP => "Too many levels of symbolic links",
+            Errno::BADMSG => "Bad message",
             Errno::NODATA => "No data available",
             Errno::OVERFLOW => "Value too large for defined data type",
+            Errno::PROTO => "Protocol error",
+            Errno::CONNRESET => "Connection reset by peer",
             Errno::USERS => "Too many users",
             Errno::OPNOTSUPP => "Operation not supported",
             Errno::STALE => "Stale file handle",

@@ -8,7 +8,9 @@
 #[allow(unsafe_code)]
 pub mod capi;
 pub mod config;
+pub mod detached;
 pub mod error;
+pub mod mountfd;
 pub mod plan;
 pub mod rootfs;
 #[allow(unsafe_code)]

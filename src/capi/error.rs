@@ -77,6 +77,7 @@ fn stage(stage: Stage) -> rfs_stage {
         Stage::ReadonlyPaths => RFS_STAGE_READONLY_PATHS,
         Stage::MaskedPaths => RFS_STAGE_MASKED_PATHS,
         Stage::Console => RFS_STAGE_CONSOLE,
+        Stage::Mountfd => RFS_STAGE_MOUNTFD,
     }
 }
 

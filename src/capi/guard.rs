@@ -18,11 +18,20 @@ use crate::error::{Error, Result};
 /// `err` is NULL or points to an rfs_error as its `size` says.
 pub unsafe fn guard(err: *mut rfs_error, body: impl FnOnce() -> Result<()>) -> c_int {
     // SAFETY: as promised by the caller.
+    unsafe { guard_number(err, || body().map(|()| 0)) }
+}
+
+/// The same for a function that gives a number, which is not negative.
+///
+/// # Safety
+/// As for `guard`.
+pub unsafe fn guard_number(err: *mut rfs_error, body: impl FnOnce() -> Result<c_int>) -> c_int {
+    // SAFETY: as promised by the caller.
     if !unsafe { error::is_usable(err) } {
         return -Errno::INVAL.raw_os_error();
     }
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return 0,
+        Ok(Ok(number)) => return number,
         Ok(Err(error)) => error,
         Err(payload) => internal_error(payload.as_ref()),
     };

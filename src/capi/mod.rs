@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod guard;
 mod input;
+mod mountfd;
 mod plan;
 mod run;
 pub mod types;

@@ -29,6 +29,8 @@ pub const RFS_STAGE_READONLY_PATHS: u32 = 10;
 pub const RFS_STAGE_MASKED_PATHS: u32 = 11;
 /// Binding the console.
 pub const RFS_STAGE_CONSOLE: u32 = 12;
+/// Opening a mount on the host's side: rfs_mountfd_*().
+pub const RFS_STAGE_MOUNTFD: u32 = 13;
 
 /// What rfs_error.index counts.
 pub type rfs_object = u32;
@@ -260,6 +262,13 @@ pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
 pub const RFS_HOOKS_POSTSTART: u32 = 5;
 /// Run by the host, after the container is gone.
 pub const RFS_HOOKS_POSTSTOP: u32 = 6;
+
+/// The container's process makes this mount itself, and never asks for it.
+pub const RFS_MOUNTFD_NEVER: c_int = 0;
+/// It asks if it can't open the bind's source.
+pub const RFS_MOUNTFD_POSSIBLY: c_int = 1;
+/// It asks: the mount is idmapped.
+pub const RFS_MOUNTFD_CERTAINLY: c_int = 2;
 
 /// When a hooks callback is called.
 pub type rfs_hook_point = u32;

@@ -132,7 +132,7 @@ fn bind(step: Step, bind: &Bind) -> Step {
         Link::Bind => step.word("link", "bind"),
         Link::Copy => step.word("link", "copy"),
     };
-    let step = match bind.idmap {
+    let step = match &bind.idmap {
         None => step,
         Some(idmap) => step.word("idmap", if idmap.recursive { "recursive" } else { "top" }),
     };

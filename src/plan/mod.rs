@@ -54,6 +54,14 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// What the namespace's mounts become at the start, as MS_*. Unless told otherwise slaves: these
+    /// still follow the host's unmounts.
+    pub fn start_propagation(&self) -> u64 {
+        self.propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC)
+    }
+}
+
 #[derive(Debug)]
 pub struct Rootfs {
     /// On the host; if `fd` is given, only its name.
@@ -176,9 +184,19 @@ pub enum Link {
     Copy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idmap {
+    /// With the mounts below.
     pub recursive: bool,
+    /// The mount's own; `None`: those of the container's user namespace.
+    pub mappings: Option<Mappings>,
+}
+
+/// As /proc/PID/uid_map and gid_map take them: user_namespaces(7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mappings {
+    pub uids: Vec<u8>,
+    pub gids: Vec<u8>,
 }
 
 /// Whichever hierarchy the host has.

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mount, Parameter, label,
-    paths, proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mappings, Mount,
+    Parameter, label, paths, proc,
 };
 use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, IdMapping, oci};
@@ -33,7 +33,8 @@ struct Options<'a> {
     cleared: u64,
     propagation: Vec<u64>,
     recursive: Option<Change>,
-    idmap: Option<Idmap>,
+    /// Asked for; with the mounts below.
+    idmap: Option<bool>,
     copy_up: bool,
     /// For all containers, or for this one.
     relabel: Option<bool>,
@@ -67,7 +68,7 @@ impl<'a> Options<'a> {
                         clear: (before.clear & !set) | clear,
                     });
                 }
-                Some(Effect::Idmap { recursive }) => parsed.idmap = Some(Idmap { recursive }),
+                Some(Effect::Idmap { recursive }) => parsed.idmap = Some(recursive),
                 Some(Effect::CopyUp) => parsed.copy_up = true,
                 Some(Effect::Relabel { shared }) => {
                     if parsed.relabel.replace(shared) == Some(!shared) {
@@ -297,8 +298,19 @@ fn idmap(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resu
              container's user namespace, but the container has none",
         ));
     }
-    let by_mappings = mapped.then_some(Idmap { recursive: false });
-    Ok(options.idmap.or(by_mappings))
+    let by_mappings = mapped.then_some(false);
+    Ok(options.idmap.or(by_mappings).map(|recursive| Idmap {
+        recursive,
+        mappings: mapped.then(|| Mappings {
+            uids: map_text(&wanted.uid_mappings),
+            gids: map_text(&wanted.gid_mappings),
+        }),
+    }))
+}
+
+fn map_text(mappings: &[IdMapping]) -> Vec<u8> {
+    let line = |m: &IdMapping| format!("{} {} {}\n", m.container_id, m.host_id, m.count);
+    mappings.iter().map(line).collect::<String>().into_bytes()
 }
 
 fn check_mappings(field: &str, mappings: &[IdMapping]) -> Result<()> {

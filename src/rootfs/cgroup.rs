@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::callbacks::Level;
-use super::mounts::{bind, filesystem, finish, superblock};
+use super::mounts::{bind, filesystem, finish};
 use super::target;
 use super::{Context, mountinfo};
+use crate::detached::superblock;
 use crate::error::{During, Error, Result};
 use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter, Shape};
 use crate::sys::mount::attach;
@@ -39,7 +40,7 @@ fn is_unified() -> Result<bool> {
 /// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let target = target::of_mount(cx, mount, Shape::Directory)?;
-    match superblock(cx, &wanted.unified, None) {
+    match superblock(cx.fds, &wanted.unified, None) {
         Ok(detached) => return finish(mount, &detached, &target),
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => cx.log(
             Level::Debug,
@@ -111,7 +112,7 @@ fn clone_bind(bind: &Bind) -> Bind {
         recursive: bind.recursive,
         change: bind.change,
         relabel: None,
-        idmap: bind.idmap,
+        idmap: None,
         ask_if_unreachable: bind.ask_if_unreachable,
     }
 }

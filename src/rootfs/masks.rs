@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::mounts::set_parameter;
 use super::process::{DEV_NULL, not_null};
+use crate::detached::set_parameter;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::{IndexedPath, Parameter, Plan};
 use crate::sys::fd::{Fd, Fds};

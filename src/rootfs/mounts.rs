@@ -12,27 +12,17 @@ use super::callbacks::Level;
 use super::copy_up::copy_up;
 use super::target::{self, Target};
 use super::{cgroup, relabel, source};
+use crate::detached::{Names, change_attributes, superblock};
 use crate::error::{During, Error, Object, Result, Text};
-use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
-use crate::plan::label::is_label;
+use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::fd::Fd;
-use crate::sys::mount::{Attributes, Status, Superblock, attach, set_attributes, status};
+use crate::sys::mount::{Attributes, Status, attach, set_attributes, status};
 
 /// <linux/magic.h>
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// Only the root of a procfs has it: <linux/proc_fs.h>.
 const PROC_ROOT_INO: u64 = 1;
-
-impl From<Change> for Attributes {
-    fn from(change: Change) -> Self {
-        Attributes {
-            set: change.set,
-            clear: change.clear,
-            ..Attributes::default()
-        }
-    }
-}
 
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match attempt(cx, mount) {
@@ -73,7 +63,7 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
     } else {
         None
     };
-    let detached = superblock(cx, wanted, mode.as_deref())?;
+    let detached = superblock(cx.fds, wanted, mode.as_deref())?;
     if let Some(root) = wanted.copy_up.filter(|_| target.existed) {
         copy_up(target.as_fd(), detached.as_fd(), root)?;
     }
@@ -82,60 +72,6 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
         relabel::label(detached.as_fd(), label)?;
     }
     Ok(())
-}
-
-/// A new superblock, configured and mounted but not attached.
-pub fn superblock<'a>(
-    cx: &Context<'a>,
-    wanted: &Filesystem,
-    mode: Option<&CStr>,
-) -> Result<Fd<'a>> {
-    let fstype = wanted.fstype.to_bytes();
-    let superblock = Superblock::open(cx.fds, &wanted.fstype)
-        .during("fsopen", fstype)
-        .map_err(|error| match error.errno {
-            Errno::NODEV => error.explain("the kernel knows no file system of this type"),
-            _ => error,
-        })?;
-    let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
-    set_parameter(&superblock, c"source", Some(&wanted.source))?;
-    for parameter in &wanted.parameters {
-        set_parameter(&superblock, &parameter.key, parameter.value.as_deref())?;
-    }
-    if let Some(mode) = mode {
-        set_parameter(&superblock, c"mode", Some(mode))?;
-    }
-    superblock
-        .create()
-        .during("fsconfig", fstype)
-        .map_err(with_messages)?;
-    superblock
-        .mount(wanted.attributes)
-        .during("fsmount", fstype)
-        .map_err(with_messages)
-}
-
-pub fn set_parameter(superblock: &Superblock<'_>, key: &CStr, value: Option<&CStr>) -> Result<()> {
-    let explain = |error: Error| {
-        let error = error.said_by_kernel(superblock.messages());
-        if !is_label(key.to_bytes()) || error.errno != Errno::INVAL {
-            return error;
-        }
-        // With SELinux it would have taken the parameter before the file system was asked.
-        if error
-            .details()
-            .kernel
-            .as_str()
-            .contains("Unknown parameter")
-        {
-            return error.explain("SELinux is not enabled: without it no mount can have a label");
-        }
-        error.explain("SELinux's policy may not know the label")
-    };
-    superblock
-        .set(key, value)
-        .during("fsconfig", key.to_bytes())
-        .map_err(explain)
 }
 
 /// The permission bits of what a tmpfs will cover, as its parameter has them.
@@ -177,14 +113,29 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     if let Some(label) = &wanted.relabel {
         relabel::relabel(cx.fds, tree.as_fd(), label)?;
     }
-    if let Some(change) = &wanted.change {
-        change_attributes(cx, mount, &tree, change)?;
+    if let Some(wanted) = &wanted.change {
+        change(cx, mount, &tree, wanted)?;
     }
     finish(mount, &tree, &target)
 }
 
+/// Logs what is not as asked for.
+fn change(cx: &Context<'_>, mount: &Mount, tree: &Fd<'_>, wanted: &BindChange) -> Result<()> {
+    if let Some(inherited) = change_attributes(tree, wanted)? {
+        cx.log(
+            Level::Debug,
+            format_args!(
+                "mounts[{}]: the source's attributes are locked, and inherited: {}",
+                mount.index,
+                Names(inherited)
+            ),
+        );
+    }
+    Ok(())
+}
+
 /// Gives what is mounted at the destination other flags. mount(2) wants a mount's root for that.
-fn remount(cx: &Context<'_>, mount: &Mount, change: &BindChange) -> Result<()> {
+fn remount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()> {
     let destination = mount.destination.to_bytes();
     let nothing_there = |errno| {
         Error::check(
@@ -202,7 +153,7 @@ fn remount(cx: &Context<'_>, mount: &Mount, change: &BindChange) -> Result<()> {
     {
         return Err(nothing_there(Errno::INVAL));
     }
-    change_attributes(cx, mount, &there, change)?;
+    change(cx, mount, &there, wanted)?;
     complete(mount, &there)
 }
 
@@ -228,62 +179,6 @@ fn check_procfs(
         );
     }
     Ok(())
-}
-
-/// Sets what a bind asks for, replacing the source's attributes; where some of those are locked, adding to them.
-fn change_attributes(
-    cx: &Context<'_>,
-    mount: &Mount,
-    tree: &Fd<'_>,
-    change: &BindChange,
-) -> Result<()> {
-    match set_attributes(tree, c"", false, &change.replacing().into()) {
-        Err(Errno::PERM) => {}
-        result => return result.during("mount_setattr", b""),
-    }
-    let filesystem = rustix::fs::fstatfs(tree).during("fstatfs", b"")?;
-    #[allow(clippy::unnecessary_cast)] // f_flags has another width elsewhere.
-    let inherited = change
-        .inheriting(from_statfs(filesystem.f_flags as u64))
-        .map_err(|locked| {
-            let (sentence, attributes) = match locked {
-                Locked::CannotClear(attributes) => {
-                    ("can't clear what is locked on the source", attributes)
-                }
-                Locked::CannotChangeAtime(attributes) => (
-                    "can't change the mode of access times, which is locked on the source",
-                    attributes,
-                ),
-            };
-            Error::system(Errno::PERM, "mount_setattr")
-                .explain(format_args!("{sentence}: {}", Names(attributes)))
-        })?;
-    cx.log(
-        Level::Debug,
-        format_args!(
-            "mounts[{}]: the source's attributes are locked, and inherited: {}",
-            mount.index,
-            Names(inherited.set)
-        ),
-    );
-    set_attributes(tree, c"", false, &inherited.into())
-        .during("mount_setattr", b"")
-        .map_err(|error| error.explain("also with the source's locked attributes added"))
-}
-
-struct Names(u64);
-
-impl core::fmt::Display for Names {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let mut names = crate::config::options::attribute_names(self.0).peekable();
-        if names.peek().is_none() {
-            return f.write_str("relatime");
-        }
-        names.enumerate().try_for_each(|(index, name)| {
-            let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma}{name}")
-        })
-    }
 }
 
 /// Completes a detached mount and attaches it.

@@ -13,9 +13,6 @@ use crate::sys::fd::{self, Fd, Fds};
 use crate::sys::mount::{Attributes, attach, clone_tree, set_attributes, status};
 use crate::sys::path::PATH_MAX;
 
-/// What the namespace's mounts become unless told otherwise: they still follow the host's unmounts.
-const DEFAULT_PROPAGATION: u64 = libc::MS_SLAVE | libc::MS_REC;
-
 /// Whether the rootfs is one, while the caller can still be told before the fork.
 pub fn check(plan: &Plan) -> Result<()> {
     if plan.rootfs.fd.is_some() {
@@ -32,7 +29,7 @@ pub(super) fn enter<'a>(plan: &Plan, fds: &'a Fds) -> Result<Fd<'a>> {
     let name = plan.rootfs.path.as_bytes();
     let own_namespace = plan.switch != Switch::Chroot;
     if own_namespace {
-        change_propagation(plan.propagation.unwrap_or(DEFAULT_PROPAGATION))?;
+        change_propagation(plan.start_propagation())?;
     }
     let rootfs = open(&plan.rootfs, fds)?;
     if own_namespace {

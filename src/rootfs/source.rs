@@ -3,15 +3,16 @@
 use core::ffi::CStr;
 use std::os::fd::AsFd;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Request;
+use crate::detached::{clone_descriptor, clone_source, open_link};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Link, Mount};
-use crate::sys::fd::{self, Fd};
-use crate::sys::mount::{clone_tree, status};
+use crate::plan::{Bind, Mount};
+use crate::sys::fd::Fd;
+use crate::sys::mount::status;
 use crate::sys::namespace::is_attached;
 use crate::sys::path::PATH_MAX;
 use crate::sys::resolve::{read_link, split};
@@ -27,25 +28,9 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> 
         });
     }
     if let Some(raw) = bind.source_fd {
-        let fd = fd::borrow(raw).during("fcntl", source).map_err(|error| {
-            error.explain(format_args!("source_fd {raw} is not open in this process"))
-        })?;
-        return clone_tree(cx.fds, fd, c"", bind.recursive).during("open_tree", source).map_err(|error| {
-            match error.errno {
-                Errno::INVAL => error.explain(format_args!(
-                    "source_fd {raw} is of another mount namespace, if it was opened before unshare(2), or of a detached or unbindable mount"
-                )),
-                _ => error,
-            }
-        });
+        return clone_descriptor(cx.fds, bind, raw);
     }
-    let cloned = match bind.link {
-        Link::Follow => clone_tree(cx.fds, CWD, &bind.source, bind.recursive),
-        Link::Bind | Link::Copy => {
-            open_link(cx, bind).and_then(|link| clone_tree(cx.fds, link, c"", bind.recursive))
-        }
-    };
-    let errno = match cloned {
+    let errno = match clone_source(cx.fds, bind) {
         Ok(tree) => return Ok(tree),
         Err(errno) => errno,
     };
@@ -57,18 +42,10 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> 
     Err(explain(Error::system(errno, "open_tree").on(source)))
 }
 
-/// The source itself, also if it is a symbolic link.
-fn open_link<'a>(cx: &Context<'a>, bind: &Bind) -> rustix::io::Result<Fd<'a>> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(cx
-        .fds
-        .own(rustix::fs::openat(CWD, &bind.source, flags, Mode::empty())?))
-}
-
 /// Makes the link that the source is anew at the destination. False if it is none, and to be bound.
 pub fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
     let source = bind.source.as_bytes();
-    let link = match open_link(cx, bind) {
+    let link = match open_link(cx.fds, bind) {
         Ok(link) => link,
         // Told of by the bind.
         Err(_) => return Ok(false),
@@ -126,7 +103,7 @@ fn ask<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Option<Fd<'a>
         destination: &mount.destination,
         recursive: bind.recursive,
         idmap: bind.idmap.is_some(),
-        idmap_recursive: bind.idmap.is_some_and(|idmap| idmap.recursive),
+        idmap_recursive: bind.idmap.as_ref().is_some_and(|idmap| idmap.recursive),
     };
     let Some(answer) = cx.call(|callbacks| callbacks.mountfd(&request)) else {
         return Ok(None);

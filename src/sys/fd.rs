@@ -1,7 +1,7 @@
 //! Descriptors that live no longer than one call of the library.
 
 use core::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// How many descriptors may wait to be closed: about what a default container's start opens, and
 /// far from any limit (RLIMIT_NOFILE is 1,024 by default).
@@ -102,6 +102,15 @@ fn close_run(run: &[RawFd]) {
 pub struct Fd<'a> {
     raw: RawFd,
     fds: &'a Fds,
+}
+
+impl Fd<'_> {
+    /// Gives it to somebody else, who closes it.
+    pub fn release(self) -> OwnedFd {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: an Fd owns its descriptor, and this one is not dropped.
+        unsafe { OwnedFd::from_raw_fd(this.raw) }
+    }
 }
 
 impl AsFd for Fd<'_> {

@@ -7,3 +7,4 @@ pub mod page;
 pub mod path;
 pub mod process;
 pub mod resolve;
+pub mod userns;

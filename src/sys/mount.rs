@@ -36,6 +36,14 @@ impl Attributes {
         }
     }
 
+    /// The mapping of a user namespace.
+    pub fn idmapped(userns: impl AsFd) -> Self {
+        Attributes {
+            userns_fd: userns.as_fd().as_raw_fd() as u64,
+            ..Self::setting(libc::MOUNT_ATTR_IDMAP)
+        }
+    }
+
     pub const fn propagation(propagation: u64) -> Self {
         Attributes {
             set: 0,

@@ -1,0 +1,253 @@
+//! User namespaces that no process lives in: mappings for idmapped mounts.
+
+use core::ffi::{CStr, c_int, c_long};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use crate::error::{During, Error, Result, Text};
+use crate::sys::mount::last_errno;
+use crate::sys::path::PathBuf;
+
+/// A mapping must be shorter than a page: map_write() in kernel/user_namespace.c.
+const SMALLEST_PAGE: usize = 4096;
+
+/// Makes a user namespace with these mappings (the text of /proc/PID/uid_map and gid_map), and gives a
+/// descriptor of it. The process that it takes to make one is gone when this returns, and was never to be
+/// seen by the caller's wait(2) or SIGCHLD handler.
+pub fn with_mappings(uids: &[u8], gids: &[u8]) -> Result<OwnedFd> {
+    let holder = Holder::start()
+        .during("clone", b"a user namespace")
+        .map_err(explain_clone)?;
+    let proc = holder.directory()?;
+    write_map(proc.as_fd(), c"uid_map", uids)?;
+    write_map(proc.as_fd(), c"gid_map", gids)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&proc, c"ns/user", flags, Mode::empty())
+        .during("openat", b"/proc/PID/ns/user")
+}
+
+fn explain_clone(error: Error) -> Error {
+    match error.errno {
+        Errno::NOSPC | Errno::USERS => error.explain(
+            "there are too many user namespaces (/proc/sys/user/max_user_namespaces), or too many in one another",
+        ),
+        Errno::PERM => error.explain(
+            "user namespaces may not be made here: this process lives in a chroot(2), or a policy forbids it",
+        ),
+        Errno::INVAL => error.explain("this kernel has no user namespaces"),
+        Errno::AGAIN => error.explain("this user has as many processes as RLIMIT_NPROC allows"),
+        _ => error,
+    }
+}
+
+/// One write(2), as the kernel demands.
+fn write_map(proc: BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result<()> {
+    let file = rustix::fs::openat(proc, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .during("openat", name.to_bytes())?;
+    rustix::io::write(&file, text)
+        .during("write", name.to_bytes())
+        .map(drop)
+        .map_err(|error| match error.errno {
+            Errno::PERM => error.explain(
+                "it takes CAP_SETUID and CAP_SETGID (and CAP_SETFCAP to map 0), and ids that are mapped in the caller's own user namespace",
+            ),
+            Errno::INVAL if text.len() >= SMALLEST_PAGE => error.explain(format_args!(
+                "{} bytes of mappings are more than the kernel takes; use fewer ranges",
+                text.len()
+            )),
+            Errno::INVAL => error.explain("the kernel refuses these mappings"),
+            _ => error,
+        })
+}
+
+/// Whether a descriptor is of a user namespace: NS_GET_NSTYPE, ioctl_ns(2).
+pub fn is_user_namespace(fd: BorrowedFd<'_>) -> bool {
+    /// _IO(0xb7, 3) of <linux/nsfs.h>.
+    const NS_GET_NSTYPE: u32 = 0xb703;
+    // SAFETY: the call takes no argument and writes nothing.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
+    kind == libc::CLONE_NEWUSER
+}
+
+/// A process that does nothing but be in a new user namespace. Killed and reaped by the drop.
+struct Holder(OwnedFd);
+
+impl Holder {
+    /// A clone(2) that sends no signal at its end, so that only a wait(2) with __WALL or by its
+    /// pidfd sees it. It shares the table of descriptors, so that it keeps none of them open.
+    fn start() -> rustix::io::Result<Self> {
+        let parent = rustix::process::getpid().as_raw_nonzero().get();
+        let flags = libc::CLONE_NEWUSER | libc::CLONE_FILES | libc::CLONE_PIDFD;
+        let mut pidfd: c_int = -1;
+        // The caller's handlers must not run in the child.
+        let signals = BlockedSignals::new();
+        // SAFETY: without a stack of its own it goes on as a fork does, in a copy of this one.
+        let pid = unsafe { raw_clone(flags, &raw mut pidfd) };
+        if pid == 0 {
+            be_still(parent);
+        }
+        let result = if pid > 0 { Ok(()) } else { Err(last_errno()) };
+        drop(signals);
+        result?;
+        // SAFETY: the kernel has just opened it for us.
+        Ok(Holder(unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    }
+
+    /// Its directory in /proc, which may be that of a pid namespace above: the number is the one that /proc itself tells.
+    fn directory(&self) -> Result<OwnedFd> {
+        let fdinfo = in_proc(&["self", "fdinfo"], self.0.as_raw_fd());
+        let name = fdinfo.as_c_str().to_bytes();
+        let hint = "is /proc mounted, and of this pid namespace or one above it?";
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, fdinfo.as_c_str(), flags, Mode::empty())
+            .during("openat", name)
+            .map_err(|error| error.explain(hint))?;
+        let mut text = [0; 1024];
+        let length = rustix::io::read(&file, &mut text).during("read", name)?;
+        let pid = pid_in(&text[..length]).ok_or_else(|| {
+            Error::check(
+                Errno::SRCH,
+                format_args!("/proc does not show a new process: {hint}"),
+            )
+        })?;
+        let directory = in_proc(&[], pid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, directory.as_c_str(), flags, Mode::empty())
+            .during("openat", directory.as_c_str().to_bytes())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // Nothing else ends it, and the kernel reaps it with this process at the latest.
+        let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+        while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(self.0.as_fd()), options)
+        {
+        }
+    }
+}
+
+/// /proc, the components, and a number.
+fn in_proc(components: &[&str], number: i32) -> PathBuf {
+    let mut path = PathBuf::root();
+    let number = Text::<16>::format(number);
+    for component in [&["proc"], components, &[number.as_str()]]
+        .into_iter()
+        .flatten()
+    {
+        // Far shorter than PATH_MAX.
+        let _ = path.push(component.as_bytes());
+    }
+    path
+}
+
+/// "Pid:\t1234" of a pidfd's fdinfo; 0 and -1 are no process that /proc shows (pidfd_open(2)).
+fn pid_in(fdinfo: &[u8]) -> Option<i32> {
+    let line = fdinfo
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"Pid:"))?;
+    let pid: i32 = core::str::from_utf8(line).ok()?.trim().parse().ok()?;
+    (pid > 0).then_some(pid)
+}
+
+/// # Safety
+/// The child, where 0 is returned, may only make system calls: other threads' locks are as they were.
+unsafe fn raw_clone(flags: c_int, pidfd: *mut c_int) -> c_long {
+    let flags = c_long::from(flags);
+    let none: c_long = 0;
+    #[cfg(not(target_arch = "s390x"))]
+    let (first, second) = (flags, none);
+    #[cfg(target_arch = "s390x")] // clone(2), "C library/kernel differences"
+    let (first, second) = (none, flags);
+    // SAFETY: promised by the caller; the kernel writes one int to pidfd.
+    unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd, none, none) }
+}
+
+/// The child's whole life: system calls only.
+fn be_still(parent: c_int) -> ! {
+    // SAFETY: none of these calls touches memory.
+    unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_SET_PDEATHSIG,
+            libc::SIGKILL,
+            0,
+            0,
+            0,
+        );
+        // It may have died before that.
+        while libc::syscall(libc::SYS_getppid) == c_long::from(parent) {
+            libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0);
+        }
+        loop {
+            libc::syscall(libc::SYS_exit, 0);
+        }
+    }
+}
+
+/// All signals that can be, until the drop.
+struct BlockedSignals(libc::sigset_t);
+
+impl BlockedSignals {
+    fn new() -> Self {
+        // SAFETY: a sigset_t is plain data, and filled by these calls; they only fail for a wrong first argument.
+        unsafe {
+            let mut all = core::mem::zeroed();
+            let mut before = core::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            BlockedSignals(before)
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, core::ptr::null_mut());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_found_in_fdinfo() {
+        let text =
+            b"pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t4\nPid:\t1234\nNSpid:\t1234\t1\n";
+        assert_eq!(pid_in(text), Some(1234));
+        assert_eq!(pid_in(b"pos:\t0\nPid:\t-1\n"), None);
+        assert_eq!(pid_in(b"pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn a_namespace_outlives_its_process_and_leaves_none_behind() {
+        // Only root may write this mapping; a namespace of one's own is the same everywhere.
+        let uid = rustix::process::getuid().as_raw();
+        let gid = rustix::process::getgid().as_raw();
+        if uid != 0 {
+            return;
+        }
+        let map = |id| format!("0 {id} 1\n").into_bytes();
+        let namespace = with_mappings(&map(uid), &map(gid)).unwrap();
+        assert!(is_user_namespace(namespace.as_fd()));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_user_namespace(file.as_fd()));
+        let any = WaitIdOptions::EXITED
+            | WaitIdOptions::NOHANG
+            | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+        assert_eq!(
+            rustix::process::waitid(WaitId::All, any).err(),
+            Some(Errno::CHILD)
+        );
+        let refused = with_mappings(b"0 0 1\n0 0 1\n", &map(gid)).unwrap_err();
+        assert_eq!(refused.errno, Errno::INVAL);
+    }
+}
