@@ -99,7 +99,7 @@ bool check_error_at(const char *file, int line, int rc, const rfs_error *err, co
     check_at(err->code == rc, file, line, "returned %d, but err.code is %d", rc, err->code);
     check_at(err->size == sizeof *err, file, line, "err.size became %llu", (unsigned long long)err->size);
     check_at(err->reserved == 0, file, line, "err.reserved is %u", err->reserved);
-    check_at(err->stage >= RFS_STAGE_CONFIG && err->stage <= RFS_STAGE_CONSOLE, file, line, "err.stage is %u", err->stage);
+    check_at(err->stage >= RFS_STAGE_CONFIG && err->stage <= RFS_STAGE_MOUNTFD, file, line, "err.stage is %u", err->stage);
     check_at(!expected->stage || err->stage == expected->stage, file, line, "err.stage is %u, expected %u: %s",
              err->stage, expected->stage, err->message);
     check_at(err->object <= RFS_OBJECT_HOOK, file, line, "err.object is %u", err->object);

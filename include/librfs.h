@@ -603,6 +603,11 @@ typedef struct rfs_mount_request {
      * Its destination. Valid during the call.
      */
     const char *destination;
+    /**
+     * Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
+     * Valid during the call, its size set. What is left empty adds nothing to the error.
+     */
+    struct rfs_error *err;
 } rfs_mount_request;
 
 /**
@@ -894,6 +899,36 @@ int rfs_mountfd_open(const struct rfs_plan *plan,
                      size_t mount_index,
                      int userns_fd,
                      struct rfs_error *err);
+
+/**
+ * On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
+ * index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
+ * error, with its reason, and this goes on. Equal mappings share a user namespace.
+ *
+ * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
+ * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
+ * it at that time. userns_fd: as for rfs_mountfd_open(). Mounts with a source_fd are refused.
+ *
+ * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
+ * times an index that is unknown, needs no help or was served before, or if the answers are not read.
+ * No SIGPIPE is raised.
+ */
+RFS_MUST_USE
+int rfs_mountfd_serve(const struct rfs_plan *plan,
+                      int socket,
+                      int userns_fd,
+                      struct rfs_error *err);
+
+/**
+ * In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
+ * rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
+ *
+ * Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
+ * host's side is gone.
+ */
+RFS_MUST_USE
+int rfs_mountfd_request(void *socket,
+                        const struct rfs_mount_request *request);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -332,6 +332,7 @@ impl Display for Description {
             Errno::OVERFLOW => "Value too large for defined data type",
             Errno::PROTO => "Protocol error",
             Errno::CONNRESET => "Connection reset by peer",
+            Errno::TOOMANYREFS => "Too many references: cannot splice",
             Errno::USERS => "Too many users",
             Errno::OPNOTSUPP => "Operation not supported",
             Errno::STALE => "Stale file handle",

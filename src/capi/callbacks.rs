@@ -1,6 +1,6 @@
 //! The caller's functions as the core's Callbacks.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
 use core::fmt::Display;
 use core::mem::size_of;
 use std::os::fd::RawFd;
@@ -8,12 +8,13 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::types::*;
-use crate::error::Text;
+use crate::error::{self, Error, Text};
 use crate::rootfs::callbacks::{Callbacks, HookPoint, Level, Request};
 
 impl Callbacks for rfs_callbacks {
-    fn mountfd(&self, request: &Request<'_>) -> Option<Result<RawFd, Errno>> {
+    fn mountfd(&self, request: &Request<'_>) -> Option<error::Result<RawFd>> {
         let mountfd = self.mountfd?;
+        let mut err = rfs_error::EMPTY;
         let flag = |wanted: bool, flag: u64| if wanted { flag } else { 0 };
         let request = rfs_mount_request {
             size: size_of::<rfs_mount_request>() as u64,
@@ -23,9 +24,17 @@ impl Callbacks for rfs_callbacks {
             mount_index: request.mount_index as u64,
             source: request.source.as_ptr(),
             destination: request.destination.as_ptr(),
+            err: &raw mut err,
         };
         // SAFETY: the caller gave the function for this, with this userdata.
-        Some(answer(unsafe { mountfd(self.userdata, &request) }))
+        let answer = answer(unsafe { mountfd(self.userdata, &request) });
+        Some(answer.map_err(|errno| {
+            let error = Error::system(errno, "mountfd callback");
+            match text(&err.message) {
+                "" => error,
+                said => error.explain(format_args!("the host's side says: {said}")),
+            }
+        }))
     }
 
     fn wants_hooks(&self) -> bool {
@@ -73,6 +82,14 @@ impl Callbacks for rfs_callbacks {
         // SAFETY: as above; the line ends with NUL.
         unsafe { log(self.userdata, level, line.as_ptr().cast()) };
     }
+}
+
+/// What a callback wrote into an rfs_error, which may lack its NUL.
+fn text(message: &[c_char]) -> &str {
+    // SAFETY: of one size and without invalid values.
+    let bytes = unsafe { &*(core::ptr::from_ref(message) as *const [u8]) };
+    let length = bytes.iter().position(|&byte| byte == 0);
+    core::str::from_utf8(&bytes[..length.unwrap_or(bytes.len())]).unwrap_or_default()
 }
 
 /// A callback's result: a negative errno, or a number that is none.

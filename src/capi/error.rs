@@ -9,6 +9,20 @@ use crate::error::{Error, Object, Stage, Text};
 /// The first version's end of `index`: without it nothing could be told.
 const SMALLEST: usize = offset_of!(rfs_error, operation);
 
+impl rfs_error {
+    pub const EMPTY: Self = rfs_error {
+        size: size_of::<rfs_error>() as u64,
+        code: 0,
+        stage: 0,
+        object: RFS_OBJECT_NONE,
+        reserved: 0,
+        index: -1,
+        operation: [0; 32],
+        path: [0; 256],
+        message: [0; 1024],
+    };
+}
+
 /// Whether there is no rfs_error, or one whose size was set.
 ///
 /// # Safety
@@ -33,11 +47,8 @@ pub unsafe fn fill(err: *mut rfs_error, error: &Error) {
         code: -error.errno.raw_os_error(),
         stage: stage(details.stage),
         object,
-        reserved: 0,
         index,
-        operation: [0; 32],
-        path: [0; 256],
-        message: [0; 1024],
+        ..rfs_error::EMPTY
     };
     copy(&mut filled.operation, details.operation.as_bytes());
     let path = if details.path.is_empty() {

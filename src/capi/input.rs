@@ -5,7 +5,9 @@ use core::mem::{MaybeUninit, size_of};
 
 use rustix::io::Errno;
 
-use super::types::{rfs_callbacks, rfs_device, rfs_hook, rfs_id_mapping, rfs_mount, rfs_options};
+use super::types::{
+    rfs_callbacks, rfs_device, rfs_hook, rfs_id_mapping, rfs_mount, rfs_mount_request, rfs_options,
+};
 use crate::config::{Bytes, HookKind, IdMapping};
 use crate::error::{Error, Result, Stage};
 
@@ -26,6 +28,8 @@ unsafe impl Sized64 for rfs_mount {}
 unsafe impl Sized64 for rfs_device {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_hook {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_mount_request {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_options {}
 // SAFETY: as above.

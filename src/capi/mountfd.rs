@@ -1,11 +1,12 @@
 //! The host's side of a mountfd request.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
 use std::os::fd::IntoRawFd;
 
 use rustix::io::Errno;
 
-use super::guard::guard_number;
+use super::guard::{guard, guard_number};
+use super::input::{null, sized};
 use super::plan::{demand, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Object, Stage};
@@ -77,4 +78,62 @@ pub unsafe extern "C" fn rfs_mountfd_open(
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard_number(err, open) }
+}
+
+/// On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
+/// index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
+/// error, with its reason, and this goes on. Equal mappings share a user namespace.
+///
+/// socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
+/// no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
+/// it at that time. userns_fd: as for rfs_mountfd_open(). Mounts with a source_fd are refused.
+///
+/// What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
+/// times an index that is unknown, needs no help or was served before, or if the answers are not read.
+/// No SIGPIPE is raised.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_mountfd_serve(
+    plan: *const rfs_plan,
+    socket: c_int,
+    userns_fd: c_int,
+    err: *mut rfs_error,
+) -> c_int {
+    let serve = || {
+        // SAFETY: as in demand.
+        let plan = unsafe { demand(plan, Stage::Mountfd) }?;
+        mountfd::serve(&plan.plan, socket, userns_fd).map_err(|error| error.at(Stage::Mountfd))
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, serve) }
+}
+
+/// In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
+/// rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
+///
+/// Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
+/// host's side is gone.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_mountfd_request(
+    socket: *mut c_void,
+    request: *const rfs_mount_request,
+) -> c_int {
+    // SAFETY: NULL, or as its size says.
+    let request = unsafe { sized("rfs_mount_request", request) };
+    let err = request
+        .as_ref()
+        .map_or(core::ptr::null_mut(), |request| request.err);
+    let ask = || {
+        let index = request?.mount_index;
+        // SAFETY: the header demands a pointer to an int.
+        let socket = unsafe { socket.cast::<c_int>().as_ref() }.ok_or_else(|| null("socket"))?;
+        Ok(mountfd::request(*socket, index)?.into_raw_fd())
+    };
+    // SAFETY: err is NULL or as the header demands.
+    unsafe {
+        guard_number(err, || {
+            ask().map_err(|error: Error| error.at(Stage::Mountfd))
+        })
+    }
 }

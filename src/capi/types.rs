@@ -228,6 +228,7 @@ pub const RFS_OPTION_NO_DEFAULT_DEVICES: u64 = 0x400;
 pub const RFS_OPTION_SEPARATE_MASKS: u64 = 0x800;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_mount_request {
     /// sizeof(rfs_mount_request), set by the library.
@@ -240,6 +241,9 @@ pub struct rfs_mount_request {
     pub source: *const c_char,
     /// Its destination. Valid during the call.
     pub destination: *const c_char,
+    /// Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
+    /// Valid during the call, its size set. What is left empty adds nothing to the error.
+    pub err: *mut rfs_error,
 }
 /// The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
 pub const RFS_REQUEST_RECURSIVE: u64 = 1;

@@ -4,9 +4,14 @@
 
 mod idmap;
 mod open;
+mod request;
+mod serve;
+mod wire;
 
 pub use idmap::Namespaces;
 pub use open::open;
+pub use request::request;
+pub use serve::serve;
 
 use crate::plan::{Kind, Mount};
 

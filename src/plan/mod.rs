@@ -108,6 +108,13 @@ pub struct Mount {
     pub below_shared: bool,
 }
 
+impl Mount {
+    /// Its source is a descriptor of the caller's.
+    pub fn takes_descriptor(&self) -> bool {
+        matches!(&self.kind, Kind::Bind(bind) if bind.source_fd.is_some())
+    }
+}
+
 #[derive(Debug)]
 pub enum Kind {
     Filesystem(Filesystem),

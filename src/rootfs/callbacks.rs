@@ -6,6 +6,8 @@ use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
+use crate::error;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookPoint {
     MountsReady,
@@ -33,7 +35,7 @@ pub struct Request<'a> {
 
 pub trait Callbacks {
     /// The number of a descriptor that is then ours. `None`: there is nobody to ask.
-    fn mountfd(&self, request: &Request<'_>) -> Option<Result<RawFd, Errno>>;
+    fn mountfd(&self, request: &Request<'_>) -> Option<error::Result<RawFd>>;
     fn wants_hooks(&self) -> bool;
     fn hook(&self, point: HookPoint) -> Result<(), Errno>;
     /// For the createContainer hooks. `None`: the caller runs them.

@@ -109,7 +109,7 @@ fn ask<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Option<Fd<'a>
         return Ok(None);
     };
     let source = bind.source.as_bytes();
-    let raw = answer.during("mountfd callback", source)?;
+    let raw = answer.map_err(|error| error.on(source))?;
     let tree = cx
         .fds
         .adopt(raw)

@@ -1,0 +1,184 @@
+#include "idmap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool write_map(pid_t pid, const char *name, uint32_t first)
+{
+    char path[64], map[64];
+    snprintf(path, sizeof path, "%d/%s", pid, name);
+    int length = snprintf(map, sizeof map, "0 %u 65536\n", first);
+    int fd = openat(host_proc, path, O_WRONLY | O_CLOEXEC);
+    bool ok = write(fd, map, (size_t)length) == length;
+    close(fd);
+    return ok;
+}
+
+int user_namespace_from(uint32_t first)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0)
+        for (;;)
+            pause();
+    REQUIRE(pid > 0 && write_map(pid, "uid_map", first) && write_map(pid, "gid_map", first));
+    char path[64];
+    snprintf(path, sizeof path, "%d/ns/user", pid);
+    int fd = openat(host_proc, path, O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    kill(pid, SIGKILL);
+    REQUIRE(waitpid(pid, NULL, 0) == pid);
+    return fd;
+}
+
+pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, int *userns)
+{
+    int ready[2];
+    char byte;
+    REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, 0);
+    REQUIRE_THAT(pid >= 0, "clone(%#lx)", namespaces);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ready[1]);
+        if (namespaces & CLONE_NEWUSER)
+            REQUIRE(read(ready[0], &byte, 1) == 1 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
+        close(ready[0]);
+        inside(data);
+        end_case();
+    }
+    close(ready[0]);
+    if (namespaces & CLONE_NEWUSER) {
+        char path[64];
+        REQUIRE(write_map(pid, "uid_map", 100000) && write_map(pid, "gid_map", 100000) && write(ready[1], "", 1) == 1);
+        snprintf(path, sizeof path, "%d/ns/user", pid);
+        *userns = openat(host_proc, path, O_RDONLY | O_CLOEXEC);
+        REQUIRE(*userns >= 0);
+    }
+    close(ready[1]);
+    return pid;
+}
+
+void wait_for_child(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (!WIFEXITED(status))
+        CHECK_THAT(false, "the child was killed by signal %d", WTERMSIG(status));
+    else
+        CHECK_THAT(WEXITSTATUS(status) == 0, "the child has failed");
+}
+
+void check_owner_at(const char *file, int line, int directory, const char *path, uid_t uid, gid_t gid)
+{
+    struct stat st;
+    if (check_at(fstatat(directory, path, &st, AT_SYMLINK_NOFOLLOW) == 0, file, line, "stat %s", path))
+        check_at(st.st_uid == uid && st.st_gid == gid, file, line, "%s is owned by %u:%u, expected %u:%u", path, st.st_uid,
+                 st.st_gid, uid, gid);
+}
+
+void create_as(uid_t uid, gid_t gid, int directory, const char *path)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+            _exit(2);
+        _exit(openat(directory, path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644) >= 0 ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    CHECK_THAT(status == 0, "%u:%u can't create %s", uid, gid, path);
+}
+
+void attach(int mount, const char *path)
+{
+    REQUIRE_THAT(syscall(SYS_move_mount, mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0, "move_mount %s", path);
+}
+
+static void make_owned_file(const char *path, uid_t uid, gid_t gid)
+{
+    make_file(path, "x");
+    REQUIRE(chown(path, uid, gid) == 0);
+}
+
+void make_source(const char *name)
+{
+    const char *source = in_work("%s", name), *below = in_work("%s/below", name);
+    make_directory(source, 01777);
+    make_owned_file(in_work("%s/file", name), 7, 8);
+    make_directory(below, 0755);
+    REQUIRE(mount("below", below, "tmpfs", 0, "mode=1777") == 0);
+    make_owned_file(in_work("%s/below/file", name), 9, 10);
+}
+
+static bool run(const char *const *arguments)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        dup2(null, 2);
+        execvp(arguments[0], (char *const *)arguments);
+        _exit(127);
+    }
+    int status = -1;
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* A loop device that goes with its last user. */
+static int loop_device(int image, char *path, size_t size)
+{
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    for (int tries = 0; control >= 0 && tries < 10; tries++) {
+        int number = ioctl(control, LOOP_CTL_GET_FREE);
+        snprintf(path, size, "/dev/loop%d", number);
+        int device = number >= 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+        struct loop_config config = {.fd = (unsigned)image, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+        if (device >= 0 && ioctl(device, LOOP_CONFIGURE, &config) == 0) {
+            close(control);
+            return device;
+        }
+        close(device);
+    }
+    close(control);
+    return -1;
+}
+
+bool mount_image(const char *type, const char *name)
+{
+    char program[32], device[64];
+    snprintf(program, sizeof program, "mkfs.%s", type);
+    const char *image = in_work("%s.image", name);
+    int fd = open(image, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0 && ftruncate(fd, (strcmp(type, "xfs") == 0 ? 400 : 40) << 20) == 0);
+    if (!run((const char *const[]){program, "-q", image, NULL})) {
+        note("no %s: %s fails", type, program);
+        return false;
+    }
+    int loop = loop_device(fd, device, sizeof device);
+    if (loop < 0) {
+        note("no %s: no loop device", type);
+        return false;
+    }
+    make_directory(in_work("%s", name), 0755);
+    bool ok = mount(device, in_work("%s", name), type, 0, NULL) == 0;
+    if (!ok)
+        note("no %s: mount: %s", type, strerror(errno));
+    close(loop);
+    close(fd);
+    return ok;
+}

@@ -1,0 +1,38 @@
+/* Sources and user namespaces for the tests of idmapped mounts.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef RFS_TEST_IDMAP_H
+#define RFS_TEST_IDMAP_H
+
+#include "bundle.h"
+
+/* A user namespace whose ids 0 to 65535 are the host's from `first` on. */
+int user_namespace_from(uint32_t first);
+
+/* The file at `path` below a directory must have this owner and group. */
+void check_owner_at(const char *file, int line, int directory, const char *path, uid_t uid, gid_t gid);
+#define CHECK_OWNER(directory, path, uid, gid) check_owner_at(__FILE__, __LINE__, (directory), (path), (uid), (gid))
+
+/* Makes an empty file as another user, which must succeed. */
+void create_as(uid_t uid, gid_t gid, int directory, const char *path);
+
+/* The mappings of a mount: 0 to 65535 are seen as the ids from 100000 on. */
+#define MAPPED ", 'uidMappings': [{'containerID': 0, 'hostID': 100000, 'size': 65536}], " \
+               "'gidMappings': [{'containerID': 0, 'hostID': 100000, 'size': 65536}]"
+
+/* Attaches a detached mount at a path of this namespace. */
+void attach(int mount, const char *path);
+
+/* Starts a process in new namespaces, as in_child() does, but goes on. With CLONE_NEWUSER it is root there, and its ids
+ * 0 to 65535 are the host's from 100000 on; *userns becomes that namespace. */
+pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, int *userns);
+/* Waits for it; what failed there fails the case. */
+void wait_for_child(pid_t pid);
+
+/* Makes work/`name`: a directory with a file of 7:8, and a tmpfs on below with one of 9:10. */
+void make_source(const char *name);
+
+/* Makes a file system of the type in a file of work, and mounts it at work/`name`. False if this machine can't. */
+bool mount_image(const char *type, const char *name);
+
+#endif
