@@ -283,6 +283,11 @@ static int open_other_file(const rfs_mount_request *request)
     return clone_tree(in_work("other/file"), 0);
 }
 
+static int open_plain(const rfs_mount_request *request)
+{
+    return clone_tree(request->source, 0);
+}
+
 static int answer_eperm(const rfs_mount_request *request)
 {
     (void)request;
@@ -448,6 +453,8 @@ EXCHANGE(idmapped_tree, IDMAPPED("'rbind', 'idmap'"), open_idmapped, RFS_REQUEST
 EXCHANGE(idmapped_whole_tree, IDMAPPED("'rbind', 'ridmap'"), open_idmapped,
          RFS_REQUEST_IDMAP | RFS_REQUEST_RECURSIVE | RFS_REQUEST_IDMAP_RECURSIVE, "other", 0,
          "/target /other rw,relatime,idmapped - tmpfs test rw*", inside_idmapped, 0)
+EXCHANGE(not_idmapped, IDMAPPED("'bind'"), open_plain, RFS_REQUEST_IDMAP, "other", -EINVAL, NULL, NULL, 0)
+EXCHANGE(of_another_kind, IDMAPPED("'bind'"), open_other_file, RFS_REQUEST_IDMAP, "other", -EINVAL, NULL, NULL, 0)
 EXCHANGE(missing_source, MISSING("'bind'"), open_other, 0, "missing", 0, "/target /other rw,relatime - tmpfs test rw*", inside_other, 0)
 EXCHANGE(missing_source_flags, MISSING("'rbind', 'ro'"), open_other, RFS_REQUEST_RECURSIVE, "missing", 0,
          "/target /other ro,relatime - tmpfs test rw*", inside_other, 0)
@@ -525,6 +532,8 @@ int main(void)
         {"mountfd: idmapped, with flags", idmapped_flags},
         {"mountfd: idmapped rbind", idmapped_tree},
         {"mountfd: ridmap", idmapped_whole_tree},
+        {"mountfd: not idmapped, though it must be", not_idmapped},
+        {"mountfd: a file for a directory", of_another_kind},
         {"mountfd: source out of reach", missing_source},
         {"mountfd: source out of reach, rbind,ro", missing_source_flags},
         {"mountfd: source out of reach, a file", missing_file},

@@ -17,7 +17,7 @@ use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::fd::Fd;
-use crate::sys::mount::{Attributes, Status, attach, set_attributes, status};
+use crate::sys::mount::{Attributes, Status, attach, is_idmapped, set_attributes, status};
 
 /// <linux/magic.h>
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -116,7 +116,19 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     if let Some(wanted) = &wanted.change {
         change(cx, mount, &tree, wanted)?;
     }
-    finish(mount, &tree, &target)
+    finish(mount, &tree, &target)?;
+    if wanted.idmap.is_some() && is_idmapped(&tree) == Some(false) {
+        return Err(not_idmapped(&tree));
+    }
+    Ok(())
+}
+
+/// The kernel tells it only of a mount that is attached.
+fn not_idmapped(tree: &Fd<'_>) -> Error {
+    let path = crate::sys::path::of_descriptor(tree.as_fd());
+    // An optional one must not stay. If this fails, the container does not start all the same.
+    let _ = rustix::mount::unmount(path.as_c_str(), rustix::mount::UnmountFlags::DETACH);
+    Error::invalid("the mountfd callback returned a mount that is not idmapped")
 }
 
 /// Logs what is not as asked for.

@@ -10,9 +10,9 @@ use super::Context;
 use super::callbacks::Request;
 use crate::detached::{clone_descriptor, clone_source, open_link};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Mount};
+use crate::plan::{Bind, Link, Mount};
 use crate::sys::fd::Fd;
-use crate::sys::mount::status;
+use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
 use crate::sys::path::PATH_MAX;
 use crate::sys::resolve::{read_link, split};
@@ -119,12 +119,28 @@ fn ask<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Option<Fd<'a>
                 "it returned {raw}, which is no open descriptor"
             ))
         })?;
-    check_detached(&tree, raw)?;
+    let root = check_detached(&tree, raw)?;
+    check_kind(bind, &root)?;
     Ok(Some(tree))
 }
 
+/// What the source is, where it can be seen from here too.
+fn check_kind(bind: &Bind, root: &Status) -> Result<()> {
+    let seen = match bind.link {
+        _ if bind.source_fd.is_some() => return Ok(()),
+        Link::Follow => rustix::fs::stat(&bind.source),
+        Link::Bind | Link::Copy => rustix::fs::lstat(&bind.source),
+    };
+    match seen {
+        Ok(seen) if (seen.st_mode ^ root.mode) & libc::S_IFMT != 0 => Err(Error::invalid(
+            "the mountfd callback returned a mount whose root is of another kind (directory, file) than the source",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Not the root of a mount: move_mount(2) would refuse it. Attached: it would be moved away from where it is.
-fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<()> {
+fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<Status> {
     let refuse = |what: &str| {
         Err(Error::invalid(format_args!(
             "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as open_tree(2) gives with OPEN_TREE_CLONE"
@@ -143,5 +159,5 @@ fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<()> {
     if is_attached {
         return refuse("is a mount that is attached");
     }
-    Ok(())
+    Ok(own)
 }

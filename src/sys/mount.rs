@@ -203,6 +203,48 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
     })
 }
 
+/// Whether the mount that a descriptor lies on is idmapped. `None`: that can't be told, as statmount(2) is
+/// missing (before Linux 6.8) or the mount is attached in no namespace of this process's.
+pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    /// The same on all architectures but alpha, where it is another call's that fails.
+    const SYS_STATMOUNT: libc::c_long = 457;
+    const STATX_MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    const STATMOUNT_MNT_BASIC: u64 = 2;
+    /// The first version's struct mnt_id_req of <linux/mount.h>.
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        mount_id: u64,
+        wanted: u64,
+    }
+    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, STATX_MNT_ID_UNIQUE).ok()?;
+    if stat.stx_mask & STATX_MNT_ID_UNIQUE.bits() == 0 {
+        return None;
+    }
+    let request = Request {
+        size: size_of::<Request>() as u32,
+        spare: 0,
+        mount_id: stat.stx_mnt_id,
+        wanted: STATMOUNT_MNT_BASIC,
+    };
+    // A struct statmount, whose second number is the mask of what was given, and whose ninth is mnt_attr.
+    let mut given = [0_u64; 64];
+    // SAFETY: both structs are the kernel's, with their sizes.
+    let result = unsafe {
+        libc::syscall(
+            SYS_STATMOUNT,
+            &raw const request,
+            given.as_mut_ptr(),
+            size_of_val(&given),
+            0,
+        )
+    };
+    let known = result == 0 && given[1] & STATMOUNT_MNT_BASIC != 0;
+    known.then_some(given[8] & libc::MOUNT_ATTR_IDMAP != 0)
+}
+
 impl Status {
     pub fn is_directory(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
