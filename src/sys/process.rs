@@ -340,7 +340,8 @@ fn input(bytes: &[u8]) -> Result<OwnedFd> {
 
 /// A child with a copy of this process's memory, and its pidfd. Not fork(3), which takes locks that
 /// another thread may have held when a raw clone made this process.
-fn clone(exit_signal: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
+/// `flags`: the signal at its end, with CLONE_*.
+pub(super) fn clone(flags: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
     /// A panic must not unwind into the caller's code a second time.
     struct Exit;
     impl Drop for Exit {
@@ -349,7 +350,7 @@ fn clone(exit_signal: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
             unsafe { libc::_exit(127) }
         }
     }
-    let flags = c_long::from(libc::CLONE_PIDFD | exit_signal);
+    let flags = c_long::from(libc::CLONE_PIDFD | flags);
     const NO_STACK: c_long = 0;
     // clone(2), "C library/kernel differences".
     let (first, second) = if cfg!(target_arch = "s390x") {
@@ -375,12 +376,12 @@ fn clone(exit_signal: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
     }
 }
 
-/// Waits for the supervisor. That somebody else has reaped it does not matter: it has left its report.
-fn reap(supervisor: &OwnedFd) {
-    while poll(&mut [PollFd::new(supervisor, PollFlags::IN)], None) == Err(Errno::INTR) {}
+/// Waits for a child without a signal. That somebody else has reaped it does not matter: it has left its report.
+pub(super) fn reap(child: &OwnedFd) {
+    while poll(&mut [PollFd::new(child, PollFlags::IN)], None) == Err(Errno::INTR) {}
     // The option's bits are those of the system call.
     let any = WaitIdOptions::from_bits_retain(libc::__WALL as c_uint);
-    let _ = wait(supervisor, WaitIdOptions::EXITED | any);
+    let _ = wait(child, WaitIdOptions::EXITED | any);
 }
 
 fn wait(child: &OwnedFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>> {
@@ -441,10 +442,10 @@ fn set_mask(mask: &libc::sigset_t) -> libc::sigset_t {
 }
 
 /// Signals that wait, for this thread and the children it makes.
-struct Blocked(libc::sigset_t);
+pub(super) struct Blocked(libc::sigset_t);
 
 impl Blocked {
-    fn all() -> Self {
+    pub(super) fn all() -> Self {
         Blocked(set_mask(&set(libc::sigfillset)))
     }
 }

@@ -1,15 +1,15 @@
 //! User namespaces that no process lives in: mappings for idmapped mounts.
 
 use core::ffi::{CStr, c_int, c_long};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::Signal;
 
 use crate::error::{During, Error, Result, Text};
-use crate::sys::mount::last_errno;
 use crate::sys::path::PathBuf;
+use crate::sys::process::{Blocked, clone, reap};
 
 /// A mapping must be shorter than a page: map_write() in kernel/user_namespace.c.
 const SMALLEST_PAGE: usize = 4096;
@@ -76,24 +76,14 @@ pub fn is_user_namespace(fd: BorrowedFd<'_>) -> bool {
 struct Holder(OwnedFd);
 
 impl Holder {
-    /// A clone(2) that sends no signal at its end, so that only a wait(2) with __WALL or by its
-    /// pidfd sees it. It shares the table of descriptors, so that it keeps none of them open.
+    /// Without a signal at its end, so that only a wait(2) with __WALL or by its pidfd sees it. It shares the table of descriptors, so that it keeps none of them open.
     fn start() -> rustix::io::Result<Self> {
         let parent = rustix::process::getpid().as_raw_nonzero().get();
-        let flags = libc::CLONE_NEWUSER | libc::CLONE_FILES | libc::CLONE_PIDFD;
-        let mut pidfd: c_int = -1;
         // The caller's handlers must not run in the child.
-        let signals = BlockedSignals::new();
-        // SAFETY: without a stack of its own it goes on as a fork does, in a copy of this one.
-        let pid = unsafe { raw_clone(flags, &raw mut pidfd) };
-        if pid == 0 {
-            be_still(parent);
-        }
-        let result = if pid > 0 { Ok(()) } else { Err(last_errno()) };
-        drop(signals);
-        result?;
-        // SAFETY: the kernel has just opened it for us.
-        Ok(Holder(unsafe { OwnedFd::from_raw_fd(pidfd) }))
+        let blocked = Blocked::all();
+        let child = clone(libc::CLONE_NEWUSER | libc::CLONE_FILES, || be_still(parent));
+        drop(blocked);
+        child.map(Holder)
     }
 
     /// Its directory in /proc, which may be that of a pid namespace above: the number is the one that /proc itself tells.
@@ -124,10 +114,7 @@ impl Drop for Holder {
     fn drop(&mut self) {
         // Nothing else ends it, and the kernel reaps it with this process at the latest.
         let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
-        let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
-        while let Err(Errno::INTR) = rustix::process::waitid(WaitId::PidFd(self.0.as_fd()), options)
-        {
-        }
+        reap(&self.0);
     }
 }
 
@@ -154,21 +141,8 @@ fn pid_in(fdinfo: &[u8]) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// # Safety
-/// The child, where 0 is returned, may only make system calls: other threads' locks are as they were.
-unsafe fn raw_clone(flags: c_int, pidfd: *mut c_int) -> c_long {
-    let flags = c_long::from(flags);
-    let none: c_long = 0;
-    #[cfg(not(target_arch = "s390x"))]
-    let (first, second) = (flags, none);
-    #[cfg(target_arch = "s390x")] // clone(2), "C library/kernel differences"
-    let (first, second) = (none, flags);
-    // SAFETY: promised by the caller; the kernel writes one int to pidfd.
-    unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd, none, none) }
-}
-
 /// The child's whole life: system calls only.
-fn be_still(parent: c_int) -> ! {
+fn be_still(parent: c_int) {
     // SAFETY: none of these calls touches memory.
     unsafe {
         libc::syscall(
@@ -182,34 +156,6 @@ fn be_still(parent: c_int) -> ! {
         // It may have died before that.
         while libc::syscall(libc::SYS_getppid) == c_long::from(parent) {
             libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0);
-        }
-        loop {
-            libc::syscall(libc::SYS_exit, 0);
-        }
-    }
-}
-
-/// All signals that can be, until the drop.
-struct BlockedSignals(libc::sigset_t);
-
-impl BlockedSignals {
-    fn new() -> Self {
-        // SAFETY: a sigset_t is plain data, and filled by these calls; they only fail for a wrong first argument.
-        unsafe {
-            let mut all = core::mem::zeroed();
-            let mut before = core::mem::zeroed();
-            libc::sigfillset(&mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            BlockedSignals(before)
-        }
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, core::ptr::null_mut());
         }
     }
 }
