@@ -12,6 +12,11 @@
 
 struct json_object;
 
+/* What user_namespaces(7) calls an extent. */
+struct id_range {
+    uint32_t inside, outside, count;
+};
+
 /* The strings are those of the JSON object. */
 struct process {
     char **args, **env;
@@ -27,13 +32,22 @@ struct process {
     struct rlimit limits[RLIM_NLIMITS];
     bool limited[RLIM_NLIMITS];
     uint64_t new_namespaces;            /* CLONE_NEW* */
+    struct id_range *uids, *gids;       /* of the new user namespace */
+    size_t n_uids, n_gids;
     struct { int fd, type; } joined[8]; /* namespaces given by path */
     size_t n_joined;
 };
 
-/* Ends the program with a message if something can't be done. */
-void process_read(struct process *process, struct json_object *config);
+/* Ends the program with a message if something can't be done. rootless: there is a user namespace in any case, and
+ * if config.json has no mappings its root is the user who runs this. */
+void process_read(struct process *process, struct json_object *config, bool rootless);
 void process_free(struct process *process);
+
+/* On the host's side: writes the mappings of pid's user namespace, without root with the help of newuidmap(1). */
+void process_map_ids(const struct process *process, pid_t pid);
+
+/* In the container: becomes its root, once the mappings are written. False if that fails (see errno). */
+bool process_be_root(void);
 
 /* In the container: applies limits, user and capabilities. Returns NULL, or what failed (see errno). */
 const char *process_become(const struct process *process);

@@ -5,7 +5,9 @@
  *   ------------------                        --------------------------
  *   read config.json, rfs_plan_new
  *   clone3 into new namespaces ------------>  setns into the namespaces given by path
+ *   user namespace: the mappings ---------->  become its root
  *                                             rfs_prepare: mounts, devices
+ *   rfs_mountfd_serve: open it <------------  rfs_mountfd_request: a mount out of reach
  *   prestart, createRuntime hooks <---------  all is mounted
  *   go on --------------------------------->  createContainer hooks, pivot_root
  *                                             host name, terminal (rfs_bind_console)
@@ -18,8 +20,7 @@
  *   poststart hooks
  *   wait, poststop hooks, exit with its status
  *
- * It has no cgroups, network set-up or seccomp, and refuses what it would be wrong to leave out:
- * user namespaces. */
+ * It has no cgroups, network set-up or seccomp. */
 #define _GNU_SOURCE
 #include "process.h"
 
@@ -63,6 +64,7 @@ struct run {
     sigset_t signals; /* the mask that rfsrun was started with */
     pid_t pid;        /* the container's process, as the host sees it */
     int sock;         /* to the other side */
+    int mounts;       /* the same for mounts that the host's side opens; -1: there is no need */
 };
 
 /* From the container's process. The ready one carries the terminal as SCM_RIGHTS. */
@@ -142,6 +144,13 @@ static void print_log(void *userdata, rfs_log_level level, const char *message)
         dprintf(STDERR_FILENO, "rfsrun: %s: %s\n", level == RFS_LOG_WARNING ? "warning" : "debug", message);
 }
 
+/* Lets the host's side open a mount. */
+static int ask_for_mount(void *userdata, const rfs_mount_request *request)
+{
+    struct run *run = userdata;
+    return rfs_mountfd_request(&run->mounts, request);
+}
+
 /* Lets the host's side run its hooks. */
 static int wait_for_host(void *userdata, rfs_hook_point point)
 {
@@ -176,6 +185,12 @@ static _Noreturn void container(struct run *run)
 
     if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
         _exit(FAILED);
+    if (process->new_namespaces & CLONE_NEWUSER) {
+        if (!process_be_root())
+            child_fails(sock, FAILED, "becoming root in the user namespace: %s", strerror(errno));
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
+    }
+    callbacks.mountfd = run->mounts >= 0 ? ask_for_mount : NULL;
     callbacks.hooks = process->host_hooks ? wait_for_host : NULL;
     callbacks.state = process_state(run->json, run->bundle, run->pid, "creating");
     callbacks.state_len = strlen(callbacks.state);
@@ -184,6 +199,7 @@ static _Noreturn void container(struct run *run)
     if (rfs_prepare(run->plan, &callbacks, &err) < 0)
         child_fails(sock, FAILED, "%s", err.message);
     report.prepare_ns += now_ns();
+    close(run->mounts); /* that ends rfs_mountfd_serve */
 
     if ((process->hostname && sethostname(process->hostname, strlen(process->hostname)) != 0) ||
         (process->domainname && setdomainname(process->domainname, strlen(process->domainname)) != 0))
@@ -338,6 +354,46 @@ static int supervise(struct run *run, int signals)
     return status;
 }
 
+/* Whether there is anything to open for the container's process. In the host's user namespace that can do nothing about a
+ * source that can't be reached. */
+static bool needs_mounts(const struct run *run)
+{
+    int enough = run->process.new_namespaces & CLONE_NEWUSER ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
+    for (size_t i = 0; (need = rfs_plan_mountfd_needed(run->plan, i)) >= 0; i++)
+        if (need >= enough)
+            return true;
+    return false;
+}
+
+/* In a process of its own, so that this one goes on to serve signals and the terminal. It ends with the other side of the
+ * socket. */
+static pid_t serve_mounts(const struct run *run, int userns)
+{
+    rfs_error err = {.size = sizeof(err)};
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(run->sock);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (rfs_mountfd_serve(run->plan, run->mounts, userns, &err) < 0)
+            fprintf(stderr, "rfsrun: %s\n", err.message);
+        _exit(0);
+    }
+    if (pid < 0)
+        fail("fork: %s", strerror(errno));
+    return pid;
+}
+
+/* The new process's user namespace. It can be opened until that process has become another user. */
+static int open_user_namespace(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fail("%s: %s", path, strerror(errno));
+    return fd;
+}
+
 static bool joins(const struct process *process, int type)
 {
     for (size_t i = 0; i < process->n_joined; i++)
@@ -352,7 +408,8 @@ static int start(struct run *run)
     struct clone_args args = {.flags = run->process.new_namespaces, .exit_signal = SIGCHLD};
     rfs_error err = {.size = sizeof(err)};
     sigset_t mask;
-    int sockets[2];
+    int sockets[2], mounts[2] = {-1, -1}, userns = -1;
+    pid_t helper = -1;
 
     sigemptyset(&mask);
     for (size_t i = 0; i < COUNT(handled); i++)
@@ -361,16 +418,27 @@ static int start(struct run *run)
     int signals = signalfd(-1, &mask, SFD_CLOEXEC);
     if (signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
         fail("signalfd, socketpair: %s", strerror(errno));
+    if (needs_mounts(run) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, mounts) != 0)
+        fail("socketpair: %s", strerror(errno));
 
     run->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
     run->sock = sockets[run->pid == 0];
+    run->mounts = mounts[run->pid == 0];
     if (run->pid < 0)
-        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; only root may" : "");
+        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; without root try --rootless" : "");
     if (run->pid == 0) {
         close(sockets[0]);
+        close(mounts[0]);
         container(run);
     }
     close(sockets[1]);
+    close(mounts[1]);
+    if (run->process.new_namespaces & CLONE_NEWUSER) {
+        process_map_ids(&run->process, run->pid);
+        userns = open_user_namespace(run->pid);
+    }
+    if (run->mounts >= 0)
+        helper = serve_mounts(run, userns);
     /* The host's hooks must not be run in a pid namespace that was joined for the container. (In the own one
      * already setns may be refused: inside a user namespace that one belongs to the parent.) */
     int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
@@ -383,8 +451,12 @@ static int start(struct run *run)
         fprintf(stderr, "rfsrun: warning: unmounting %s: %s\n", run->process.rootfs, strerror(errno));
     if (!run_hooks(run, RFS_HOOKS_POSTSTOP, "stopped", &err))
         fprintf(stderr, "rfsrun: warning: %s\n", err.message);
+    if (helper > 0)
+        waitpid(helper, NULL, 0);
     close(own);
     close(run->sock);
+    close(run->mounts);
+    close(userns);
     close(signals);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -393,12 +465,13 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"no-pivot", no_argument, NULL, 'n'},
-        {"plan", no_argument, NULL, 'p'}, {"time", no_argument, NULL, 't'},
+        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'},
         {"verbose", no_argument, NULL, 'v'}, {"version", no_argument, NULL, 'V'}, {0}};
     static const char usage[] =
         "usage: rfsrun [options] BUNDLE\n"
         "Runs the container that BUNDLE/config.json (OCI runtime-spec) describes.\n\n"
         "  --plan         print what would be done to the file system, and do nothing\n"
+        "  --rootless     as an ordinary user, in a user namespace\n"
         "  --time         print how long rfs_prepare and rfs_finalize took\n"
         "  --no-pivot     move the root instead of pivot_root (for a host on an initial ramfs)\n"
         "  -v, --verbose  print the library's choices\n"
@@ -409,13 +482,17 @@ int main(int argc, char **argv)
     struct run run = {0};
     rfs_options changes = {.size = sizeof(changes)};
     rfs_error err = {.size = sizeof(err)};
-    bool show_plan = false;
+    bool show_plan = false, rootless = false;
     int status = 0;
 
     for (int option; (option = getopt_long(argc, argv, "+vh", options, NULL)) != -1;)
         switch (option) {
         case 'n': changes.flags |= RFS_OPTION_NO_PIVOT; break;
         case 'p': show_plan = true; break;
+        case 'r':
+            rootless = true;
+            changes.flags |= RFS_OPTION_USER_NAMESPACE | RFS_OPTION_ROOTLESS | RFS_OPTION_ROOTLESS_CGROUPS;
+            break;
         case 't': run.show_time = true; break;
         case 'v': run.verbose = true; break;
         case 'V': printf("rfsrun, librfs %s\n", rfs_version()); return 0;
@@ -442,7 +519,7 @@ int main(int argc, char **argv)
             fail("%s", err.message);
     } else {
         run.json = json_tokener_parse(text);
-        process_read(&run.process, run.json);
+        process_read(&run.process, run.json, rootless);
         status = start(&run);
     }
 
