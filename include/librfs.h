@@ -869,6 +869,21 @@ int rfs_run_hooks(const struct rfs_plan *plan,
                   struct rfs_error *err);
 
 /**
+ * In an rfs_callbacks.hooks before RFS_HOOK_AFTER_PIVOT: binds what fd refers to (a file, a socket, a directory with the
+ * mounts below it) at target, an absolute path in the container; a missing mount point is made. fd is borrowed (O_PATH is
+ * enough), and of a file of this mount namespace: opened after unshare(2), or as a detached mount, such as
+ * rfs_mountfd_open() gives, which then is what is attached. No heap allocation.
+ *
+ * -EINVAL: not in such a callback; fd is of another mount namespace; the target is not absolute, or is the root, or /proc
+ * or below.
+ */
+RFS_MUST_USE
+int rfs_bind_fd(const struct rfs_plan *plan,
+                int fd,
+                const char *target,
+                struct rfs_error *err);
+
+/**
  * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
  * that is needed before the fork.
  *

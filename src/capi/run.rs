@@ -1,10 +1,10 @@
 //! A plan carried out.
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of;
 
 use super::guard::guard;
-use super::input::{hook_kind, invalid, sized, slice};
+use super::input::{hook_kind, invalid, null, sized, slice};
 use super::plan::{demand, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Result, Stage};
@@ -133,6 +133,35 @@ pub unsafe extern "C" fn rfs_run_hooks(
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard(err, run) }
+}
+
+/// In an rfs_callbacks.hooks before RFS_HOOK_AFTER_PIVOT: binds what fd refers to (a file, a socket, a directory with the
+/// mounts below it) at target, an absolute path in the container; a missing mount point is made. fd is borrowed (O_PATH is
+/// enough), and of a file of this mount namespace: opened after unshare(2), or as a detached mount, such as
+/// rfs_mountfd_open() gives, which then is what is attached. No heap allocation.
+///
+/// -EINVAL: not in such a callback; fd is of another mount namespace; the target is not absolute, or is the root, or /proc
+/// or below.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_bind_fd(
+    plan: *const rfs_plan,
+    fd: c_int,
+    target: *const c_char,
+    err: *mut rfs_error,
+) -> c_int {
+    let bind = || {
+        // SAFETY: as in demand.
+        let plan = unsafe { demand(plan, Stage::Mounts) }?;
+        if target.is_null() {
+            return Err(null("target").at(Stage::Mounts));
+        }
+        // SAFETY: not NULL, and so a string, as the header demands.
+        let target = unsafe { CStr::from_ptr(target) };
+        rootfs::bind_fd(&plan.plan, &plan.state, fd, target)
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, bind) }
 }
 
 const NO_CALLBACKS: rfs_callbacks = rfs_callbacks {

@@ -1,6 +1,7 @@
 //! A plan carried out: system calls only, in the container's process.
 #![forbid(unsafe_code)]
 
+mod bind_fd;
 pub mod callbacks;
 mod cgroup;
 pub mod console;
@@ -21,6 +22,7 @@ pub mod state;
 mod switch;
 mod target;
 
+pub use bind_fd::bind_fd;
 pub use finalize::{finalize, mask_paths, readonly_paths};
 pub use prepare::prepare;
 pub use root::check;

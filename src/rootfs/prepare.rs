@@ -79,7 +79,12 @@ fn hook(cx: &Context<'_>, point: HookPoint) -> Result<()> {
         HookPoint::BeforePivot => "RFS_HOOK_BEFORE_PIVOT",
         HookPoint::AfterPivot => "RFS_HOOK_AFTER_PIVOT",
     };
-    cx.call(|callbacks| callbacks.hook(point))
+    let call = || cx.call(|callbacks| callbacks.hook(point));
+    let result = match point {
+        HookPoint::AfterPivot => call(),
+        _ => cx.state.with_root(cx.root.as_fd(), call),
+    };
+    result
         .during("hooks callback", name.as_bytes())
         .map_err(|error| error.at(Stage::Hooks))
 }

@@ -1,7 +1,7 @@
 //! What a bind brings in: a detached copy of a mount of the host's, by path, by descriptor, or opened by the host's side.
 
 use core::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -141,23 +141,41 @@ fn check_kind(bind: &Bind, root: &Status) -> Result<()> {
 
 /// Not the root of a mount: move_mount(2) would refuse it. Attached: it would be moved away from where it is.
 fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<Status> {
-    let refuse = |what: &str| {
-        Err(Error::invalid(format_args!(
-            "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as open_tree(2) gives with OPEN_TREE_CLONE"
-        )))
+    let what = match place(tree.as_fd())? {
+        (status, Place::Detached) => return Ok(status),
+        (_, Place::BelowRoot) => "is not the root of a mount",
+        (_, Place::Attached) => "is a mount that is attached",
     };
-    let own = status(tree, c"").during("statx", b"")?;
+    Err(Error::invalid(format_args!(
+        "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as open_tree(2) gives with OPEN_TREE_CLONE"
+    )))
+}
+
+/// Where a descriptor lies in a tree of mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    BelowRoot,
+    /// The root of a mount that is attached.
+    Attached,
+    /// The root of a detached mount.
+    Detached,
+}
+
+pub fn place(fd: BorrowedFd<'_>) -> Result<(Status, Place)> {
+    let own = status(fd, c"").during("statx", b"")?;
     if !own.is_mount_root {
-        return refuse("is not the root of a mount");
+        return Ok((own, Place::BelowRoot));
     }
     let is_attached = if own.is_directory() {
         // Above the root of a detached mount there is nothing: ".." stays in it.
-        status(tree, c"..").during("statx", b"..")?.mount_id != own.mount_id
+        status(fd, c"..").during("statx", b"..")?.mount_id != own.mount_id
     } else {
         is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
     };
-    if is_attached {
-        return refuse("is a mount that is attached");
-    }
-    Ok(own)
+    let place = if is_attached {
+        Place::Attached
+    } else {
+        Place::Detached
+    };
+    Ok((own, place))
 }

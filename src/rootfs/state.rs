@@ -3,6 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
 use crate::error::{Error, Result, Stage};
 use crate::plan::{Mount, Plan, Switch};
 use crate::sys::namespace::{self, Identity};
@@ -16,6 +18,8 @@ pub struct State {
     done: AtomicU32,
     /// The optional mounts that failed, by their place in the plan.
     passed_over: Box<[AtomicBool]>,
+    /// The rootfs's descriptor, or -1: while a hooks callback runs for which the host's files can still be reached.
+    root: AtomicI32,
 }
 
 impl State {
@@ -27,6 +31,7 @@ impl State {
             namespace: AtomicU64::new(0),
             done: AtomicU32::new(0),
             passed_over: plan.mounts.iter().map(|_| AtomicBool::new(false)).collect(),
+            root: AtomicI32::new(-1),
         }
     }
 
@@ -72,6 +77,24 @@ impl State {
     pub(super) fn was_passed_over(&self, mount: &Mount) -> bool {
         let passed_over = self.passed_over.get(mount.index);
         passed_over.is_some_and(|passed_over| passed_over.load(Relaxed))
+    }
+
+    /// For rfs_bind_fd: until `call` returns.
+    pub(super) fn with_root<T>(&self, root: BorrowedFd<'_>, call: impl FnOnce() -> T) -> T {
+        self.root.store(root.as_raw_fd(), Relaxed);
+        let result = call();
+        self.root.store(-1, Relaxed);
+        result
+    }
+
+    /// The number of the rootfs's descriptor, in a hooks callback before the switch.
+    pub(super) fn root(&self) -> Result<RawFd> {
+        match self.root.load(Relaxed) {
+            root if root >= 0 && self.pid.load(Relaxed) == own_pid() => Ok(root),
+            _ => Err(Error::invalid(
+                "it is to be called by a hooks callback of rfs_prepare() with this plan, before RFS_HOOK_AFTER_PIVOT",
+            )),
+        }
     }
 
     /// The end of a step.
