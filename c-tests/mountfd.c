@@ -301,7 +301,8 @@ static void refused(void)
     for (size_t i = 0; i < COUNT(needed); i++)
         CHECK_THAT(rfs_plan_mountfd_needed(plan, i) == needed[i], "mount %zu: %d", i, rfs_plan_mountfd_needed(plan, i));
     CHECK(rfs_plan_mountfd_needed(plan, COUNT(needed)) == -EINVAL);
-    CHECK(rfs_plan_mountfd_needed(plan, SIZE_MAX) == -EINVAL);
+    CHECK(rfs_plan_mountfd_needed(plan, SIZE_MAX - 1) == -EINVAL);
+    CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_NEVER);
     CHECK(rfs_plan_mountfd_needed(NULL, 0) == -EINVAL);
     CHECK_ERROR(rfs_mountfd_open(NULL, 0, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
     CHECK_ERROR(rfs_mountfd_open(plan, 5, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "5 mounts");
@@ -313,6 +314,92 @@ static void refused(void)
                     .index = (int64_t)never[i], .says = "makes this mount itself");
     CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
                 .index = 1, .says = "does not exist on the host", .path = "/b");
+}
+
+/* The explicit mappings of an option, and relative ones. */
+static void option(void)
+{
+    make_source("source");
+    have_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "linux.namespaces", "{'type': 'user'}");
+    spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 300000, 'size': 10}, {'containerID': 10, 'hostID': 400000, 'size': 10}]");
+    spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 500000, 'size': 100}]");
+    static const struct {
+        const char *option;
+        uid_t uid;
+        gid_t gid;
+    } kinds[] = {
+        {"idmap=uids=0-1-1#7-70-1;gids=0-1000-10", 70, 1008},
+        {"idmap=uids=@7-12-1;gids=@8-3-1", 400002, 500003},
+        {"idmap=uids=@7-0-1", 300000, 500008},
+        {"idmap=gids=8-1-1", 300007, 1},
+        {"ridmap=uids=0-0-100;gids=0-0-100", 7, 8},
+    };
+    for (size_t i = 0; i < COUNT(kinds); i++)
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', '%s']}", i, work, kinds[i].option);
+    rfs_plan *plan = plan_of(spec);
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        note("%s", kinds[i].option);
+        CHECK(rfs_plan_mountfd_needed(plan, i) == RFS_MOUNTFD_CERTAINLY);
+        int fd = opened(plan, i, -1);
+        CHECK_OWNER(fd, "file", kinds[i].uid, kinds[i].gid);
+        close(fd);
+    }
+}
+
+/* New file systems, not only binds. */
+static void new_file_systems(void)
+{
+    have_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs', 'options': ['mode=1777', 'nosuid', 'rnodev']" MAPPED "}");
+    spec_add(spec, "mounts", "{'destination': '/b', 'type': 'devpts', 'source': 'x'" MAPPED "}");
+    rfs_plan *plan = plan_of(spec);
+    CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_CERTAINLY);
+    int fd = open_and_attach(plan, -1);
+    CHECK_OWNER(fd, ".", 100000, 100000);
+    create_as(100003, 100004, fd, "new");
+    check_mount(in_work("at / rw,nosuid,nodev,relatime,idmapped - tmpfs none rw*"));
+    rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "devpts");
+}
+
+static rfs_plan *plan_with_rootfs(const char *idmap)
+{
+    rfs_config *config = config_from_json(empty_spec());
+    rfs_options options = {.size = sizeof options, .rootfs_idmap = idmap};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    return plan_of_config(config);
+}
+
+static void rootfs(void)
+{
+    have_image();
+    image_file("file", "x");
+    REQUIRE(chown(image("file"), 7, 8) == 0);
+    image_directory("below", 0755);
+    REQUIRE(mount("below", image("below"), "tmpfs", 0, NULL) == 0);
+    image_file("below/file", "x");
+    for (int recursive = 0; recursive < 2; recursive++) {
+        rfs_plan *plan = plan_with_rootfs(recursive ? "ridmap=uids=0-100000-10;gids=0-200000-10" : "idmap=uids=0-100000-10;gids=0-200000-10");
+        CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_CERTAINLY);
+        int fd = opened(plan, RFS_MOUNTFD_ROOTFS, -1);
+        CHECK_OWNER(fd, "file", 100007, 200008);
+        CHECK_OWNER(fd, "below/file", recursive ? 100000 : 0, recursive ? 200000 : 0);
+        close(fd);
+    }
+    rfs_error err = fresh_error();
+    static const char *const wrong[] = {"", "yes", "idmap", "idmap=", "idmap=uids=0-0-1"};
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        rfs_config *config = config_from_json(empty_spec());
+        rfs_options options = {.size = sizeof options, .rootfs_idmap = wrong[i]};
+        rfs_plan *plan;
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = "rootfs_idmap");
+        rfs_config_free(config);
+    }
 }
 
 static void without_privilege(void *data)
@@ -443,6 +530,9 @@ int main(void)
         {"ext4, xfs, btrfs", file_systems},
         {"file systems without support", without_support},
         {"what is not opened", refused},
+        {"idmap=uids=...;gids=...", option},
+        {"new file systems", new_file_systems},
+        {"the rootfs", rootfs},
         {"without privilege", privilege},
         {"threads, SIGCHLD and wait", threads},
         {"/proc of another pid namespace", pid_namespace},

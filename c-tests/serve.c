@@ -160,6 +160,54 @@ static void with_user_namespace(void)
     CHECK_OWNER(AT_FDCWD, in_work("source/new"), 33, 34);
 }
 
+static void inside_new_file_systems(void)
+{
+    CHECK_OWNER(AT_FDCWD, "/tmp", 0, 0);
+    CHECK_OWNER(AT_FDCWD, "/new", 5, 5);
+    struct stat st;
+    CHECK(stat("/tmp", &st) == 0 && (st.st_mode & 07777) == 01733);
+    CHECK(stat("/new", &st) == 0 && (st.st_mode & 07777) == 0700);
+    create_as(0, 0, AT_FDCWD, "/tmp/file");
+    check_mount("/tmp / rw,nosuid,relatime,idmapped - tmpfs x rw*");
+}
+
+static void new_file_systems(void)
+{
+    json_object *spec = user_spec();
+    image_directory("tmp", 01733);
+    REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
+    spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x', 'options': ['nosuid', 'idmap']}");
+    spec_add(spec, "mounts", "{'destination': '/new', 'type': 'tmpfs', 'options': ['mode=700', 'idmap=uids=0-100005-10;gids=0-100005-10']}");
+    struct served served = {.plan = plan_of(spec), .inside = inside_new_file_systems};
+    serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
+}
+
+static void inside_rootfs(void)
+{
+    CHECK_OWNER(AT_FDCWD, "/", 0, 0);
+    CHECK_OWNER(AT_FDCWD, "/etc/file", 7, 8);
+    CHECK_OWNER(AT_FDCWD, "/bin/busybox", 0, 0);
+    create_as(33, 34, AT_FDCWD, "/tmp/new");
+    check_mount("/ /bundle/rootfs rw,relatime,idmapped - tmpfs test rw*");
+    CHECK_OWNER(AT_FDCWD, "/dev/null", 65534, 65534);
+}
+
+static void idmapped_rootfs(void)
+{
+    rfs_config *config = config_from_json(user_spec());
+    rfs_options options = {.size = sizeof options, .rootfs_idmap = "idmap"};
+    rfs_error err = fresh_error();
+    image_directory("tmp", 01777);
+    image_file("etc/file", "x");
+    REQUIRE(chown(image("etc/file"), 7, 8) == 0);
+    REQUIRE(mount(NULL, work, NULL, MS_SHARED, NULL) == 0);
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    struct served served = {.plan = plan_of_config(config), .inside = inside_rootfs};
+    serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
+    CHECK_OWNER(AT_FDCWD, image("tmp/new"), 33, 34);
+    CHECK_OWNER(AT_FDCWD, image("dev/null"), 0, 0);
+}
+
 #define MANY 200
 
 static void inside_many(void)
@@ -378,7 +426,8 @@ static void wrong_indices(void)
     new_sockets(SOCK_SEQPACKET, sockets);
     pid_t pid = serve_in_child(plan, sockets, 0);
     CHECK_ERROR(answer_to(sockets[CONTAINER], 3, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "no such mount");
-    CHECK_ERROR(answer_to(sockets[CONTAINER], UINT64_MAX, &err), &err, .code = -EPERM, .says = "no such mount");
+    CHECK_ERROR(answer_to(sockets[CONTAINER], UINT64_MAX - 1, &err), &err, .code = -EPERM, .says = "no such mount");
+    CHECK_ERROR(answer_to(sockets[CONTAINER], RFS_MOUNTFD_ROOTFS, &err), &err, .code = -EPERM, .says = "makes this mount itself");
     CHECK_ERROR(answer_to(sockets[CONTAINER], UINT64_C(1) << 32, &err), &err, .code = -EPERM, .says = "no such mount");
     CHECK_ERROR(answer_to(sockets[CONTAINER], 1, &err), &err, .code = -EPERM, .says = "makes this mount itself");
     CHECK(answer_to(sockets[CONTAINER], 2, &err) == 0);
@@ -686,6 +735,8 @@ int main(void)
     static const struct test_case cases[] = {
         {"a container without a user namespace", without_user_namespace},
         {"a container with a user namespace", with_user_namespace},
+        {"new file systems", new_file_systems},
+        {"an idmapped rootfs", idmapped_rootfs},
         {"200 idmapped mounts", many},
         {"failures are told", failures_are_told},
         {"hostile: strange packets", strange_packets},

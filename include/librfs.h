@@ -259,6 +259,11 @@
 #define RFS_HOOKS_POSTSTOP 6
 
 /**
+ * The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
+ */
+#define RFS_MOUNTFD_ROOTFS UINT64_MAX
+
+/**
  * The container's process makes this mount itself, and never asks for it.
  */
 #define RFS_MOUNTFD_NEVER 0
@@ -422,7 +427,7 @@ typedef struct rfs_mount {
      */
     size_t n_options;
     /**
-     * For an idmapped mount: n_uid_mappings mappings.
+     * For an idmapped mount, a bind or a new file system: n_uid_mappings mappings.
      */
     const struct rfs_id_mapping *uid_mappings;
     /**
@@ -577,6 +582,29 @@ typedef struct rfs_options {
      * defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
      */
     const char *mount_context_type;
+    /**
+     * The uids of the container's user namespace, as far as they are known: n_uid_mappings mappings, as config.json's
+     * linux.uidMappings. For "@" in the option "idmap=".
+     */
+    const struct rfs_id_mapping *uid_mappings;
+    /**
+     * How many uid mappings there are.
+     */
+    size_t n_uid_mappings;
+    /**
+     * Its gids: n_gid_mappings mappings.
+     */
+    const struct rfs_id_mapping *gid_mappings;
+    /**
+     * How many gid mappings there are.
+     */
+    size_t n_gid_mappings;
+    /**
+     * The rootfs is idmapped, with the mappings of the container's user namespace ("idmap") or others
+     * ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is asked for
+     * RFS_MOUNTFD_ROOTFS. NULL: it is not.
+     */
+    const char *rootfs_idmap;
 } rfs_options;
 
 /**
@@ -592,7 +620,7 @@ typedef struct rfs_mount_request {
      */
     uint64_t flags;
     /**
-     * Which mount of the configuration, from 0.
+     * Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
      */
     uint64_t mount_index;
     /**
@@ -669,7 +697,7 @@ extern "C" {
 /**
  * Reads the sections of an OCI config.json that concern the file system: root, mounts,
  * process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
- * rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup; the hooks; and the
+ * rootfsPropagation, mountLabel, uidMappings, gidMappings, and whether namespaces has mount, user and cgroup; the hooks; and the
  * annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
  *
  * json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
@@ -887,22 +915,22 @@ int rfs_bind_fd(const struct rfs_plan *plan,
  * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
  * that is needed before the fork.
  *
- * -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts.
+ * -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
  */
 RFS_MUST_USE
 int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
                             size_t mount_index);
 
 /**
- * On the host's side: opens a mount of the plan for the container's process: a detached clone of the source in this
- * process's mount namespace, with its flags, the propagation it would have in the container's namespace, and its
- * idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
+ * On the host's side: opens a mount of the plan (or RFS_MOUNTFD_ROOTFS) for the container's process: a detached clone of
+ * the source in this process's mount namespace, or a new file system, with its flags, the propagation it would have in the
+ * container's namespace, and its idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
  * RFS_MOUNTFD_NEVER can be opened.
  *
  * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
  * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
  * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
- * A mount's source_fd is taken as a descriptor of this process.
+ * A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
  * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
  *
  * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
@@ -922,7 +950,7 @@ int rfs_mountfd_open(const struct rfs_plan *plan,
  *
  * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
  * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
- * it at that time. userns_fd: as for rfs_mountfd_open(). Mounts with a source_fd are refused.
+ * it at that time. userns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd is refused.
  *
  * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
  * times an index that is unknown, needs no help or was served before, or if the answers are not read.

@@ -21,7 +21,10 @@ impl Callbacks for rfs_callbacks {
             flags: flag(request.recursive, RFS_REQUEST_RECURSIVE)
                 | flag(request.idmap, RFS_REQUEST_IDMAP)
                 | flag(request.idmap_recursive, RFS_REQUEST_IDMAP_RECURSIVE),
-            mount_index: request.mount_index as u64,
+            mount_index: match request.mount_index {
+                usize::MAX => RFS_MOUNTFD_ROOTFS,
+                index => index as u64,
+            },
             source: request.source.as_ptr(),
             destination: request.destination.as_ptr(),
             err: &raw mut err,

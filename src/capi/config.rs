@@ -16,7 +16,7 @@ pub struct rfs_config(pub(super) Config);
 
 /// Reads the sections of an OCI config.json that concern the file system: root, mounts,
 /// process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
-/// rootfsPropagation, mountLabel, and whether namespaces has mount, user and cgroup; the hooks; and the
+/// rootfsPropagation, mountLabel, uidMappings, gidMappings, and whether namespaces has mount, user and cgroup; the hooks; and the
 /// annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
 ///
 /// json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
@@ -330,7 +330,23 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;
     }
+    // SAFETY: as promised by the caller.
+    let (uids, gids) = unsafe {
+        (
+            mappings("uid_mappings", options.uid_mappings, options.n_uid_mappings)?,
+            mappings("gid_mappings", options.gid_mappings, options.n_gid_mappings)?,
+        )
+    };
     for (field, given) in [
+        (&mut config.uid_mappings, uids),
+        (&mut config.gid_mappings, gids),
+    ] {
+        if !given.is_empty() {
+            *field = given;
+        }
+    }
+    for (field, given) in [
+        (&mut config.rootfs_idmap, options.rootfs_idmap),
         (&mut config.rootfs_propagation, options.rootfs_propagation),
         (&mut config.cwd, options.cwd),
         (&mut config.mount_label, options.mount_label),

@@ -10,12 +10,12 @@ use super::input::{null, sized};
 use super::plan::{demand, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Object, Stage};
-use crate::mountfd::{self, Namespaces, Need};
+use crate::mountfd::{self, Namespaces, Need, Wanted};
 
 /// Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
 /// that is needed before the fork.
 ///
-/// -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts.
+/// -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_plan_mountfd_needed(
@@ -24,9 +24,9 @@ pub unsafe extern "C" fn rfs_plan_mountfd_needed(
 ) -> c_int {
     // SAFETY: the header demands that it come from rfs_plan_new.
     let plan = unsafe { plan.as_ref() };
-    match plan.and_then(|plan| plan.plan.mounts.get(mount_index)) {
+    match plan.and_then(|plan| Wanted::of(&plan.plan, number(mount_index))) {
         None => -Errno::INVAL.raw_os_error(),
-        Some(mount) => match mountfd::need(mount) {
+        Some(wanted) => match wanted.need() {
             Need::Never => RFS_MOUNTFD_NEVER,
             Need::Possibly => RFS_MOUNTFD_POSSIBLY,
             Need::Certainly => RFS_MOUNTFD_CERTAINLY,
@@ -34,15 +34,23 @@ pub unsafe extern "C" fn rfs_plan_mountfd_needed(
     }
 }
 
-/// On the host's side: opens a mount of the plan for the container's process: a detached clone of the source in this
-/// process's mount namespace, with its flags, the propagation it would have in the container's namespace, and its
-/// idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
+/// RFS_MOUNTFD_ROOTFS as a size_t is the largest of these.
+fn number(mount_index: usize) -> u64 {
+    match mount_index {
+        usize::MAX => RFS_MOUNTFD_ROOTFS,
+        index => index as u64,
+    }
+}
+
+/// On the host's side: opens a mount of the plan (or RFS_MOUNTFD_ROOTFS) for the container's process: a detached clone of
+/// the source in this process's mount namespace, or a new file system, with its flags, the propagation it would have in the
+/// container's namespace, and its idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
 /// RFS_MOUNTFD_NEVER can be opened.
 ///
 /// userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
 /// are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
 /// a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
-/// A mount's source_fd is taken as a descriptor of this process.
+/// A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
 /// Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
 ///
 /// Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
@@ -59,7 +67,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
     let open = || {
         // SAFETY: as in demand.
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
-        let mount = plan.mounts.get(mount_index).ok_or_else(|| {
+        let wanted = Wanted::of(plan, number(mount_index)).ok_or_else(|| {
             let count = plan.mounts.len();
             Error::invalid(format_args!(
                 "mount_index is {mount_index}, but the plan has {count} mounts"
@@ -67,12 +75,15 @@ pub unsafe extern "C" fn rfs_mountfd_open(
             .at(Stage::Mountfd)
         })?;
         let opened = Namespaces::new(userns_fd)
-            .and_then(|mut namespaces| mountfd::open(plan, mount, &mut namespaces));
+            .and_then(|mut namespaces| mountfd::open(plan, wanted, &mut namespaces));
         let opened = opened.map_err(|error| {
-            let object = Object::Mount(mount_index);
-            error
-                .at(Stage::Mountfd)
-                .about(object, mount.destination.as_bytes())
+            let error = error.at(Stage::Mountfd);
+            match wanted {
+                Wanted::Mount(mount) => {
+                    error.about(Object::Mount(mount.index), mount.destination.as_bytes())
+                }
+                Wanted::Rootfs(_) => error.about(Object::None, plan.rootfs.path.as_bytes()),
+            }
         })?;
         Ok(opened.into_raw_fd())
     };
@@ -86,7 +97,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
 ///
 /// socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
 /// no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
-/// it at that time. userns_fd: as for rfs_mountfd_open(). Mounts with a source_fd are refused.
+/// it at that time. userns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd is refused.
 ///
 /// What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
 /// times an index that is unknown, needs no help or was served before, or if the answers are not read.

@@ -105,7 +105,7 @@ pub struct rfs_mount {
     pub options: *const *const c_char,
     /// How many options there are.
     pub n_options: usize,
-    /// For an idmapped mount: n_uid_mappings mappings.
+    /// For an idmapped mount, a bind or a new file system: n_uid_mappings mappings.
     pub uid_mappings: *const rfs_id_mapping,
     /// How many uid mappings there are.
     pub n_uid_mappings: usize,
@@ -198,6 +198,19 @@ pub struct rfs_options {
     /// Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
     /// defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
     pub mount_context_type: *const c_char,
+    /// The uids of the container's user namespace, as far as they are known: n_uid_mappings mappings, as config.json's
+    /// linux.uidMappings. For "@" in the option "idmap=".
+    pub uid_mappings: *const rfs_id_mapping,
+    /// How many uid mappings there are.
+    pub n_uid_mappings: usize,
+    /// Its gids: n_gid_mappings mappings.
+    pub gid_mappings: *const rfs_id_mapping,
+    /// How many gid mappings there are.
+    pub n_gid_mappings: usize,
+    /// The rootfs is idmapped, with the mappings of the container's user namespace ("idmap") or others
+    /// ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is asked for
+    /// RFS_MOUNTFD_ROOTFS. NULL: it is not.
+    pub rootfs_idmap: *const c_char,
 }
 /// Make the root read-only in rfs_finalize().
 pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
@@ -235,7 +248,7 @@ pub struct rfs_mount_request {
     pub size: u64,
     /// RFS_REQUEST_*.
     pub flags: u64,
-    /// Which mount of the configuration, from 0.
+    /// Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
     pub mount_index: u64,
     /// Its source. Valid during the call.
     pub source: *const c_char,
@@ -267,6 +280,8 @@ pub const RFS_HOOKS_POSTSTART: u32 = 5;
 /// Run by the host, after the container is gone.
 pub const RFS_HOOKS_POSTSTOP: u32 = 6;
 
+/// The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
+pub const RFS_MOUNTFD_ROOTFS: u64 = u64::MAX;
 /// The container's process makes this mount itself, and never asks for it.
 pub const RFS_MOUNTFD_NEVER: c_int = 0;
 /// It asks if it can't open the bind's source.

@@ -32,6 +32,11 @@ pub struct Config {
     /// Which of the file system's parameters carries it.
     pub mount_context_type: Option<Bytes>,
     pub cgroup_path: Option<Bytes>,
+    /// As a mount's option: "idmap", "ridmap", with "=" and a mapping or without.
+    pub rootfs_idmap: Option<Bytes>,
+    /// Of the container's user namespace, as far as they are known.
+    pub uid_mappings: Vec<IdMapping>,
+    pub gid_mappings: Vec<IdMapping>,
     pub mount_namespace: bool,
     pub user_namespace: bool,
     pub cgroup_namespace: bool,
@@ -61,6 +66,9 @@ impl Config {
             mount_label: None,
             mount_context_type: None,
             cgroup_path: None,
+            rootfs_idmap: None,
+            uid_mappings: Vec::new(),
+            gid_mappings: Vec::new(),
             mount_namespace: true,
             user_namespace: false,
             cgroup_namespace: false,

@@ -53,6 +53,8 @@ fn read(json: &[u8], bundle: &[u8]) -> Result<Config> {
     config.mount_namespace = has("mount");
     config.user_namespace = has("user");
     config.cgroup_namespace = has("cgroup");
+    config.uid_mappings = linux.field("uidMappings")?.list(id_mapping)?;
+    config.gid_mappings = linux.field("gidMappings")?.list(id_mapping)?;
     config.devices = linux.field("devices")?.list(device)?;
     config.masked_paths = linux
         .field("maskedPaths")?

@@ -13,7 +13,36 @@ pub use open::open;
 pub use request::request;
 pub use serve::serve;
 
-use crate::plan::{Kind, Mount};
+use crate::plan::{Idmap, Kind, Mount, Plan};
+
+/// What is asked for by its number in the plan.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    Mount(&'a Mount),
+    /// The rootfs itself; with its mapping, if it has one.
+    Rootfs(Option<&'a Idmap>),
+}
+
+/// The number of the rootfs; the mounts are counted from 0.
+pub const ROOTFS: u64 = u64::MAX;
+
+impl<'a> Wanted<'a> {
+    pub fn of(plan: &'a Plan, index: u64) -> Option<Self> {
+        if index == ROOTFS {
+            return Some(Wanted::Rootfs(plan.rootfs.idmap.as_ref()));
+        }
+        let index = usize::try_from(index).ok()?;
+        plan.mounts.get(index).map(Wanted::Mount)
+    }
+
+    pub fn need(&self) -> Need {
+        match self {
+            Wanted::Mount(mount) => need(mount),
+            Wanted::Rootfs(Some(_)) => Need::Certainly,
+            Wanted::Rootfs(None) => Need::Never,
+        }
+    }
+}
 
 /// Whether the container's process will ask for a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +53,10 @@ pub enum Need {
     Certainly,
 }
 
-pub fn need(mount: &Mount) -> Need {
+fn need(mount: &Mount) -> Need {
     match &mount.kind {
         Kind::Bind(bind) if bind.idmap.is_some() => Need::Certainly,
+        Kind::Filesystem(filesystem) if filesystem.idmap.is_some() => Need::Certainly,
         Kind::Bind(bind) if bind.ask_if_unreachable => Need::Possibly,
         Kind::Bind(_) | Kind::Filesystem(_) | Kind::Cgroup(_) | Kind::Remount(_) => Need::Never,
     }

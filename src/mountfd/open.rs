@@ -1,30 +1,52 @@
 //! A mount opened for the container: a detached clone, complete when it is handed over.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Namespaces, Need, need};
-use crate::detached::{change_attributes, clone_descriptor, clone_source};
+use super::{Namespaces, Need, Wanted};
+use crate::detached::{change_attributes, clone_descriptor, clone_source, superblock};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Kind, Mount, Plan, Switch};
-use crate::sys::fd::{Fd, Fds};
-use crate::sys::mount::{Attributes, set_attributes};
+use crate::plan::{Bind, Filesystem, Idmap, Kind, Mount, Plan, Switch};
+use crate::sys::fd::{self, Fd, Fds};
+use crate::sys::mount::{Attributes, clone_tree, set_attributes};
 
-/// Opens one of the plan's mounts. The error does not tell which.
-pub fn open<'a>(plan: &Plan, mount: &'a Mount, namespaces: &mut Namespaces<'a>) -> Result<OwnedFd> {
+/// Opens what the plan has. The error does not tell which.
+pub fn open<'a>(
+    plan: &'a Plan,
+    wanted: Wanted<'a>,
+    namespaces: &mut Namespaces<'a>,
+) -> Result<OwnedFd> {
     let fds = Fds::new();
-    let bind = match &mount.kind {
-        Kind::Bind(bind) if need(mount) != Need::Never => bind,
-        _ => {
-            return Err(Error::invalid(
-                "the container's process makes this mount itself: only idmapped mounts, and binds by path, are opened on the host's side",
-            ));
-        }
+    let opened = match wanted {
+        Wanted::Rootfs(Some(mapping)) => rootfs(&fds, plan, mapping, namespaces),
+        Wanted::Mount(mount) if wanted.need() != Need::Never => match &mount.kind {
+            Kind::Bind(it) => bind(&fds, plan, mount, it, namespaces),
+            Kind::Filesystem(it) => filesystem(&fds, mount, it, namespaces),
+            Kind::Cgroup(_) | Kind::Remount(_) => Err(needless()),
+        },
+        _ => Err(needless()),
     };
+    opened.map(Fd::release)
+}
+
+fn needless() -> Error {
+    Error::invalid(
+        "the container's process makes this mount itself: only what is idmapped, and binds by path, are opened on the host's side",
+    )
+}
+
+fn bind<'f, 'a>(
+    fds: &'f Fds,
+    plan: &Plan,
+    mount: &Mount,
+    bind: &'a Bind,
+    namespaces: &mut Namespaces<'a>,
+) -> Result<Fd<'f>> {
     let tree = match bind.source_fd {
-        Some(raw) => clone_descriptor(&fds, bind, raw)?,
-        None => clone_source(&fds, bind)
+        Some(raw) => clone_descriptor(fds, bind, raw)?,
+        None => clone_source(fds, bind)
             .during("open_tree", bind.source.as_bytes())
             .map_err(explain_source)?,
     };
@@ -33,8 +55,54 @@ pub fn open<'a>(plan: &Plan, mount: &'a Mount, namespaces: &mut Namespaces<'a>) 
     if bind.relabel.is_none() {
         set_attributes_of(&tree, mount, bind)?;
     }
-    idmap(&tree, bind, namespaces)?;
-    Ok(tree.release())
+    if let Some(mapping) = &bind.idmap {
+        idmap(&tree, mapping, namespaces)?;
+    }
+    Ok(tree)
+}
+
+/// A new superblock, which is the host's own: with its privilege, and not of the container's user namespace.
+fn filesystem<'f, 'a>(
+    fds: &'f Fds,
+    mount: &Mount,
+    wanted: &'a Filesystem,
+    namespaces: &mut Namespaces<'a>,
+) -> Result<Fd<'f>> {
+    let tree = superblock(fds, wanted, None)?;
+    if let Some(recursive) = mount.recursive {
+        set_attributes(&tree, c"", true, &recursive.into()).during("mount_setattr", b"")?;
+    }
+    if let Some(mapping) = &wanted.idmap {
+        idmap(&tree, mapping, namespaces)?;
+    }
+    Ok(tree)
+}
+
+fn rootfs<'f, 'a>(
+    fds: &'f Fds,
+    plan: &Plan,
+    mapping: &'a Idmap,
+    namespaces: &mut Namespaces<'a>,
+) -> Result<Fd<'f>> {
+    let path = plan.rootfs.path.as_bytes();
+    let opened;
+    let directory = match plan.rootfs.fd {
+        Some(raw) => fd::borrow(raw)
+            .during("fcntl", path)
+            .map_err(|error| error.explain(format_args!("rootfs_fd {raw} is not open here")))?,
+        None => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat(CWD, &plan.rootfs.path, flags, Mode::empty());
+            opened = fds.own(directory.during("openat", path)?);
+            opened.as_fd()
+        }
+    };
+    let tree = clone_tree(fds, directory, c"", true)
+        .during("open_tree", path)
+        .map_err(explain_source)?;
+    set_propagation(plan, &tree)?;
+    idmap(&tree, mapping, namespaces)?;
+    Ok(tree)
 }
 
 fn set_attributes_of(tree: &Fd<'_>, mount: &Mount, bind: &Bind) -> Result<()> {
@@ -51,8 +119,8 @@ fn set_attributes_of(tree: &Fd<'_>, mount: &Mount, bind: &Bind) -> Result<()> {
 
 fn explain_source(error: Error) -> Error {
     match error.errno {
-        Errno::NOENT => error.explain("the bind's source does not exist on the host either"),
-        Errno::INVAL => error.explain("the bind's source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
+        Errno::NOENT => error.explain("the source does not exist on the host either"),
+        Errno::INVAL => error.explain("the source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
         Errno::PERM => error.explain("cloning mounts takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace"),
         Errno::NOSYS => error.explain("mounts are opened by open_tree(2), which this kernel or sandbox does not have"),
         _ => error,
@@ -80,10 +148,7 @@ fn set_propagation(plan: &Plan, tree: &Fd<'_>) -> Result<()> {
     }
 }
 
-fn idmap<'a>(tree: &Fd<'_>, bind: &'a Bind, namespaces: &mut Namespaces<'a>) -> Result<()> {
-    let Some(idmap) = &bind.idmap else {
-        return Ok(());
-    };
+fn idmap<'a>(tree: &Fd<'_>, idmap: &'a Idmap, namespaces: &mut Namespaces<'a>) -> Result<()> {
     let namespace = namespaces.of(idmap)?;
     set_attributes(tree, c"", idmap.recursive, &Attributes::idmapped(namespace))
         .during("mount_setattr", b"idmap")
@@ -99,7 +164,7 @@ fn explain_idmap(error: Error, tree: &Fd<'_>, recursive: bool) -> Error {
     match error.errno {
         Errno::INVAL => error.explain(format_args!(
             "{}{below} does not support idmapped mounts on this kernel, or the mapping is empty or the file system's own",
-            Filesystem::of(tree)
+            Type::of(tree)
         )),
         Errno::PERM => error.explain(format_args!(
             "idmapping takes CAP_SYS_ADMIN in the user namespace that owns the file system and in that with the mapping; nor may the source{below} be idmapped already"
@@ -110,16 +175,16 @@ fn explain_idmap(error: Error, tree: &Fd<'_>, recursive: bool) -> Error {
 }
 
 /// The type of a file system, by what statfs(2) tells: <linux/magic.h>.
-struct Filesystem(i64);
+struct Type(i64);
 
-impl Filesystem {
+impl Type {
     fn of(tree: &Fd<'_>) -> Self {
         #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
-        Filesystem(rustix::fs::fstatfs(tree).map_or(0, |it| i64::from(it.f_type)))
+        Type(rustix::fs::fstatfs(tree).map_or(0, |it| i64::from(it.f_type)))
     }
 }
 
-impl core::fmt::Display for Filesystem {
+impl core::fmt::Display for Type {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let name = match self.0 {
             0x9fa0 => "proc",

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use rustix::net::ReturnFlags;
 
 use super::wire::{Answer, REQUEST, Received, Socket, decode_request};
-use super::{Namespaces, Need, need, open};
+use super::{Namespaces, Need, Wanted, open};
 use crate::error::{During, Error, Result, Text};
-use crate::plan::{Mount, Plan};
+use crate::plan::Plan;
 use crate::sys::fd;
 
 /// An honest peer is never refused.
@@ -24,7 +24,7 @@ pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd) -> Result<()> {
     let mut server = Server {
         plan,
         namespaces: Namespaces::new(userns)?,
-        asked: vec![false; plan.mounts.len()],
+        asked: vec![false; plan.mounts.len() + 1],
         refusals: 0,
     };
     let mut packet = [0; REQUEST];
@@ -86,35 +86,39 @@ pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd) -> Result<()> {
 struct Server<'a> {
     plan: &'a Plan,
     namespaces: Namespaces<'a>,
-    /// Of each mount.
+    /// Of each mount, and of the rootfs.
     asked: Vec<bool>,
     refusals: usize,
 }
 
 impl<'a> Server<'a> {
     fn open(&mut self, index: u64) -> Result<std::os::fd::OwnedFd> {
-        let mount = self.allowed(index).inspect_err(|_| self.refusals += 1)?;
-        open(self.plan, mount, &mut self.namespaces)
+        let wanted = self.allowed(index).inspect_err(|_| self.refusals += 1)?;
+        open(self.plan, wanted, &mut self.namespaces)
     }
 
-    fn allowed(&mut self, index: u64) -> Result<&'a Mount> {
+    fn allowed(&mut self, index: u64) -> Result<Wanted<'a>> {
         let refuse = |sentence| Err(Error::check(Errno::PERM, sentence));
-        let position = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(mount) = self.plan.mounts.get(position) else {
+        let Some(wanted) = Wanted::of(self.plan, index) else {
             return refuse("there is no such mount in the plan");
         };
-        if need(mount) == Need::Never {
+        if wanted.need() == Need::Never {
             return refuse("the container's process makes this mount itself");
         }
-        if mount.takes_descriptor() {
+        let (position, takes_descriptor) = match wanted {
+            Wanted::Mount(mount) => (mount.index, mount.takes_descriptor()),
+            Wanted::Rootfs(_) => (self.plan.mounts.len(), self.plan.rootfs.fd.is_some()),
+        };
+        if takes_descriptor {
             return Err(Error::check(
                 Errno::OPNOTSUPP,
-                "the source is a descriptor of the container's process (source_fd), which the host's side can't open",
+                "the source is a descriptor of the container's process (source_fd, rootfs_fd), which the host's side can't open",
             ));
         }
-        if core::mem::replace(&mut self.asked[position], true) {
-            return refuse("this mount was asked for before");
+        match self.asked.get_mut(position) {
+            Some(asked) if !*asked => *asked = true,
+            _ => return refuse("this mount was asked for before"),
         }
-        Ok(mount)
+        Ok(wanted)
     }
 }

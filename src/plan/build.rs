@@ -5,7 +5,8 @@ use std::ffi::CString;
 use rustix::io::Errno;
 
 use super::{
-    IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, label, mounts, paths,
+    Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, label,
+    mounts, paths,
 };
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
@@ -86,7 +87,33 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     Ok(Rootfs {
         path,
         fd: config.rootfs_fd,
+        idmap: rootfs_idmap(config)?,
     })
+}
+
+fn rootfs_idmap(config: &Config) -> Result<Option<Idmap>> {
+    let Some(option) = config.rootfs_idmap.as_deref() else {
+        return Ok(None);
+    };
+    let plain = |recursive| {
+        Some(idmap::Asked {
+            recursive,
+            mapping: None,
+        })
+    };
+    let asked = match option {
+        b"idmap" => plain(false),
+        b"ridmap" => plain(true),
+        option => idmap::Asked::with_mapping(option),
+    };
+    if asked.is_none() {
+        return Err(Error::invalid(format_args!(
+            "rootfs_idmap: {:?} is neither \"idmap\" nor \"ridmap\", with \"=\" and a mapping or without",
+            String::from_utf8_lossy(&option[..option.len().min(64)])
+        )));
+    }
+    idmap::idmap(config, (&[], &[]), asked)
+        .map_err(|error| error.about(Object::None, b"rootfs_idmap"))
 }
 
 fn check_cgroup_path(config: &Config) -> Result<()> {

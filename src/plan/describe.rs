@@ -4,7 +4,9 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 
 use super::attributes::Change;
-use super::{Bind, Device, Filesystem, Hook, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch};
+use super::{
+    Bind, Device, Filesystem, Hook, Idmap, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch,
+};
 use crate::config::HookKind;
 use crate::config::options::{attribute_names, propagation_name};
 
@@ -14,7 +16,8 @@ impl Plan {
         let mut emit = |step: Step| out.write_all(step.finish().as_bytes());
         let mut root = Step::new("root")
             .path(&self.rootfs.path)
-            .flag("descriptor", self.rootfs.fd.is_some());
+            .flag("descriptor", self.rootfs.fd.is_some())
+            .idmap(&self.rootfs.idmap);
         if let Some(propagation) = self.propagation {
             root = root.word("propagation", propagation_name(propagation));
         }
@@ -117,6 +120,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .list("set", attribute_names(filesystem.attributes))
         .list("parameters", parameters)
         .flag("copy_up", filesystem.copy_up.is_some())
+        .idmap(&filesystem.idmap)
         .optional("root_label", filesystem.root_label.as_deref())
         .flag("readonly_later", filesystem.readonly_later)
 }
@@ -132,10 +136,7 @@ fn bind(step: Step, bind: &Bind) -> Step {
         Link::Bind => step.word("link", "bind"),
         Link::Copy => step.word("link", "copy"),
     };
-    let step = match &bind.idmap {
-        None => step,
-        Some(idmap) => step.word("idmap", if idmap.recursive { "recursive" } else { "top" }),
-    };
+    let step = step.idmap(&bind.idmap);
     match bind.change {
         None => step,
         Some(change) => attributes(step, change.replacing()),
@@ -219,6 +220,20 @@ impl Step {
         let mut step = self.key(key);
         step.0 += &number.to_string();
         step
+    }
+
+    /// Only where there is one.
+    fn idmap(self, idmap: &Option<Idmap>) -> Self {
+        let Some(idmap) = idmap else {
+            return self;
+        };
+        let step = self.word("idmap", if idmap.recursive { "recursive" } else { "top" });
+        let Some(mappings) = &idmap.mappings else {
+            return step;
+        };
+        let lines = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let (uids, gids) = (lines(&mappings.uids), lines(&mappings.gids));
+        step.list("uids", uids.lines()).list("gids", gids.lines())
     }
 
     /// Only where it is set.

@@ -7,6 +7,7 @@ mod build;
 mod describe;
 mod devices;
 mod hooks;
+mod idmap;
 pub mod label;
 mod mounts;
 mod paths;
@@ -67,6 +68,7 @@ pub struct Rootfs {
     /// On the host; if `fd` is given, only its name.
     pub path: CString,
     pub fd: Option<RawFd>,
+    pub idmap: Option<Idmap>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +123,7 @@ pub enum Kind {
     Bind(Bind),
     /// What is mounted there already gets other flags: mount(2), MS_REMOUNT | MS_BIND.
     Remount(BindChange),
-    Cgroup(Cgroup),
+    Cgroup(Box<Cgroup>),
 }
 
 /// A mount with a superblock of its own.
@@ -142,6 +144,7 @@ pub struct Filesystem {
     pub readonly_later: bool,
     /// An SELinux label for the root inode, where the file system takes none as a parameter.
     pub root_label: Option<CString>,
+    pub idmap: Option<Idmap>,
 }
 
 /// What of a directory's own attributes its copy gets; a tmpfs's root keeps what a parameter gave it.

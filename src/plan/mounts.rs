@@ -10,11 +10,11 @@ use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, MAX_ID_MAPPINGS, Mappings, Mount,
-    Parameter, label, paths, proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, Parameter, idmap, label, paths,
+    proc,
 };
 use crate::config::options::{Effect, Shape, effect};
-use crate::config::{self, Config, IdMapping, oci};
+use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 
 /// fsconfig(2) takes a key or value of at most as many bytes.
@@ -26,6 +26,9 @@ const SUPERBLOCK_FLAGS: u64 =
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 
+/// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.
+const NEVER_IDMAPPED: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"cgroup", b"cgroup2"];
+
 /// The options of a mount, sorted by what they are for.
 #[derive(Default)]
 struct Options<'a> {
@@ -33,8 +36,7 @@ struct Options<'a> {
     cleared: u64,
     propagation: Vec<u64>,
     recursive: Option<Change>,
-    /// Asked for; with the mounts below.
-    idmap: Option<bool>,
+    idmap: Option<idmap::Asked<'a>>,
     copy_up: bool,
     /// For all containers, or for this one.
     relabel: Option<bool>,
@@ -68,7 +70,12 @@ impl<'a> Options<'a> {
                         clear: (before.clear & !set) | clear,
                     });
                 }
-                Some(Effect::Idmap { recursive }) => parsed.idmap = Some(recursive),
+                Some(Effect::Idmap { recursive }) => {
+                    parsed.idmap = Some(idmap::Asked {
+                        recursive,
+                        mapping: None,
+                    });
+                }
                 Some(Effect::CopyUp) => parsed.copy_up = true,
                 Some(Effect::Relabel { shared }) => {
                     if parsed.relabel.replace(shared) == Some(!shared) {
@@ -82,7 +89,10 @@ impl<'a> Options<'a> {
                 Some(Effect::DestinationNoFollow) => parsed.destination_nofollow = true,
                 Some(Effect::Optional) => parsed.optional = true,
                 Some(Effect::Create(shape)) => parsed.create = Some(shape),
-                None => parsed.data.push(option),
+                None => match idmap::Asked::with_mapping(option) {
+                    Some(asked) => parsed.idmap = Some(asked),
+                    None => parsed.data.push(option),
+                },
             }
         }
         Ok(parsed)
@@ -135,7 +145,7 @@ pub fn mount(
         }
         Kind::Bind(bind)
     } else if fstype == b"cgroup" {
-        Kind::Cgroup(cgroup(config, wanted, &options)?)
+        Kind::Cgroup(Box::new(cgroup(config, wanted, &options)?))
     } else {
         Kind::Filesystem(filesystem(config, wanted, &options, fstype, &destination)?)
     };
@@ -174,7 +184,7 @@ fn warn_of_options_without_meaning(
 fn is_for_superblocks(option: &[u8]) -> bool {
     match effect(option) {
         // Told of already.
-        None => !option.is_empty(),
+        None => !option.is_empty() && idmap::Asked::with_mapping(option).is_none(),
         Some(Effect::CopyUp) => true,
         Some(Effect::Set(flags)) => flags & SUPERBLOCK_FLAGS != 0,
         Some(_) => false,
@@ -190,11 +200,10 @@ fn refuse_for_filesystems(
         "type: missing; only a bind (option \"bind\" or \"rbind\") can do without"
     } else if wanted.source_fd.is_some() {
         "source_fd: only a bind has a descriptor as its source"
-    } else if options.idmap.is_some()
-        || !wanted.uid_mappings.is_empty()
-        || !wanted.gid_mappings.is_empty()
-    {
-        "uidMappings, gidMappings: only a bind can be idmapped"
+    } else if is_idmapped(wanted, options) && NEVER_IDMAPPED.contains(&fstype) {
+        "uidMappings, gidMappings: a file system of this type can't be idmapped"
+    } else if is_idmapped(wanted, options) && options.copy_up {
+        "options: \"tmpcopyup\" excludes an idmapped mount: what is copied has owners of its own"
     } else if options.copy_symlink || options.source_nofollow {
         "options: \"copy-symlink\" and \"src-nofollow\" are for binds"
     } else if options.relabel.is_some() {
@@ -211,6 +220,10 @@ fn refuse_for_filesystems(
         return Ok(());
     };
     Err(Error::invalid(reason))
+}
+
+fn is_idmapped(wanted: &config::Mount, options: &Options<'_>) -> bool {
+    options.idmap.is_some() || !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty()
 }
 
 fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Bind> {
@@ -234,9 +247,18 @@ fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resul
         link: link(wanted, options)?,
         recursive: options.set & MS_REC != 0,
         change: BindChange::new(options.set, options.cleared),
-        idmap: idmap(config, wanted, options)?,
+        idmap: idmap_of(config, wanted, options)?,
         ask_if_unreachable: !config.rootless && wanted.source_fd.is_none(),
     })
+}
+
+fn idmap_of(
+    config: &Config,
+    wanted: &config::Mount,
+    options: &Options<'_>,
+) -> Result<Option<Idmap>> {
+    let own = (&wanted.uid_mappings[..], &wanted.gid_mappings[..]);
+    idmap::idmap(config, own, options.idmap)
 }
 
 fn link(wanted: &config::Mount, options: &Options<'_>) -> Result<Link> {
@@ -272,83 +294,6 @@ fn absolute_source(config: &Config, source: &[u8]) -> Result<CString> {
     Ok(path)
 }
 
-fn idmap(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Option<Idmap>> {
-    check_mappings("uidMappings", &wanted.uid_mappings)?;
-    check_mappings("gidMappings", &wanted.gid_mappings)?;
-    let mapped = match (
-        wanted.uid_mappings.is_empty(),
-        wanted.gid_mappings.is_empty(),
-    ) {
-        (true, true) => false,
-        (false, false) => true,
-        (true, false) => {
-            return Err(Error::invalid(
-                "uidMappings: missing, though there are gidMappings",
-            ));
-        }
-        (false, true) => {
-            return Err(Error::invalid(
-                "gidMappings: missing, though there are uidMappings",
-            ));
-        }
-    };
-    if options.idmap.is_some() && !mapped && !config.user_namespace {
-        return Err(Error::invalid(
-            "options: \"idmap\" or \"ridmap\" without uidMappings and gidMappings takes those of the \
-             container's user namespace, but the container has none",
-        ));
-    }
-    let by_mappings = mapped.then_some(false);
-    Ok(options.idmap.or(by_mappings).map(|recursive| Idmap {
-        recursive,
-        mappings: mapped.then(|| Mappings {
-            uids: map_text(&wanted.uid_mappings),
-            gids: map_text(&wanted.gid_mappings),
-        }),
-    }))
-}
-
-fn map_text(mappings: &[IdMapping]) -> Vec<u8> {
-    let line = |m: &IdMapping| format!("{} {} {}\n", m.container_id, m.host_id, m.count);
-    mappings.iter().map(line).collect::<String>().into_bytes()
-}
-
-fn check_mappings(field: &str, mappings: &[IdMapping]) -> Result<()> {
-    if mappings.len() > MAX_ID_MAPPINGS {
-        return Err(Error::invalid(format_args!(
-            "{field}: {} mappings are more than the kernel takes ({MAX_ID_MAPPINGS})",
-            mappings.len()
-        )));
-    }
-    for (index, mapping) in mappings.iter().enumerate() {
-        if mapping.count == 0 {
-            return Err(Error::invalid(format_args!(
-                "{field}[{index}].size: it is 0"
-            )));
-        }
-        // (uid_t) -1 is no id: user_namespaces(7).
-        let ends = [mapping.container_id, mapping.host_id].map(|id| id.checked_add(mapping.count));
-        if ends.contains(&None) {
-            return Err(Error::invalid(format_args!(
-                "{field}[{index}]: it goes beyond the largest id"
-            )));
-        }
-    }
-    let overlap = |a: &IdMapping, b: &IdMapping, first: fn(&IdMapping) -> u32| {
-        first(a) < first(b) + b.count && first(b) < first(a) + a.count
-    };
-    for (index, a) in mappings.iter().enumerate() {
-        for b in &mappings[..index] {
-            if overlap(a, b, |m| m.container_id) || overlap(a, b, |m| m.host_id) {
-                return Err(Error::invalid(format_args!(
-                    "{field}[{index}]: it overlaps with one before"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn filesystem(
     config: &Config,
     wanted: &config::Mount,
@@ -378,6 +323,7 @@ fn filesystem(
     };
     made.copy_mode = fstype == b"tmpfs" && of_target.mode;
     made.copy_up = options.copy_up.then_some(of_target);
+    made.idmap = idmap_of(config, wanted, options)?;
     if fstype == b"mqueue" && !has_label(&made.parameters) {
         made.root_label = label::of_file(config)?;
     }
@@ -434,6 +380,7 @@ fn new_superblock(
         copy_up: None,
         readonly_later: false,
         root_label: None,
+        idmap: None,
     })
 }
 

@@ -144,6 +144,7 @@ fn hierarchy_superblock(controllers: &[u8], attributes: u64) -> Result<Filesyste
         copy_up: None,
         readonly_later: false,
         root_label: None,
+        idmap: None,
     })
 }
 

@@ -45,7 +45,35 @@ struct Context<'a> {
     root: Root<'a>,
 }
 
-impl Context<'_> {
+/// Who called rfs_prepare.
+#[derive(Clone, Copy)]
+struct Caller<'a> {
+    callbacks: &'a dyn Callbacks,
+    umask: &'a Umask,
+    fds: &'a Fds,
+}
+
+impl<'a> Context<'a> {
+    fn caller(&self) -> Caller<'a> {
+        Caller {
+            callbacks: self.callbacks,
+            umask: self.umask,
+            fds: self.fds,
+        }
+    }
+
+    fn call<T>(&self, call: impl FnOnce(&dyn Callbacks) -> T) -> T {
+        self.caller().call(call)
+    }
+
+    fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
+        if self.callbacks.wants_log() {
+            self.call(|callbacks| callbacks.log(level, &message));
+        }
+    }
+}
+
+impl Caller<'_> {
     /// Runs the caller's code, with its umask and none of our descriptors that wait to be closed.
     fn call<T>(&self, call: impl FnOnce(&dyn Callbacks) -> T) -> T {
         self.fds.flush();
@@ -53,12 +81,6 @@ impl Context<'_> {
         let result = call(self.callbacks);
         rustix::process::umask(Mode::empty());
         result
-    }
-
-    fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
-        if self.callbacks.wants_log() {
-            self.call(|callbacks| callbacks.log(level, &message));
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use std::os::fd::AsFd;
 
+use rustix::fs::Mode as FileMode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -18,6 +19,7 @@ use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::fd::Fd;
 use crate::sys::mount::{Attributes, Status, attach, is_idmapped, set_attributes, status};
+use crate::sys::path::of_descriptor;
 
 /// <linux/magic.h>
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -58,33 +60,54 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
     if target.is_proc && wanted.fstype.as_c_str() != c"proc" {
         return Err(Error::invalid(proc::NOT_PROCFS));
     }
-    let mode = if wanted.copy_mode && target.existed {
+    let covered = if wanted.copy_mode && target.existed {
         Some(mode_of(&target)?)
     } else {
         None
     };
-    let detached = superblock(cx.fds, wanted, mode.as_deref())?;
+    let mode = covered.map(Mode::new);
+    let detached = match &wanted.idmap {
+        None => superblock(cx.fds, wanted, mode.as_deref())?,
+        Some(idmap) => {
+            let detached = source::new_idmapped(cx, mount, wanted, idmap)?;
+            if let Some(mode) = covered {
+                let path = of_descriptor(detached.as_fd());
+                rustix::fs::chmod(path.as_c_str(), FileMode::from_raw_mode(mode))
+                    .during("chmod", b"")?;
+            }
+            detached
+        }
+    };
     if let Some(root) = wanted.copy_up.filter(|_| target.existed) {
         copy_up(target.as_fd(), detached.as_fd(), root)?;
     }
     finish(mount, &detached, &target)?;
+    if wanted.idmap.is_some() {
+        check_idmapped(&detached)?;
+    }
     if let Some(label) = &wanted.root_label {
         relabel::label(detached.as_fd(), label)?;
     }
     Ok(())
 }
 
-/// The permission bits of what a tmpfs will cover, as its parameter has them.
-fn mode_of(target: &Target<'_>) -> Result<Mode> {
-    let mode = status(target, c"").during("statx", b"")?.mode & 0o7777;
-    let mut text = Text::<7>::new();
-    let _ = write!(text, "{mode:04o}");
-    let mut bytes = [0; 8];
-    bytes[..text.as_bytes().len()].copy_from_slice(text.as_bytes());
-    Ok(Mode(bytes))
+/// The permission bits of what a tmpfs will cover.
+fn mode_of(target: &Target<'_>) -> Result<u32> {
+    Ok(status(target, c"").during("statx", b"")?.mode & 0o7777)
 }
 
+/// As a tmpfs's parameter has them.
 struct Mode([u8; 8]);
+
+impl Mode {
+    fn new(mode: u32) -> Self {
+        let mut text = Text::<7>::new();
+        let _ = write!(text, "{mode:04o}");
+        let mut bytes = [0; 8];
+        bytes[..text.as_bytes().len()].copy_from_slice(text.as_bytes());
+        Mode(bytes)
+    }
+}
 
 impl core::ops::Deref for Mode {
     type Target = CStr;
@@ -117,18 +140,23 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
         change(cx, mount, &tree, wanted)?;
     }
     finish(mount, &tree, &target)?;
-    if wanted.idmap.is_some() && is_idmapped(&tree) == Some(false) {
-        return Err(not_idmapped(&tree));
+    if wanted.idmap.is_some() {
+        check_idmapped(&tree)?;
     }
     Ok(())
 }
 
 /// The kernel tells it only of a mount that is attached.
-fn not_idmapped(tree: &Fd<'_>) -> Error {
-    let path = crate::sys::path::of_descriptor(tree.as_fd());
+pub fn check_idmapped(tree: &Fd<'_>) -> Result<()> {
+    if is_idmapped(tree) != Some(false) {
+        return Ok(());
+    }
     // An optional one must not stay. If this fails, the container does not start all the same.
+    let path = of_descriptor(tree.as_fd());
     let _ = rustix::mount::unmount(path.as_c_str(), rustix::mount::UnmountFlags::DETACH);
-    Error::invalid("the mountfd callback returned a mount that is not idmapped")
+    Err(Error::invalid(
+        "the mountfd callback returned a mount that is not idmapped",
+    ))
 }
 
 /// Logs what is not as asked for.

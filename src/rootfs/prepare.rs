@@ -2,7 +2,7 @@
 
 use super::callbacks::{Callbacks, HookPoint, Level};
 use super::state::{State, Step};
-use super::{Context, Umask, devices, hooks, mounts, process, root, switch};
+use super::{Caller, Context, Umask, devices, hooks, mounts, process, root, switch};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::{HookKind, Plan};
 use crate::sys::fd::Fds;
@@ -18,7 +18,12 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
     }
     let fds = Fds::new();
     let umask = Umask::cleared();
-    let rootfs = root::enter(plan, &fds).map_err(|error| error.at(Stage::Root))?;
+    let caller = Caller {
+        callbacks,
+        umask: &umask,
+        fds: &fds,
+    };
+    let rootfs = root::enter(plan, caller).map_err(|error| error.at(Stage::Root))?;
     let cx = Context {
         plan,
         state,

@@ -7,6 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
+use super::{Caller, mounts, source};
 use crate::error::{During, Error, Result, Stage};
 use crate::plan::{Plan, Rootfs, Switch};
 use crate::sys::fd::{self, Fd, Fds};
@@ -25,25 +26,36 @@ pub fn check(plan: &Plan) -> Result<()> {
 }
 
 /// Binds the rootfs on itself, and gives that mount.
-pub(super) fn enter<'a>(plan: &Plan, fds: &'a Fds) -> Result<Fd<'a>> {
+pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<Fd<'a>> {
+    let fds = caller.fds;
     let name = plan.rootfs.path.as_bytes();
     let own_namespace = plan.switch != Switch::Chroot;
     if own_namespace {
         change_propagation(plan.start_propagation())?;
     }
     let rootfs = open(&plan.rootfs, fds)?;
+    let stays_slave = plan
+        .propagation
+        .is_some_and(|flags| flags & libc::MS_SLAVE != 0);
+    let propagation = if stays_slave {
+        libc::MS_SLAVE
+    } else {
+        libc::MS_PRIVATE
+    };
     if own_namespace {
-        let stays_slave = plan
-            .propagation
-            .is_some_and(|flags| flags & libc::MS_SLAVE != 0);
-        let propagation = if stays_slave {
-            libc::MS_SLAVE
-        } else {
-            libc::MS_PRIVATE
-        };
         separate_parent(rootfs.as_fd(), propagation)
             .during("mount_setattr", name)
             .map_err(explain_foreign)?;
+    }
+    if let Some(idmap) = &plan.rootfs.idmap {
+        let tree = source::rootfs(caller, &plan.rootfs, idmap)?;
+        if own_namespace {
+            let attributes = Attributes::propagation(propagation);
+            set_attributes(&tree, c"", false, &attributes).during("mount_setattr", name)?;
+        }
+        attach(&tree, &rootfs).during("move_mount", name)?;
+        mounts::check_idmapped(&tree)?;
+        return Ok(tree);
     }
     let tree = clone_tree(fds, &rootfs, c"", true)
         .during("open_tree", name)

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Context;
 use super::callbacks::Request;
+use super::{Caller, Context};
 use crate::detached::{clone_descriptor, clone_source, open_link};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Link, Mount};
+use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::Fd;
 use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
@@ -19,13 +19,10 @@ use crate::sys::resolve::{read_link, split};
 
 pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> {
     let source = bind.source.as_bytes();
-    if bind.idmap.is_some() {
-        return ask(cx, mount, bind)?.ok_or_else(|| {
-            Error::check(
-                Errno::OPNOTSUPP,
-                "an idmapped mount is opened by the host's side: rfs_callbacks.mountfd is needed for it",
-            )
-        });
+    if let Some(idmap) = &bind.idmap {
+        let (tree, root) = idmapped(cx.caller(), &request_of(mount, bind, Some(idmap)))?;
+        check_kind(bind, &root)?;
+        return Ok(tree);
     }
     if let Some(raw) = bind.source_fd {
         return clone_descriptor(cx.fds, bind, raw);
@@ -35,7 +32,7 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> 
         Err(errno) => errno,
     };
     if bind.ask_if_unreachable
-        && let Some(tree) = ask(cx, mount, bind)?
+        && let Some((tree, _)) = ask(cx.caller(), &request_of(mount, bind, None))?
     {
         return Ok(tree);
     }
@@ -95,22 +92,76 @@ fn explain(error: Error) -> Error {
     }
 }
 
-/// Lets the host's side open it. `None`: there is nobody to ask.
-fn ask<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Option<Fd<'a>>> {
-    let request = Request {
+fn request_of<'a>(mount: &'a Mount, bind: &'a Bind, idmap: Option<&Idmap>) -> Request<'a> {
+    Request {
         mount_index: mount.index,
         source: &bind.source,
         destination: &mount.destination,
         recursive: bind.recursive,
-        idmap: bind.idmap.is_some(),
-        idmap_recursive: bind.idmap.as_ref().is_some_and(|idmap| idmap.recursive),
+        idmap: idmap.is_some(),
+        idmap_recursive: idmap.is_some_and(|idmap| idmap.recursive),
+    }
+}
+
+/// A new file system that is idmapped, which the host's side makes.
+pub fn new_idmapped<'a>(
+    cx: &Context<'a>,
+    mount: &Mount,
+    wanted: &Filesystem,
+    idmap: &Idmap,
+) -> Result<Fd<'a>> {
+    let request = Request {
+        mount_index: mount.index,
+        source: &wanted.source,
+        destination: &mount.destination,
+        recursive: false,
+        idmap: true,
+        idmap_recursive: idmap.recursive,
     };
-    let Some(answer) = cx.call(|callbacks| callbacks.mountfd(&request)) else {
+    directory(idmapped(cx.caller(), &request)?)
+}
+
+/// The rootfs, idmapped, with the mounts below it.
+pub fn rootfs<'a>(caller: Caller<'a>, rootfs: &Rootfs, idmap: &Idmap) -> Result<Fd<'a>> {
+    let request = Request {
+        mount_index: usize::MAX,
+        source: &rootfs.path,
+        destination: c"/",
+        recursive: true,
+        idmap: true,
+        idmap_recursive: idmap.recursive,
+    };
+    directory(idmapped(caller, &request)?)
+}
+
+fn directory((tree, root): (Fd<'_>, Status)) -> Result<Fd<'_>> {
+    if root.is_directory() {
+        return Ok(tree);
+    }
+    Err(Error::check(
+        Errno::NOTDIR,
+        "the mountfd callback returned a mount whose root is not a directory",
+    ))
+}
+
+/// What only the host's side can open.
+fn idmapped<'a>(caller: Caller<'a>, request: &Request<'_>) -> Result<(Fd<'a>, Status)> {
+    ask(caller, request)?.ok_or_else(|| {
+        Error::check(
+            Errno::OPNOTSUPP,
+            "an idmapped mount is opened by the host's side: rfs_callbacks.mountfd is needed for it",
+        )
+    })
+}
+
+/// Lets the host's side open a mount. `None`: there is nobody to ask.
+fn ask<'a>(caller: Caller<'a>, request: &Request<'_>) -> Result<Option<(Fd<'a>, Status)>> {
+    let Some(answer) = caller.call(|callbacks| callbacks.mountfd(request)) else {
         return Ok(None);
     };
-    let source = bind.source.as_bytes();
+    let source = request.source.to_bytes();
     let raw = answer.map_err(|error| error.on(source))?;
-    let tree = cx
+    let tree = caller
         .fds
         .adopt(raw)
         .during("mountfd callback", source)
@@ -120,8 +171,7 @@ fn ask<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Option<Fd<'a>
             ))
         })?;
     let root = check_detached(&tree, raw)?;
-    check_kind(bind, &root)?;
-    Ok(Some(tree))
+    Ok(Some((tree, root)))
 }
 
 /// What the source is, where it can be seen from here too.
