@@ -153,6 +153,11 @@ static size_t read_ranges(struct id_range **ranges, struct json_object *list)
     return json_length(list);
 }
 
+bool process_has_mappings(struct json_object *config)
+{
+    return json_length(json_at(config, "/linux/uidMappings")) > 0 || json_length(json_at(config, "/linux/gidMappings")) > 0;
+}
+
 static void read_mappings(struct process *process, struct json_object *config, bool rootless)
 {
     process->n_uids = read_ranges(&process->uids, json_at(config, "/linux/uidMappings"));

@@ -43,6 +43,8 @@ struct process {
 void process_read(struct process *process, struct json_object *config, bool rootless);
 void process_free(struct process *process);
 
+bool process_has_mappings(struct json_object *config);
+
 /* On the host's side: writes the mappings of pid's user namespace, without root with the help of newuidmap(1). */
 void process_map_ids(const struct process *process, pid_t pid);
 

@@ -509,6 +509,13 @@ int main(int argc, char **argv)
         fail("%s: %s", argv[optind], strerror(errno));
     run.bundle = bundle;
     char *text = read_file(bundle, "config.json");
+    rfs_id_mapping uid = {0, geteuid(), 1}, gid = {0, getegid(), 1};
+    run.json = json_tokener_parse(text);
+    if (rootless && !process_has_mappings(run.json)) {
+        changes.uid_mappings = &uid;
+        changes.gid_mappings = &gid;
+        changes.n_uid_mappings = changes.n_gid_mappings = 1;
+    }
     if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||
         rfs_config_set_options(run.config, &changes, &err) < 0 ||
         rfs_plan_new(run.config, &run.plan, &err) < 0)
@@ -518,7 +525,6 @@ int main(int argc, char **argv)
         if (rfs_plan_describe(run.plan, STDOUT_FILENO, &err) < 0)
             fail("%s", err.message);
     } else {
-        run.json = json_tokener_parse(text);
         process_read(&run.process, run.json, rootless);
         status = start(&run);
     }

@@ -86,6 +86,9 @@ pub fn superblock<'a>(fds: &'a Fds, wanted: &Filesystem, mode: Option<&CStr>) ->
 pub fn set_parameter(superblock: &Superblock<'_>, key: &CStr, value: Option<&CStr>) -> Result<()> {
     let explain = |error: Error| {
         let error = error.said_by_kernel(superblock.messages());
+        if matches!(key.to_bytes(), b"uid" | b"gid") && error.errno == Errno::INVAL {
+            return error.explain("the user namespace may have no such id");
+        }
         if !is_label(key.to_bytes()) || error.errno != Errno::INVAL {
             return error;
         }

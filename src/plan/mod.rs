@@ -145,6 +145,8 @@ pub struct Filesystem {
     /// An SELinux label for the root inode, where the file system takes none as a parameter.
     pub root_label: Option<CString>,
     pub idmap: Option<Idmap>,
+    /// What is bound if the kernel refuses a new one with EPERM.
+    pub instead: Option<Box<Bind>>,
 }
 
 /// What of a directory's own attributes its copy gets; a tmpfs's root keeps what a parameter gave it.

@@ -147,7 +147,14 @@ pub fn mount(
     } else if fstype == b"cgroup" {
         Kind::Cgroup(Box::new(cgroup(config, wanted, &options)?))
     } else {
-        Kind::Filesystem(filesystem(config, wanted, &options, fstype, &destination)?)
+        Kind::Filesystem(filesystem(
+            config,
+            wanted,
+            &options,
+            fstype,
+            &destination,
+            warn,
+        )?)
     };
     Ok(Mount {
         index,
@@ -300,6 +307,7 @@ fn filesystem(
     options: &Options<'_>,
     fstype: &[u8],
     destination: &CStr,
+    warn: &mut impl FnMut(String),
 ) -> Result<Filesystem> {
     let plain = fstype == b"proc" || fstype == b"sysfs";
     let unlabelled = plain || fstype == b"mqueue" || fstype == b"cgroup2";
@@ -324,6 +332,12 @@ fn filesystem(
     made.copy_mode = fstype == b"tmpfs" && of_target.mode;
     made.copy_up = options.copy_up.then_some(of_target);
     made.idmap = idmap_of(config, wanted, options)?;
+    if fstype == b"sysfs" && config.user_namespace {
+        made.instead = Some(Box::new(hosts_sysfs(options)));
+    }
+    if fstype == b"devpts" && config.user_namespace && made.idmap.is_none() {
+        drop_unmapped_gid(config, &mut made.parameters, warn);
+    }
     if fstype == b"mqueue" && !has_label(&made.parameters) {
         made.root_label = label::of_file(config)?;
     }
@@ -335,6 +349,46 @@ fn filesystem(
             .retain(|given| given.key.as_c_str() != c"ro");
     }
     Ok(made)
+}
+
+/// A user namespace without a network namespace of its own may not mount a sysfs, and one that sees no complete sysfs
+/// neither: mount_too_revealing() in fs/namespace.c.
+fn hosts_sysfs(options: &Options<'_>) -> Bind {
+    Bind {
+        source: c"/sys".to_owned(),
+        source_fd: None,
+        link: Link::Follow,
+        // What is mounted below is locked to it.
+        recursive: true,
+        change: BindChange::new(options.set, options.cleared),
+        relabel: None,
+        idmap: None,
+        ask_if_unreachable: false,
+    }
+}
+
+/// Everybody's "gid=5" is an error where there is no group 5. Without it the terminals have their owner's group.
+fn drop_unmapped_gid(
+    config: &Config,
+    parameters: &mut Vec<Parameter>,
+    warn: &mut impl FnMut(String),
+) {
+    let is_mapped = |gid: u32| {
+        let within =
+            |m: &config::IdMapping| gid >= m.container_id && gid - m.container_id < m.count;
+        config.gid_mappings.is_empty() || config.gid_mappings.iter().any(within)
+    };
+    parameters.retain(|given| {
+        let value = given.value.as_deref().filter(|_| given.key.as_c_str() == c"gid");
+        let gid = value.and_then(|value| value.to_str().ok()?.parse().ok());
+        let keep = gid.is_none_or(is_mapped);
+        if let (false, Some(gid)) = (keep, gid) {
+            warn(format!(
+                "devpts: the option \"gid={gid}\" is left out, as linux.gidMappings have no such group"
+            ));
+        }
+        keep
+    });
 }
 
 fn new_superblock(
@@ -381,6 +435,7 @@ fn new_superblock(
         readonly_later: false,
         root_label: None,
         idmap: None,
+        instead: None,
     })
 }
 

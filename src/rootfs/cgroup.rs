@@ -145,6 +145,7 @@ fn hierarchy_superblock(controllers: &[u8], attributes: u64) -> Result<Filesyste
         readonly_later: false,
         root_label: None,
         idmap: None,
+        instead: None,
     })
 }
 

@@ -13,7 +13,7 @@ use super::callbacks::Level;
 use super::copy_up::copy_up;
 use super::target::{self, Target};
 use super::{cgroup, relabel, source};
-use crate::detached::{Names, change_attributes, superblock};
+use crate::detached::{Names, change_attributes, clone_source, superblock};
 use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
@@ -67,7 +67,12 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
     };
     let mode = covered.map(Mode::new);
     let detached = match &wanted.idmap {
-        None => superblock(cx.fds, wanted, mode.as_deref())?,
+        None => match (superblock(cx.fds, wanted, mode.as_deref()), &wanted.instead) {
+            (Err(error), Some(instead)) if error.errno == Errno::PERM => {
+                return bind_instead(cx, mount, instead, &target, &error);
+            }
+            (detached, _) => detached?,
+        },
         Some(idmap) => {
             let detached = source::new_idmapped(cx, mount, wanted, idmap)?;
             if let Some(mode) = covered {
@@ -89,6 +94,27 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
         relabel::label(detached.as_fd(), label)?;
     }
     Ok(())
+}
+
+fn bind_instead(
+    cx: &Context<'_>,
+    mount: &Mount,
+    instead: &Bind,
+    target: &Target<'_>,
+    error: &Error,
+) -> Result<()> {
+    cx.log(
+        Level::Debug,
+        format_args!(
+            "mounts[{}]: a new one can't be mounted here, and {:?} is bound: {error}",
+            mount.index, instead.source
+        ),
+    );
+    let tree = clone_source(cx.fds, instead).during("open_tree", instead.source.to_bytes())?;
+    if let Some(wanted) = &instead.change {
+        change(cx, mount, &tree, wanted)?;
+    }
+    finish(mount, &tree, target)
 }
 
 /// The permission bits of what a tmpfs will cover.
