@@ -14,7 +14,7 @@ pub fn parse(json: &[u8], bundle: &[u8]) -> Result<Config> {
 fn read(json: &[u8], bundle: &[u8]) -> Result<Config> {
     let value: Value = serde_json::from_slice(json)
         .map_err(|error| Error::invalid(format_args!("config.json: {error}")))?;
-    let spec = Node::new(Some(&value), String::new());
+    let spec = Node::top(&value);
     if !bundle.starts_with(b"/") {
         return Err(Error::invalid(format_args!(
             "the bundle's path \"{}\" is not absolute; give what realpath(3) makes of it",
@@ -143,31 +143,69 @@ pub fn below(base: &[u8], path: Bytes) -> Bytes {
 /// A value and where it stands. What is missing, and null, is `None`.
 struct Node<'a> {
     value: Option<&'a Value>,
-    path: String,
+    parent: Option<&'a Node<'a>>,
+    step: Step<'a>,
+}
+
+/// From a value to one in it.
+enum Step<'a> {
+    Top,
+    Field(&'a str),
+    Index(usize),
+}
+
+/// The names and indices that lead to it.
+impl core::fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Top => Ok(()),
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Field(name) => {
+                let is_first = self
+                    .parent
+                    .is_none_or(|parent| matches!(parent.step, Step::Top));
+                write!(f, "{}{name}", if is_first { "" } else { "." })
+            }
+        }
+    }
 }
 
 impl<'a> Node<'a> {
-    fn new(value: Option<&'a Value>, path: String) -> Self {
-        let value = value.filter(|value| !value.is_null());
-        Node { value, path }
+    fn top(value: &'a Value) -> Self {
+        Node {
+            value: Some(value).filter(|value| !value.is_null()),
+            parent: None,
+            step: Step::Top,
+        }
     }
 
-    fn field(&self, name: &str) -> Result<Node<'a>> {
+    fn child<'s>(&'s self, value: Option<&'s Value>, step: Step<'s>) -> Node<'s> {
+        Node {
+            value: value.filter(|value| !value.is_null()),
+            parent: Some(self),
+            step,
+        }
+    }
+
+    fn field<'s>(&'s self, name: &'s str) -> Result<Node<'s>> {
         let value = match self.value {
             None => None,
             Some(Value::Object(fields)) => fields.get(name),
             Some(other) => return Err(self.wrong_type(other, "an object")),
         };
-        let dot = if self.path.is_empty() { "" } else { "." };
-        Ok(Node::new(value, format!("{}{dot}{name}", self.path)))
+        Ok(self.child(value, Step::Field(name)))
     }
 
     fn error(&self, sentence: impl core::fmt::Display) -> Error {
-        let separator = if self.path.is_empty() { "" } else { ": " };
-        Error::invalid(format_args!(
-            "config.json: {}{separator}{sentence}",
-            self.path
-        ))
+        let separator = if matches!(self.step, Step::Top) {
+            ""
+        } else {
+            ": "
+        };
+        Error::invalid(format_args!("config.json: {self}{separator}{sentence}"))
     }
 
     fn wrong_type(&self, value: &Value, wanted: &str) -> Error {
@@ -229,7 +267,7 @@ impl<'a> Node<'a> {
         self.number()?.ok_or_else(|| self.error("it is missing"))
     }
 
-    fn list<T>(&self, mut read: impl FnMut(&Node<'a>) -> Result<T>) -> Result<Vec<T>> {
+    fn list<T>(&self, read: impl Fn(&Node<'_>) -> Result<T>) -> Result<Vec<T>> {
         let values = match self.value {
             None => return Ok(Vec::new()),
             Some(Value::Array(values)) => values,
@@ -237,8 +275,7 @@ impl<'a> Node<'a> {
         };
         let mut list = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
-            let path = format!("{}[{index}]", self.path);
-            list.push(read(&Node::new(Some(value), path))?);
+            list.push(read(&self.child(Some(value), Step::Index(index)))?);
         }
         Ok(list)
     }
