@@ -13,6 +13,8 @@ packages='pkgconf gcc libc6-dev meson ninja-build libjson-c-dev busybox-static'
 if [ "$1" = test ]; then
 	# runc and crun are asked for their default configurations, debootstrap for a Debian to run.
 	packages="$packages g++ binutils valgrind runc crun debootstrap python3 strace"
+	# For containers of ordinary users, and file systems to idmap.
+	packages="$packages uidmap xfsprogs btrfs-progs"
 fi
 
 missing=
