@@ -365,6 +365,28 @@ static void new_file_systems(void)
     CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "devpts");
 }
 
+static void inside_overlay(void *data)
+{
+    (void)data;
+    CHECK_OWNER(AT_FDCWD, "/merged/file", 100007, 100008);
+    CHECK(chmod("/merged/file", 0600) == 0);
+}
+
+/* Layers of images, which a container engine has idmapped. */
+static void overlay(void)
+{
+    make_source("source");
+    open_and_attach(plan_of_bind("source", "'bind'", MAPPED), -1);
+    make_directory(in_work("upper"), 0755);
+    make_directory(in_work("work"), 0755);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/at', "
+             "'upperdir=%s/upper', 'workdir=%s/work']}", work, work, work);
+    run_container(plan_of(spec), NULL, inside_overlay, NULL);
+    CHECK_OWNER(AT_FDCWD, in_work("upper/file"), 100007, 100008);
+    CHECK_OWNER(AT_FDCWD, in_work("source/file"), 7, 8);
+}
+
 static rfs_plan *plan_with_rootfs(const char *idmap)
 {
     rfs_config *config = config_from_json(empty_spec());
@@ -532,6 +554,7 @@ int main(void)
         {"what is not opened", refused},
         {"idmap=uids=...;gids=...", option},
         {"new file systems", new_file_systems},
+        {"overlay with an idmapped lower layer", overlay},
         {"the rootfs", rootfs},
         {"without privilege", privilege},
         {"threads, SIGCHLD and wait", threads},
