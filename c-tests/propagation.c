@@ -6,9 +6,11 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 struct propagation {
@@ -205,6 +207,7 @@ static void mounts_reach_the_container(void)
     pid_t pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* it waits for a container that may have failed */
         mount_outside();
         _exit(0);
     }
