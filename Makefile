@@ -2,14 +2,16 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STAGE = build/stage
+KERNELS ?= 5.10 6.1 6.12
 
-.PHONY: help all bench deps demo test parity lint header install clean
+.PHONY: help all bench deps demo test test-kernels parity lint header install clean
 
 help:
 	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
 	@echo 'make test     run all tests (as root: they make containers)'
 	@echo 'make bench    time a start against crun, runc and the least it can cost (as root)'
 	@echo 'make parity   compare rfsrun with runc and crun, bundle by bundle (as root)'
+	@echo 'make test-kernels  run the C tests on kernels of Debian: KERNELS="$(KERNELS)" (as root)'
 	@echo 'make all      build the shared library and the archive, in build/release'
 	@echo 'make install  install them, the header and the .pc file: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps     install the Debian packages that are missing (as root; else name them)'
@@ -42,6 +44,10 @@ test: deps
 parity: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	tests/parity/run.py $(STAGE)
+
+test-kernels: deps
+	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
+	tests/kernels/run.sh $(STAGE) $(KERNELS)
 
 lint:
 	cargo fmt --check

@@ -11,8 +11,9 @@ fi
 
 packages='pkgconf gcc libc6-dev meson ninja-build libjson-c-dev busybox-static'
 if [ "$1" = test ]; then
-	# runc and crun are asked for their default configurations, debootstrap for a Debian to run.
-	packages="$packages g++ binutils valgrind runc crun debootstrap python3 strace"
+	# runc and crun are asked for their default configurations, debootstrap for a Debian to run;
+	# of the kernels in tests/kernels one is given an ext4, and modules may be compressed.
+	packages="$packages g++ binutils valgrind runc crun debootstrap python3 strace e2fsprogs xz-utils"
 	# For containers of ordinary users, and file systems to idmap.
 	packages="$packages uidmap xfsprogs btrfs-progs"
 fi

@@ -1,0 +1,87 @@
+#!/bin/bash
+# Packs an initial ramfs: busybox, the C tests with the installed library, rfsrun with a bundle to run,
+# what `runc spec` and `crun spec` write, and a kernel's modules.
+# usage: initramfs.sh PREFIX TESTS KERNEL OUTPUT: where librfs is installed; a meson build folder with the C
+# tests and rfsrun; an unpacked kernel package; the file to write
+set -euo pipefail
+prefix=$1 tests=$(realpath "$2") kernel=$3 output=$(realpath "$4")
+source=$(realpath "$(dirname "$0")/../..")
+# Not there when the tests run, and no part of librfs: a Debian to unpack.
+left_out='test-debian'
+modules='overlay ext4 xfs squashfs loop'
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+mkdir -p "$root"/{bin,etc,lib64,modules,specs,tests,demo/rootfs/bin} "$root$source/c-tests"
+cp "$source/tests/kernels/init" "$root/init"
+cp -r "$source/c-tests/data" "$root$source/c-tests/"
+echo root:x:0:0:root:/root:/bin/sh >"$root/etc/passwd"
+
+busybox=$(command -v busybox)
+cp "$busybox" "$root/bin/busybox"
+for tool in $("$busybox" --list); do
+	[ -e "$root/bin/$tool" ] || ln -s busybox "$root/bin/$tool"
+done
+
+# The tests, and rfsrun with a bundle as one more.
+cp "$tests/rfsrun" "$root/tests/rfsrun"
+for program in "$tests"/c-tests/test-*; do
+	name=${program##*/}
+	if [ -f "$program" ] && [ -x "$program" ] && [[ " $left_out " != *" $name "* ]]; then
+		cp "$program" "$root/tests/$name"
+		echo "$name" >>"$root/tests/order"
+	fi
+done
+cp "$source/tests/kernels/rfsrun-demo" "$root/tests/"
+echo rfsrun-demo >>"$root/tests/order"
+cp -a "$root/bin/." "$root/demo/rootfs/bin"
+cp "$source/examples/demo/look.sh" "$root/demo/rootfs/"
+cp "$source/examples/demo/config.json" "$root/demo/"
+
+# The libraries that they name, where they expect them.
+for program in "$root"/tests/*; do
+	LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name librfs.so.1)") ldd "$program" 2>&- || :
+done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) (.*/\1/p' | sort -u | while read -r library; do
+	case $library in
+	*/librfs.so.1 | */ld-linux*) ;;
+	*) mkdir -p "$root/lib/x86_64-linux-gnu" && cp -L "$library" "$root/lib/x86_64-linux-gnu/" ;;
+	esac
+done
+cp -L "$(find "$prefix" -name librfs.so.1)" "$root/lib/x86_64-linux-gnu/librfs.so.1"
+cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
+
+for tool in runc crun; do
+	(cd "$root/specs" && "$tool" spec && mv config.json "$tool.json")
+done
+
+# The modules and those that they need, in the order of loading. What is built in has no file.
+folder=$(echo "$kernel"/lib/modules/* "$kernel"/usr/lib/modules/* | tr ' ' '\n' | grep -v '\*' | head -n 1)
+find "$folder" -name '*.ko*' >"$root/modules/all"
+add_module() {
+	local file name needed plain
+	name=${1//-/_}
+	file=$(sed 's/-/_/g' "$root/modules/all" | grep -nE "/$name\.ko(\.[a-z]+)?$" | cut -d : -f 1)
+	[ -n "$file" ] || return 0
+	file=$(sed -n "${file}p" "$root/modules/all")
+	plain=$root/modules/$name.ko
+	[ ! -e "$plain" ] || return 0
+	case $file in
+	*.xz) xz -dc "$file" >"$plain" ;;
+	*.zst) zstd -qdc "$file" >"$plain" ;;
+	*) cp "$file" "$plain" ;;
+	esac
+	for needed in $(tr '\0' '\n' <"$plain" | sed -n 's/^depends=//p' | tr , ' ') ; do add_module "$needed"; done
+	# crc32c of ext4 and xfs is looked up by name, not by symbol.
+	echo "$name.ko" >>"$root/modules/order"
+}
+: >"$root/modules/order"
+for module in crc32c_generic $modules; do add_module "$module"; done
+rm "$root/modules/all"
+
+# What can be idmapped on every kernel that has idmapped mounts.
+truncate -s 4M "$root/ext4.img"
+PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -F "$root/ext4.img"
+
+mkdir -p "$root/dev"
+mknod "$root/dev/console" c 5 1
+(cd "$root" && find . | busybox cpio -o -H newc 2>&- | gzip -1) >"$output"
