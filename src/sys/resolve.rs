@@ -1,10 +1,14 @@
 //! Paths inside a root: openat2(2) with RESOLVE_IN_ROOT. A path is resolved once; from then on
 //! only the descriptor counts.
+//!
+//! Where that call is missing (before Linux 5.6) or refused (seccomp), each component is opened in turn from
+//! the descriptor of the one before, no link is left to the kernel, and its ".." is never used: however the tree
+//! changes meanwhile, the walk only goes down from the root.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
 use super::fd::{Fd, Fds};
@@ -14,6 +18,8 @@ use super::path::{PATH_MAX, PathBuf, components};
 const MAX_LINKS: usize = 40;
 /// How often a look-up is tried again that a rename or mount elsewhere disturbed (EAGAIN, openat2(2)).
 const MAX_TRIES: usize = 128;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A directory that nothing resolved here can leave.
 #[derive(Clone, Copy)]
@@ -60,9 +66,63 @@ impl<'a> Root<'a> {
             match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
                 Ok(fd) => return Ok(self.fds.own(fd)),
                 Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => tries += 1,
+                // EPERM is a filter's: openat2(2) has it only for O_NOATIME and for writing to what is immutable.
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
+                    return self.walk(path, flags, follows);
+                }
                 Err(errno) => return Err(errno),
             }
         }
+    }
+
+    /// What openat2(2) would open.
+    fn walk(&self, path: &CStr, flags: OFlags, follows: bool) -> Result<Fd<'a>> {
+        if !follows {
+            return self.walk_plain(path, flags);
+        }
+        for _ in 0..MAX_TRIES {
+            match self.walk_plain(self.follow(path)?.as_c_str(), flags) {
+                // A link has appeared since.
+                Err(Errno::LOOP) => {}
+                result => return result,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// With no link on the way.
+    fn walk_plain(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
+        let mut names = components(path.to_bytes()).peekable();
+        let mut dir = Directory::Root(self.fd);
+        while let Some(name) = names.next() {
+            if name == b".." {
+                return Err(Errno::XDEV);
+            }
+            let is_last = names.peek().is_none();
+            let wanted = if is_last { flags } else { DIRECTORY };
+            let is_link = || {
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                let there = rustix::fs::statat(dir.as_fd(), name, flags);
+                there.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Symlink)
+            };
+            let opened =
+                rustix::fs::openat(dir.as_fd(), name, wanted | OFlags::NOFOLLOW, Mode::empty());
+            let opened = match opened {
+                Err(Errno::NOTDIR) if is_link() => return Err(Errno::LOOP),
+                opened => self.fds.own(opened?),
+            };
+            if is_last {
+                let may_be_link = flags.contains(OFlags::NOFOLLOW) || !flags.contains(OFlags::PATH);
+                if !may_be_link && is_link_itself(&opened)? {
+                    return Err(Errno::LOOP);
+                }
+                return Ok(opened);
+            }
+            dir = Directory::Below(opened);
+        }
+        let root = rustix::fs::openat(self.fd, c".", flags, Mode::empty())?;
+        Ok(self.fds.own(root))
     }
 
     /// The path without links that `path` leads to, where what doesn't exist is taken as it is
@@ -166,7 +226,7 @@ impl<'a> Root<'a> {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno),
         };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = DIRECTORY | OFlags::NOFOLLOW;
         let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
         Ok((self.fds.own(made), missing))
     }
@@ -195,6 +255,12 @@ pub fn read_link(link: BorrowedFd<'_>, target: &mut [u8; PATH_MAX]) -> Result<Op
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// What a descriptor from O_PATH and O_NOFOLLOW refers to.
+fn is_link_itself(fd: &Fd<'_>) -> Result<bool> {
+    let status = rustix::fs::fstat(fd)?;
+    Ok(FileType::from_raw_mode(status.st_mode) == FileType::Symlink)
 }
 
 /// A directory in a root, or the root.
@@ -271,6 +337,74 @@ mod tests {
             assert_eq!(follow(c"/a/../../..").unwrap().as_c_str(), c"/");
             assert_eq!(follow(c"/top").unwrap().as_c_str(), c"/");
             assert_eq!(follow(c"/loop/z").unwrap_err(), Errno::LOOP);
+        });
+    }
+
+    /// A descriptor's path, or why there is none.
+    fn seen(opened: Result<Fd<'_>>) -> std::result::Result<std::path::PathBuf, Errno> {
+        let path = super::super::path::of_descriptor(opened?.as_fd());
+        Ok(std::fs::read_link(path.as_c_str().to_str().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_walk_opens_what_openat2_opens() {
+        with_tree(|dir, root| {
+            std::fs::write(dir.join("a/file"), "").unwrap();
+            symlink("/a", dir.join("absolute")).unwrap();
+            symlink("../../../a/b", dir.join("a/climbing")).unwrap();
+            symlink("/nowhere/x", dir.join("dangling")).unwrap();
+            symlink("loop", dir.join("loop")).unwrap();
+            symlink("/", dir.join("top")).unwrap();
+            symlink("a/file", dir.join("to-file")).unwrap();
+            let path_only = OFlags::PATH | OFlags::CLOEXEC;
+            let all_flags = [
+                path_only,
+                path_only | OFlags::DIRECTORY,
+                path_only | OFlags::NOFOLLOW,
+                OFlags::RDONLY | OFlags::CLOEXEC,
+            ];
+            let paths = [
+                c"/",
+                c"/a",
+                c"/a/file",
+                c"/a/file/x",
+                c"/a/./b/",
+                c"/absolute",
+                c"/absolute/b",
+                c"/a/climbing",
+                c"/dangling",
+                c"/loop",
+                c"/loop/z",
+                c"/top",
+                c"/top/top/a",
+                c"/missing",
+                c"/missing/x",
+                c"/to-file",
+                c"/to-file/x",
+            ];
+            for path in paths {
+                for flags in all_flags {
+                    let plain = root.walk(path, flags, false);
+                    assert_eq!(
+                        seen(plain),
+                        seen(root.open_plain(path, flags)),
+                        "{path:?} {flags:?}"
+                    );
+                    // Only open_plain() is asked for links themselves.
+                    if !flags.contains(OFlags::NOFOLLOW) {
+                        let followed = root.walk(path, flags, true);
+                        assert_eq!(
+                            seen(followed),
+                            seen(root.open(path, flags)),
+                            "{path:?} {flags:?}"
+                        );
+                    }
+                }
+            }
+            assert_eq!(
+                seen(root.walk(c"/a/../..", path_only, false)),
+                Err(Errno::XDEV)
+            );
         });
     }
 
