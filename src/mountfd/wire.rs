@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, IoSlice, IoSliceMut};
-use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::sockopt::{socket_domain, socket_passcred, socket_type};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType,
@@ -76,6 +76,8 @@ pub struct Socket<'a> {
     fd: BorrowedFd<'a>,
     keeps_packets: bool,
     waits: bool,
+    /// SO_PASSCRED: with what comes, the peer's credentials do, and before a descriptor.
+    passes_credentials: bool,
 }
 
 /// What came.
@@ -102,6 +104,7 @@ impl<'a> Socket<'a> {
             fd,
             keeps_packets: kind == SocketType::SEQPACKET,
             waits: !flags.contains(rustix::fs::OFlags::NONBLOCK),
+            passes_credentials: socket_passcred(fd).during("getsockopt", b"socket")?,
         })
     }
 
@@ -144,17 +147,16 @@ impl<'a> Socket<'a> {
         packet: &mut [u8],
         mut wanted: Option<&mut Option<OwnedFd>>,
     ) -> rustix::io::Result<Received> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        const DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
+        const CREDENTIALS: usize = rustix::cmsg_space!(ScmCredentials(1));
+        let mut space = [MaybeUninit::uninit(); DESCRIPTOR + CREDENTIALS];
+        // Without room the kernel gives no descriptor to this process, but says that there was one.
+        let room = usize::from(wanted.is_some()) * DESCRIPTOR
+            + usize::from(self.passes_credentials) * CREDENTIALS;
         let mut filled = 0;
         let mut all_flags = ReturnFlags::empty();
         while filled < packet.len() {
-            // Without room the kernel gives no descriptor to this process, but says that there was one.
-            let room = if wanted.is_some() {
-                &mut space[..]
-            } else {
-                &mut []
-            };
-            let mut control = RecvAncillaryBuffer::new(room);
+            let mut control = RecvAncillaryBuffer::new(&mut space[..room]);
             let mut rest = [IoSliceMut::new(&mut packet[filled..])];
             let received =
                 rustix::net::recvmsg(self.fd, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC);
