@@ -150,8 +150,8 @@ static int refuse_all(void *userdata, rfs_hook_point point)
     int ends[2];
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
     CHECK_ERROR(rfs_bind_fd(plan, ends[0], "/target", &err), &err, .code = -EINVAL, .says = "descriptor");
-    CHECK_ERROR(rfs_bind_fd(plan, file, "/etc", &err), &err, .code = -EINVAL, .says = "on a file");
-    CHECK_ERROR(rfs_bind_fd(plan, directory, "/there", &err), &err, .code = -EINVAL, .says = "on a directory");
+    CHECK_ERROR(rfs_bind_fd(plan, file, "/etc", &err), &err, .code = -ENOTDIR, .says = "is a file, but the destination is a directory");
+    CHECK_ERROR(rfs_bind_fd(plan, directory, "/there", &err), &err, .code = -ENOTDIR, .says = "is a directory, but the destination is a file");
     CHECK_ERROR(rfs_bind_fd(plan, file, "/there/below", &err), &err, .code = -ENOTDIR);
     CHECK(access("/target", F_OK) != 0);
     char longest[5000];

@@ -140,7 +140,7 @@ static void bad_options(void)
         rfs_options options;
     } list[] = {
         {-EINVAL, "flag", {.flags = 1ull << 40}},
-        {-EINVAL, "flag", {.flags = 4096}},
+        {-EINVAL, "flag", {.flags = 8192}},
         {-EINVAL, "umask", {.flags = RFS_OPTION_UMASK, .umask = 01000}},
         {-EINVAL, "ropagation", {.rootfs_propagation = "rprivat"}},
         {-EINVAL, "cwd", {.cwd = "relative"}},

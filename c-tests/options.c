@@ -615,7 +615,9 @@ static void contradictions(void)
         {TMPFS("/x", "'src-nofollow'"), "src-nofollow"},
         {TMPFS("/x", "'create=file'"), "create=file"},
         {TMPFS("/x", "'remount'"), "remount"},
-        {TMPFS("/x", "'iversion'"), "iversion"},
+        {"{'destination': '/x', 'type': 'tmpfs', 'source': 't', 'options': ['iversion'], 'uidMappings': "
+         "[{'containerID': 0, 'hostID': 1000, 'size': 1}], 'gidMappings': [{'containerID': 0, 'hostID': 1000, 'size': 1}]}",
+         "has no \"iversion\""},
         {TMPFS("/x", "'idmap'"), "container has none"},
         {TMPFS("/x", "'ridmap'"), "container has none"},
         {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind', 'idmap']}", "idmap"},
@@ -634,6 +636,55 @@ static void contradictions(void)
         refuse_plan(list[i].mount, spec,
                     &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1]", .says_too = list[i].says});
     }
+}
+
+/* More than the 255 bytes that fsconfig(2) takes. */
+static char long_name[240];
+
+static void inside_only_mount(void *data)
+{
+    (void)data;
+    char path[sizeof long_name + 20];
+    snprintf(path, sizeof path, "/merged/%s", "lower-file");
+    CHECK(access(path, F_OK) == 0 && access("/merged/second", F_OK) == 0);
+    check_mount("/versions / rw,relatime - tmpfs versions rw*");
+    check_mount("/flags / ro,nosuid,nodev,noexec,relatime - tmpfs flags rw*,size=64k*");
+    check_mount("/bound /from ro,relatime - tmpfs test rw*");
+    check_mount("/all /from ro,nosuid,relatime - tmpfs test rw*");
+}
+
+static void only_mount(void)
+{
+    make_image();
+    memset(long_name, 'l', sizeof long_name - 1);
+    make_directory(in_work("%s", long_name), 0755);
+    make_directory(in_work("%s2", long_name), 0755);
+    make_file(in_work("%s/lower-file", long_name), "x");
+    make_file(in_work("%s2/second", long_name), "x");
+    make_directory(in_work("from"), 0755);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/versions', 'type': 'tmpfs', 'source': 'versions', 'options': ['iversion']}");
+    spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/%s:%s/%s2']}", work,
+             long_name, work, long_name);
+    /* with them all others are made by mount(2) */
+    spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', 'noexec', 'ro']}");
+    spec_add(spec, "mounts", BIND("from", "/bound", "'bind', 'ro'"));
+    spec_add(spec, "mounts", BIND("from", "/all", "'rbind', 'rro', 'rnosuid'"));
+    run_container(plan_of(spec), NULL, inside_only_mount, NULL);
+}
+
+static void too_long(void)
+{
+    json_object *spec = empty_spec();
+    char *many = malloc(4200);
+    REQUIRE(many);
+    memset(many, 'x', 4199);
+    many[4199] = 0;
+    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'overlay', 'source': 'o', 'options': ['lowerdir=/%s']}", many);
+    free(many);
+    make_image();
+    refuse_plan("more than a page", spec,
+                &(struct expected){.code = -E2BIG, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "more than mount(2) takes"});
 }
 
 static void unknown(void)
@@ -702,6 +753,8 @@ int main(void)
         {"create=file, create=dir", create},
         {"create=: refused", create_refused},
         {"options that the plan refuses", contradictions},
+        {"options that only mount(2) takes", only_mount},
+        {"options that are too long", too_long},
         {"unknown options and file systems", unknown},
         {"data of a bind", data_of_bind},
     };

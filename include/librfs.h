@@ -214,6 +214,12 @@
 #define RFS_OPTION_SEPARATE_MASKS 2048
 
 /**
+ * Make all mounts by mount(2), as is done where the mount API of Linux 5.2 to 5.12 is missing or refused, or an
+ * option of a file system is too long for it. Needs a procfs on /proc, and in the container for rfs_finalize().
+ */
+#define RFS_OPTION_CLASSIC_MOUNT 4096
+
+/**
  * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
  */
 #define RFS_REQUEST_RECURSIVE 1

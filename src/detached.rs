@@ -3,16 +3,18 @@
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
-use crate::plan::attributes::{BindChange, Change, Locked, from_statfs};
+use crate::plan::attributes::{BindChange, Change, Locked};
 use crate::plan::label::is_label;
 use crate::plan::{Bind, Filesystem, Link};
+use crate::sys::classic::{self, Names};
 use crate::sys::fd::{self, Fd, Fds};
-use crate::sys::mount::{Attributes, Superblock, clone_tree, set_attributes};
+use crate::sys::mount::{Attributes, Superblock, attributes_of, clone_tree};
 
 impl From<Change> for Attributes {
     fn from(change: Change) -> Self {
@@ -29,32 +31,47 @@ pub fn clone_source<'a>(fds: &'a Fds, bind: &Bind) -> rustix::io::Result<Fd<'a>>
     match bind.link {
         Link::Follow => clone_tree(fds, CWD, &bind.source, bind.recursive),
         Link::Bind | Link::Copy => {
-            open_link(fds, bind).and_then(|link| clone_tree(fds, link, c"", bind.recursive))
+            open_source(fds, bind).and_then(|link| clone_tree(fds, link, c"", bind.recursive))
         }
     }
 }
 
 /// The same by the number of the caller's descriptor.
 pub fn clone_descriptor<'a>(fds: &'a Fds, bind: &Bind, raw: i32) -> Result<Fd<'a>> {
-    let source = bind.source.as_bytes();
-    let fd = fd::borrow(raw).during("fcntl", source).map_err(|error| {
-        error.explain(format_args!("source_fd {raw} is not open in this process"))
-    })?;
-    clone_tree(fds, fd, c"", bind.recursive).during("open_tree", source).map_err(|error| {
-        match error.errno {
-            Errno::INVAL => error.explain(format_args!(
-                "source_fd {raw} is of another mount namespace, if it was opened before unshare(2), or of a detached or unbindable mount"
-            )),
-            _ => error,
-        }
-    })
+    let fd = borrow_source(bind, raw)?;
+    clone_tree(fds, fd, c"", bind.recursive)
+        .during("open_tree", b"")
+        .map_err(|error| explain_descriptor(bind, raw, error))
 }
 
-/// The source itself, also if it is a symbolic link.
-pub fn open_link<'a>(fds: &'a Fds, bind: &Bind) -> rustix::io::Result<Fd<'a>> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+pub fn borrow_source<'a>(bind: &Bind, raw: i32) -> Result<BorrowedFd<'a>> {
+    let borrowed = fd::borrow(raw).during("fcntl", bind.source.as_bytes());
+    borrowed
+        .map_err(|error| error.explain(format_args!("source_fd {raw} is not open in this process")))
+}
+
+pub fn explain_descriptor(bind: &Bind, raw: i32, error: Error) -> Error {
+    let error = error.on(bind.source.as_bytes());
+    match error.errno {
+        Errno::INVAL => error.explain(format_args!(
+            "source_fd {raw} is of another mount namespace, if it was opened before unshare(2), or of a detached or unbindable mount"
+        )),
+        _ => error,
+    }
+}
+
+/// The source, or what it leads to if it is a link that is to be followed.
+pub fn open_source<'a>(fds: &'a Fds, bind: &Bind) -> rustix::io::Result<Fd<'a>> {
+    let nofollow = match bind.link {
+        Link::Follow => OFlags::empty(),
+        Link::Bind | Link::Copy => OFlags::NOFOLLOW,
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | nofollow;
     Ok(fds.own(rustix::fs::openat(CWD, &bind.source, flags, Mode::empty())?))
 }
+
+/// ENODEV of fsopen(2) and mount(2).
+pub const NO_SUCH_TYPE: &str = "the kernel knows no file system of this type";
 
 /// A new superblock, configured and mounted but not attached.
 pub fn superblock<'a>(fds: &'a Fds, wanted: &Filesystem, mode: Option<&CStr>) -> Result<Fd<'a>> {
@@ -62,7 +79,7 @@ pub fn superblock<'a>(fds: &'a Fds, wanted: &Filesystem, mode: Option<&CStr>) ->
     let superblock = Superblock::open(fds, &wanted.fstype)
         .during("fsopen", fstype)
         .map_err(|error| match error.errno {
-            Errno::NODEV => error.explain("the kernel knows no file system of this type"),
+            Errno::NODEV => error.explain(NO_SUCH_TYPE),
             _ => error,
         })?;
     let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
@@ -111,15 +128,18 @@ pub fn set_parameter(superblock: &Superblock<'_>, key: &CStr, value: Option<&CSt
 
 /// Sets what a bind asks for, replacing the source's attributes; where some of those are locked, adding to
 /// them: then it gives what is set.
-pub fn change_attributes(tree: &Fd<'_>, change: &BindChange) -> Result<Option<u64>> {
-    match set_attributes(tree, c"", false, &change.replacing().into()) {
-        Err(Errno::PERM) => {}
-        result => return result.during("mount_setattr", b"").map(|()| None),
+pub fn change_attributes(
+    classic: Option<&Names<'_>>,
+    tree: BorrowedFd<'_>,
+    change: &BindChange,
+) -> Result<Option<u64>> {
+    let set = |change: Change| classic::change_attributes(classic, tree, false, &change.into());
+    match set(change.replacing()) {
+        Err(error) if error.errno == Errno::PERM => {}
+        result => return result.map(|()| None),
     }
-    let filesystem = rustix::fs::fstatfs(tree).during("fstatfs", b"")?;
-    #[allow(clippy::unnecessary_cast)] // f_flags has another width elsewhere.
     let inherited = change
-        .inheriting(from_statfs(filesystem.f_flags as u64))
+        .inheriting(attributes_of(tree).during("fstatfs", b"")?)
         .map_err(|locked| {
             let (sentence, attributes) = match locked {
                 Locked::CannotClear(attributes) => {
@@ -131,18 +151,17 @@ pub fn change_attributes(tree: &Fd<'_>, change: &BindChange) -> Result<Option<u6
                 ),
             };
             Error::system(Errno::PERM, "mount_setattr")
-                .explain(format_args!("{sentence}: {}", Names(attributes)))
+                .explain(format_args!("{sentence}: {}", AttributeNames(attributes)))
         })?;
-    set_attributes(tree, c"", false, &inherited.into())
-        .during("mount_setattr", b"")
+    set(inherited)
         .map_err(|error| error.explain("also with the source's locked attributes added"))?;
     Ok(Some(inherited.set))
 }
 
 /// MOUNT_ATTR_*, by their options.
-pub struct Names(pub u64);
+pub struct AttributeNames(pub u64);
 
-impl core::fmt::Display for Names {
+impl core::fmt::Display for AttributeNames {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut names = crate::config::options::attribute_names(self.0).peekable();
         if names.peek().is_none() {

@@ -308,7 +308,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_SEPARATE_MASKS - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_CLASSIC_MOUNT - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -326,6 +326,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.rootless_cgroups |= has(RFS_OPTION_ROOTLESS_CGROUPS);
     config.default_devices &= !has(RFS_OPTION_NO_DEFAULT_DEVICES);
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
+    config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
     config.rootfs_fd = rootfs_fd.or(config.rootfs_fd);
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;

@@ -239,6 +239,9 @@ pub const RFS_OPTION_ROOTLESS_CGROUPS: u64 = 0x200;
 pub const RFS_OPTION_NO_DEFAULT_DEVICES: u64 = 0x400;
 /// rfs_finalize() leaves the read-only and masked paths to rfs_readonly_paths() and rfs_mask_paths().
 pub const RFS_OPTION_SEPARATE_MASKS: u64 = 0x800;
+/// Make all mounts by mount(2), as is done where the mount API of Linux 5.2 to 5.12 is missing or refused, or an
+/// option of a file system is too long for it. Needs a procfs on /proc, and in the container for rfs_finalize().
+pub const RFS_OPTION_CLASSIC_MOUNT: u64 = 0x1000;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[derive(Clone, Copy)]

@@ -45,6 +45,7 @@ pub struct Config {
     pub rootless: bool,
     pub rootless_cgroups: bool,
     pub separate_masks: bool,
+    pub classic_mount: bool,
 }
 
 impl Config {
@@ -77,6 +78,7 @@ impl Config {
             rootless: false,
             rootless_cgroups: false,
             separate_masks: false,
+            classic_mount: false,
         }
     }
 }

@@ -107,7 +107,7 @@ fn rootfs<'f, 'a>(
 
 fn set_attributes_of(tree: &Fd<'_>, mount: &Mount, bind: &Bind) -> Result<()> {
     if let Some(change) = &bind.change {
-        change_attributes(tree, change)?;
+        change_attributes(None, tree.as_fd(), change)?;
     }
     match mount.recursive {
         Some(recursive) => {

@@ -1,10 +1,13 @@
 //! MS_* flags, as options name them, in the terms of mount_setattr(2).
 
+use core::ffi::CStr;
+
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
     MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID,
-    MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME, MS_STRICTATIME,
+    MOUNT_ATTR_STRICTATIME, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME,
+    MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME,
+    MS_STRICTATIME, MS_SYNCHRONOUS,
 };
 
 /// The attributes that are bits of their own.
@@ -31,6 +34,23 @@ pub const MS_MOUNT_FLAGS: u64 = MS_RDONLY
     | MS_NODIRATIME
     | MS_RELATIME
     | MS_STRICTATIME;
+
+/// The flags of a superblock, by their parameters: vfs_parse_sb_flag() in fs/fs_context.c. It has none for the last,
+/// which only mount(2) takes.
+pub const SUPERBLOCK_FLAGS: [(u64, &CStr); 6] = [
+    (MS_RDONLY, c"ro"),
+    (MS_SYNCHRONOUS, c"sync"),
+    (MS_DIRSYNC, c"dirsync"),
+    (MS_LAZYTIME, c"lazytime"),
+    (MS_MANDLOCK, c"mand"),
+    (MS_I_VERSION, c"iversion"),
+];
+
+/// The flag of a superblock's parameter, if it is one.
+pub fn superblock_flag(key: &CStr) -> Option<u64> {
+    let mut flags = SUPERBLOCK_FLAGS.into_iter();
+    flags.find(|(_, name)| *name == key).map(|(flag, _)| flag)
+}
 
 /// Attributes to clear and then to set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,34 +154,6 @@ impl BindChange {
     }
 }
 
-/// The MOUNT_ATTR_* of a mount from the f_flags that statfs(2) gives of it (calculate_f_flags() in fs/statfs.c).
-pub fn from_statfs(flags: u64) -> u64 {
-    // The ST_* flags of <linux/statfs.h>: the same bits as MS_* for these, but not for all.
-    const ST_NOATIME: u64 = 0x400;
-    const ST_NODIRATIME: u64 = 0x800;
-    const ST_RELATIME: u64 = 0x1000;
-    const ST_NOSYMFOLLOW: u64 = 0x2000;
-    let symfollow = if flags & ST_NOSYMFOLLOW != 0 {
-        MOUNT_ATTR_NOSYMFOLLOW
-    } else {
-        0
-    };
-    let same = flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
-    let directories = if flags & ST_NODIRATIME != 0 {
-        MOUNT_ATTR_NODIRATIME
-    } else {
-        0
-    };
-    let mode = if flags & ST_NOATIME != 0 {
-        MOUNT_ATTR_NOATIME
-    } else if flags & ST_RELATIME != 0 {
-        0
-    } else {
-        MOUNT_ATTR_STRICTATIME
-    };
-    bits(same) | symfollow | directories | mode
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,15 +198,5 @@ mod tests {
             Err(Locked::CannotChangeAtime(0))
         );
         assert!(ask(MS_RELATIME, 0).inheriting(0).is_ok());
-    }
-
-    #[test]
-    fn statfs_without_an_atime_flag_means_strictatime() {
-        assert_eq!(from_statfs(0), MOUNT_ATTR_STRICTATIME);
-        assert_eq!(from_statfs(0x1000 | MS_NODEV), MOUNT_ATTR_NODEV);
-        assert_eq!(
-            from_statfs(0x2400),
-            MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_NOATIME
-        );
     }
 }

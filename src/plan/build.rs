@@ -5,8 +5,8 @@ use std::ffi::CString;
 use rustix::io::Errno;
 
 use super::{
-    Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, label,
-    mounts, paths,
+    Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, mounts,
+    paths,
 };
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
@@ -40,11 +40,9 @@ impl Plan {
             mount.destination.as_c_str() == c"/dev" && matches!(mount.kind, super::Kind::Bind(_))
         });
         let devices = devices::devices(config, warn)?;
-        let mount_label = label::parameter(config)?;
         Ok(Plan {
             rootfs,
             propagation,
-            mounts,
             dev: (!dev_is_bound).then_some(devices),
             switch,
             cwd: cwd(config)?,
@@ -53,9 +51,11 @@ impl Plan {
             readonly_paths: indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?,
             masked_paths: indexed(&config.masked_paths, Object::MaskedPath, warn)?,
             hooks: hooks::hooks(config)?,
-            mount_label,
+            empty: mounts::empty(config)?,
             separate_masks: config.separate_masks,
             planned_inside: config.planned_inside,
+            classic_mount: config.classic_mount || mounts.iter().any(Mount::needs_classic),
+            mounts,
             user_namespace: config.user_namespace,
             warnings: Vec::new(),
         })
@@ -208,7 +208,8 @@ fn indexed(
     object: fn(usize) -> Object,
     warn: &mut impl FnMut(String),
 ) -> Result<Vec<IndexedPath>> {
-    let mut seen = std::collections::HashSet::new();
+    // Sorted: a hash table of std is several kilobytes of code.
+    let mut seen: Vec<CString> = Vec::with_capacity(list.len());
     let mut paths = Vec::with_capacity(list.len());
     for (index, bytes) in list.iter().enumerate() {
         let object = object(index);
@@ -219,7 +220,8 @@ fn indexed(
                 String::from_utf8_lossy(bytes)
             ));
         }
-        if seen.insert(inside.path.clone()) {
+        if let Err(place) = seen.binary_search(&inside.path) {
+            seen.insert(place, inside.path.clone());
             paths.push(IndexedPath {
                 index,
                 path: inside.path,

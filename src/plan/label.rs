@@ -194,10 +194,7 @@ mod tests {
             vec![],
         ];
         assert_eq!(of_mounts.collect::<Vec<_>>(), expected);
-        assert_eq!(
-            labels(&plan.mount_label.into_iter().collect::<Vec<_>>()),
-            [whole]
-        );
+        assert_eq!(labels(&plan.empty[0].parameters), [whole]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub use crate::config::options::Shape;
 
 /// Far below the kernel's default limit for a namespace, 100,000 (fs.mount-max, proc_sys_fs(5)).
 pub const MAX_MOUNTS: usize = 65_536;
+/// fsconfig(2) takes a key or value of at most as many bytes.
+pub const PARAMETER_MAX: usize = 255;
 /// Extents of a user namespace's mapping: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
 pub const MAX_ID_MAPPINGS: usize = 340;
 
@@ -44,13 +46,16 @@ pub struct Plan {
     pub masked_paths: Vec<IndexedPath>,
     /// By `HookKind`.
     pub hooks: [Vec<Hook>; HookKind::ALL.len()],
-    /// For what has no mount of the configuration behind it.
-    pub mount_label: Option<Parameter>,
+    /// What covers directories: an empty tmpfs as small as the kernel lets it be, of one inode, or of two where some of
+    /// Ubuntu's kernels add one.
+    pub empty: [Filesystem; 2],
     /// rfs_readonly_paths and rfs_mask_paths are the caller's to call.
     pub separate_masks: bool,
     /// Made in the namespace in which it is carried out.
     pub planned_inside: bool,
     pub user_namespace: bool,
+    /// All mounts are made by mount(2), also where there is more.
+    pub classic_mount: bool,
     /// For the log callback, which exists only later.
     pub warnings: Vec<String>,
 }
@@ -115,6 +120,11 @@ impl Mount {
     pub fn takes_descriptor(&self) -> bool {
         matches!(&self.kind, Kind::Bind(bind) if bind.source_fd.is_some())
     }
+
+    /// Only mount(2) can make it.
+    fn needs_classic(&self) -> bool {
+        matches!(&self.kind, Kind::Filesystem(it) if it.needs_classic())
+    }
 }
 
 #[derive(Debug)]
@@ -169,6 +179,21 @@ impl CopyUp {
 pub struct Parameter {
     pub key: CString,
     pub value: Option<CString>,
+}
+
+impl Filesystem {
+    /// fsconfig(2) can't take all of it.
+    fn needs_classic(&self) -> bool {
+        let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
+        is_long(&self.source)
+            || self.parameters.iter().any(|it| {
+                is_long(&it.key)
+                    || it
+                        .value
+                        .as_ref()
+                        .map_or(it.key.as_c_str() == c"iversion", is_long)
+            })
+    }
 }
 
 #[derive(Debug)]

@@ -2,26 +2,20 @@
 
 use std::ffi::{CStr, CString};
 
-use libc::{
-    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_RDONLY, MS_REC, MS_REMOUNT,
-    MS_SYNCHRONOUS,
-};
+use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use rustix::io::Errno;
 
-use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, of_new_mount};
+use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, SUPERBLOCK_FLAGS, of_new_mount};
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, Parameter, idmap, label, paths,
-    proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, PARAMETER_MAX, Parameter, idmap,
+    label, paths, proc,
 };
 use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 
-/// fsconfig(2) takes a key or value of at most as many bytes.
-const PARAMETER_MAX: usize = 255;
-/// MS_* flags of a superblock alone.
-const SUPERBLOCK_FLAGS: u64 =
-    MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK | MS_I_VERSION;
+/// What mount(2) takes of data, without the NUL: copy_mount_options() in fs/namespace.c.
+const DATA_MAX: usize = 4095;
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
@@ -193,7 +187,12 @@ fn is_for_superblocks(option: &[u8]) -> bool {
         // Told of already.
         None => !option.is_empty() && idmap::Asked::with_mapping(option).is_none(),
         Some(Effect::CopyUp) => true,
-        Some(Effect::Set(flags)) => flags & SUPERBLOCK_FLAGS != 0,
+        Some(Effect::Set(flags)) => {
+            let mut others = SUPERBLOCK_FLAGS
+                .iter()
+                .filter(|(flag, _)| *flag != MS_RDONLY);
+            others.any(|(flag, _)| flags & flag != 0)
+        }
         Some(_) => false,
     }
 }
@@ -221,8 +220,6 @@ fn refuse_for_filesystems(
         "options: \"tmpcopyup\" is for a tmpfs only"
     } else if options.set & MS_REMOUNT != 0 {
         "options: \"remount\" is for binds"
-    } else if options.set & MS_I_VERSION != 0 {
-        "options: \"iversion\" can't be passed to fsconfig(2); file systems that have it have it on"
     } else {
         return Ok(());
     };
@@ -332,6 +329,12 @@ fn filesystem(
     made.copy_mode = fstype == b"tmpfs" && of_target.mode;
     made.copy_up = options.copy_up.then_some(of_target);
     made.idmap = idmap_of(config, wanted, options)?;
+    if made.idmap.is_some() && made.needs_classic() {
+        return Err(Error::invalid(format_args!(
+            "options: an idmapped file system is made with fsconfig(2), which has no \"iversion\" and takes at \
+             most {PARAMETER_MAX} bytes for each option and the source"
+        )));
+    }
     if fstype == b"sysfs" && config.user_namespace {
         made.instead = Some(Box::new(hosts_sysfs(options)));
     }
@@ -398,14 +401,7 @@ fn new_superblock(
     labelled: Option<&Config>,
 ) -> Result<Filesystem> {
     let mut parameters = Vec::new();
-    // The superblock's own flags: vfs_parse_sb_flag() in fs/fs_context.c.
-    for (flag, key) in [
-        (MS_RDONLY, c"ro"),
-        (MS_SYNCHRONOUS, c"sync"),
-        (MS_DIRSYNC, c"dirsync"),
-        (MS_LAZYTIME, c"lazytime"),
-        (MS_MANDLOCK, c"mand"),
-    ] {
+    for (flag, key) in SUPERBLOCK_FLAGS {
         if options.set & flag != 0 {
             parameters.push(Parameter {
                 key: key.to_owned(),
@@ -423,8 +419,7 @@ fn new_superblock(
         parameters.extend(label::parameter(config)?);
     }
     let source = source.unwrap_or(b"none");
-    check_length("source", source)?;
-    Ok(Filesystem {
+    let made = Filesystem {
         fstype: paths::path("type", fstype)?,
         source: paths::c_string("source", source)?,
         parameters,
@@ -436,7 +431,35 @@ fn new_superblock(
         root_label: None,
         idmap: None,
         instead: None,
-    })
+    };
+    if made.needs_classic() {
+        check_data(&made)?;
+    }
+    Ok(made)
+}
+
+/// What fsconfig(2) takes one by one mount(2) takes as one text.
+fn check_data(made: &Filesystem) -> Result<()> {
+    let length = |it: &Parameter| {
+        let quotes = if label::is_label(it.key.as_bytes()) {
+            2
+        } else {
+            0
+        };
+        let value = it
+            .value
+            .as_ref()
+            .map_or(0, |value| 1 + value.as_bytes().len());
+        it.key.as_bytes().len() + value + quotes + 1
+    };
+    let all = made.parameters.iter().map(length).sum::<usize>();
+    if all <= DATA_MAX {
+        return Ok(());
+    }
+    Err(Error::check(
+        Errno::TOOBIG,
+        format_args!("options: {all} bytes are more than mount(2) takes ({DATA_MAX})"),
+    ))
 }
 
 fn has_label(parameters: &[Parameter]) -> bool {
@@ -465,8 +488,6 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
             .iter_mut()
             .for_each(|value| value.retain(|&b| b != b'"'));
     }
-    check_length(&field, key)?;
-    check_length(&field, value.as_deref().unwrap_or_default())?;
     Ok(Parameter {
         key: paths::c_string(&field, key)?,
         value: value
@@ -486,6 +507,19 @@ pub(super) fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
             bytes.len()
         ),
     ))
+}
+
+/// Read-only, and with the label of all mounts.
+pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
+    let of = |inodes: &'static [u8]| {
+        let options = Options {
+            set: MS_RDONLY,
+            data: vec![b"nr_blocks=1", inodes],
+            ..Options::default()
+        };
+        new_superblock(b"tmpfs", Some(b"tmpfs"), &options, Some(config))
+    };
+    Ok([of(b"nr_inodes=1")?, of(b"nr_inodes=2")?])
 }
 
 fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {

@@ -2,18 +2,18 @@
 
 use core::ffi::CStr;
 use core::fmt::Display;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 
 use rustix::io::Errno;
 
 use super::callbacks::{Callbacks, HookPoint, Level, Request};
 use super::source::{Place, place};
 use super::state::State;
+use super::way::Way;
 use super::{Context, Umask, target};
 use crate::error::{self, During, Error, Object, Result, Stage};
 use crate::plan::{Plan, Shape};
-use crate::sys::fd::{Fd, Fds, borrow};
-use crate::sys::mount::{attach, clone_tree};
+use crate::sys::fd::{Fds, borrow};
 use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 
@@ -31,23 +31,20 @@ fn bind(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()
     let destination = cleaned(destination)?;
     let fds = Fds::new();
     let umask = Umask::cleared();
+    let way = Way::of(state, &fds)?;
     let cx = Context {
         plan,
         state,
         callbacks: &Nobody,
         umask: &umask,
         fds: &fds,
+        way: &way,
         root: Root::new(root, &fds),
     };
     let source = borrow(raw)
         .during("fcntl", b"")
         .map_err(|error| error.explain(format_args!("descriptor {raw} is not open")))?;
     let (status, place) = place(source)?;
-    // What the host's side has opened is detached. It has no other place, and before Linux 6.15 can't be cloned.
-    let cloned = match place {
-        Place::Detached => None,
-        _ => Some(clone(&fds, source, raw)?),
-    };
     let shape = if status.is_directory() {
         Shape::Directory
     } else {
@@ -57,22 +54,14 @@ fn bind(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()
     if target.is_proc {
         return Err(Error::invalid("/proc is for the container's own procfs"));
     }
-    let attached = match &cloned {
-        Some(tree) => attach(tree, &target),
-        None => attach(source, &target),
+    let bound = match place {
+        // What the host's side has opened has no other place, and before Linux 6.15 can't be cloned.
+        Place::Detached => way.attach_descriptor(source, target.as_fd()),
+        _ => way
+            .clone_descriptor(&fds, source, true)
+            .and_then(|mut tree| tree.attach(&target)),
     };
-    attached
-        .during("move_mount", b"")
-        .map_err(|error| match error.errno {
-            Errno::INVAL => error.explain(
-                "a directory can only be bound on a directory, and anything else on a file",
-            ),
-            _ => error,
-        })
-}
-
-fn clone<'a>(fds: &'a Fds, source: std::os::fd::BorrowedFd<'_>, raw: RawFd) -> Result<Fd<'a>> {
-    clone_tree(fds, source, c"", true).during("open_tree", b"").map_err(|error| match error.errno {
+    bound.map_err(|error| match error.errno {
         Errno::INVAL => error.explain(format_args!(
             "descriptor {raw} is of no file that this mount namespace has: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
         )),

@@ -9,11 +9,9 @@ use rustix::io::Errno;
 use super::callbacks::Level;
 use super::mounts::{bind, filesystem, finish};
 use super::target;
-use super::{Context, mountinfo};
-use crate::detached::superblock;
-use crate::error::{During, Error, Result};
+use super::{Context, masks, mountinfo};
+use crate::error::{Error, Result};
 use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter, Shape};
-use crate::sys::mount::attach;
 
 const MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 /// <linux/magic.h>
@@ -40,8 +38,8 @@ fn is_unified() -> Result<bool> {
 /// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let target = target::of_mount(cx, mount, Shape::Directory)?;
-    match superblock(cx.fds, &wanted.unified, None) {
-        Ok(detached) => return finish(mount, &detached, &target),
+    match cx.way.superblock(cx.fds, &wanted.unified, None) {
+        Ok(mut tree) => return finish(cx, mount, &mut tree, &target),
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => cx.log(
             Level::Debug,
             format_args!(
@@ -56,8 +54,9 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
         result => return result,
     }
     // A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
-    let empty = super::masks::empty_tmpfs(cx.fds, cx.plan.mount_label.as_ref())?;
-    attach(&empty, target.as_fd()).during("move_mount", mount.destination.as_bytes())
+    masks::hide_directory(cx.fds, cx.way, target.as_fd(), cx.plan)
+        .map(drop)
+        .map_err(|error| error.on(mount.destination.as_bytes()))
 }
 
 /// A tmpfs with one mount for each hierarchy, and links from the controllers that share one.

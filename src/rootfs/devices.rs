@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::Context;
@@ -11,7 +11,7 @@ use super::callbacks::Level;
 use super::target::{self, Target};
 use crate::error::{During, Error, Object, Result};
 use crate::plan::{Device, Shape};
-use crate::sys::mount::{Status, attach, clone_tree, status};
+use crate::sys::mount::{Status, status};
 use crate::sys::path::of_descriptor;
 
 const DEV: &CStr = c"/dev";
@@ -155,11 +155,10 @@ fn is_device(status: &Status, device: &Device) -> bool {
 /// Where nodes can't be made: the host's, bound on an empty file.
 fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
-    let hosts = clone_tree(cx.fds, CWD, &device.path, false)
-        .during("open_tree", path)
-        .map_err(|error| {
-            error.explain("nodes can't be made here, and the host has none to bind")
-        })?;
+    let mut hosts = cx.way.clone_file(cx.fds, &device.path).map_err(|error| {
+        let error = error.on(path);
+        error.explain("nodes can't be made here, and the host has none to bind")
+    })?;
     if !is_device(&status(&hosts, c"").during("statx", path)?, device) {
         return Err(Error::check(
             Errno::NODEV,
@@ -179,5 +178,5 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         }
         Err(errno) => return Err(Error::system(errno, "openat").on(path)),
     };
-    attach(&hosts, &file).during("move_mount", path)
+    hosts.attach(&file).map_err(|error| error.on(path))
 }

@@ -1,6 +1,6 @@
 //! rfs_finalize: what is to be read-only becomes so, once everything has been written.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -8,10 +8,12 @@ use rustix::io::Errno;
 
 use super::masks;
 use super::state::{State, Step};
+use super::way::Way;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::{Kind, Mount, Plan};
+use crate::sys::classic::change_attributes;
 use crate::sys::fd::{Fd, Fds};
-use crate::sys::mount::{Attributes, set_attributes};
+use crate::sys::mount::Attributes;
 use crate::sys::resolve::Root;
 
 const BUSY_TRIES: usize = 5;
@@ -22,11 +24,12 @@ pub fn finalize(plan: &Plan, state: &State) -> Result<()> {
     let fds = Fds::new();
     let root = open_root(&fds).map_err(|error| error.at(Stage::Finalize))?;
     let root = Root::new(root.as_fd(), &fds);
+    let way = Way::of(state, &fds).map_err(|error| error.at(Stage::Finalize))?;
     for mount in &plan.mounts {
         let readonly_later =
             matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later);
         if readonly_later && !state.was_passed_over(mount) {
-            remount_readonly(&root, mount).map_err(|error| {
+            remount_readonly(&root, &way, mount).map_err(|error| {
                 let object = Object::Mount(mount.index);
                 error
                     .at(Stage::Finalize)
@@ -35,14 +38,12 @@ pub fn finalize(plan: &Plan, state: &State) -> Result<()> {
         }
     }
     if plan.readonly_rootfs {
-        set_readonly(root.as_fd())
-            .during("mount_setattr", b"/")
-            .map_err(|error| error.at(Stage::Finalize))?;
+        set_readonly(&way, root.as_fd()).map_err(|error| error.on(b"/").at(Stage::Finalize))?;
     }
     rustix::process::umask(Mode::from_raw_mode(plan.umask));
     if !plan.separate_masks {
-        masks::readonly_paths(&root, &plan.readonly_paths)?;
-        masks::mask_paths(&fds, &root, plan)?;
+        masks::readonly_paths(&root, &way, &plan.readonly_paths)?;
+        masks::mask_paths(&fds, &root, &way, plan)?;
     }
     state.finish(Step::Finalize);
     Ok(())
@@ -53,7 +54,7 @@ pub fn readonly_paths(plan: &Plan, state: &State) -> Result<()> {
         plan,
         state,
         (Step::ReadonlyPaths, Stage::ReadonlyPaths),
-        |_, root| masks::readonly_paths(root, &plan.readonly_paths),
+        |_, root, way| masks::readonly_paths(root, way, &plan.readonly_paths),
     )
 }
 
@@ -62,7 +63,7 @@ pub fn mask_paths(plan: &Plan, state: &State) -> Result<()> {
         plan,
         state,
         (Step::MaskPaths, Stage::MaskedPaths),
-        |fds, root| masks::mask_paths(fds, root, plan),
+        |fds, root, way| masks::mask_paths(fds, root, way, plan),
     )
 }
 
@@ -70,7 +71,7 @@ fn separately(
     plan: &Plan,
     state: &State,
     (step, stage): (Step, Stage),
-    carry_out: impl FnOnce(&Fds, &Root<'_>) -> Result<()>,
+    carry_out: impl for<'a> FnOnce(&'a Fds, &Root<'a>, &Way<'a>) -> Result<()>,
 ) -> Result<()> {
     state.begin_after(step, stage)?;
     if !plan.separate_masks {
@@ -81,7 +82,8 @@ fn separately(
     }
     let fds = Fds::new();
     let root = open_root(&fds).map_err(|error| error.at(stage))?;
-    carry_out(&fds, &Root::new(root.as_fd(), &fds))?;
+    let way = Way::of(state, &fds).map_err(|error| error.at(stage))?;
+    carry_out(&fds, &Root::new(root.as_fd(), &fds), &way)?;
     state.finish(step);
     Ok(())
 }
@@ -92,26 +94,27 @@ fn open_root(fds: &Fds) -> Result<Fd<'_>> {
     Ok(fds.own(root))
 }
 
-fn remount_readonly(root: &Root<'_>, mount: &Mount) -> Result<()> {
+fn remount_readonly(root: &Root<'_>, way: &Way<'_>, mount: &Mount) -> Result<()> {
     let destination = mount.destination.to_bytes();
     let target = root
         .open(&mount.destination, OFlags::PATH)
         .during("openat2", destination)?;
-    set_readonly(target.as_fd())
-        .during("mount_setattr", destination)
-        .map_err(|error| match error.errno {
-            Errno::BUSY => error.explain("a file in it is still open for writing"),
-            _ => error,
-        })
+    set_readonly(way, target.as_fd()).map_err(|error| match error.errno {
+        Errno::BUSY => error
+            .on(destination)
+            .explain("a file in it is still open for writing"),
+        _ => error.on(destination),
+    })
 }
 
 /// EBUSY while a file on the mount is open for writing: a hook may still be closing it.
-fn set_readonly(mount: std::os::fd::BorrowedFd<'_>) -> rustix::io::Result<()> {
+fn set_readonly(way: &Way<'_>, mount: BorrowedFd<'_>) -> Result<()> {
+    let set = || change_attributes(way.names(), mount, false, &Attributes::READ_ONLY);
     for _ in 1..BUSY_TRIES {
-        match set_attributes(mount, c"", false, &Attributes::READ_ONLY) {
-            Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
+        match set() {
+            Err(error) if error.errno == Errno::BUSY => std::thread::sleep(BUSY_PAUSE),
             result => return result,
         }
     }
-    set_attributes(mount, c"", false, &Attributes::READ_ONLY)
+    set()
 }

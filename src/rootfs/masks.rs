@@ -1,23 +1,24 @@
 //! Paths hidden or made read-only, in the container's own root.
 
 use core::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::process::{DEV_NULL, not_null};
-use crate::detached::set_parameter;
+use super::way::Way;
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::plan::{IndexedPath, Parameter, Plan};
+use crate::plan::{IndexedPath, Plan};
+use crate::sys::classic::change_attributes;
 use crate::sys::fd::{Fd, Fds};
-use crate::sys::mount::{Attributes, Superblock, attach, clone_tree, set_attributes, status};
+use crate::sys::mount::{Attributes, status};
 use crate::sys::resolve::Root;
 
 /// Binds each path on itself and makes the top of that read-only.
-pub fn readonly_paths<'a>(root: &Root<'a>, paths: &[IndexedPath]) -> Result<()> {
+pub fn readonly_paths<'a>(root: &Root<'a>, way: &Way<'a>, paths: &[IndexedPath]) -> Result<()> {
     for path in paths {
-        make_readonly(root, &path.path).map_err(|error| {
+        make_readonly(root, way, &path.path).map_err(|error| {
             error
                 .at(Stage::ReadonlyPaths)
                 .about(Object::ReadonlyPath(path.index), path.path.as_bytes())
@@ -26,14 +27,16 @@ pub fn readonly_paths<'a>(root: &Root<'a>, paths: &[IndexedPath]) -> Result<()> 
     Ok(())
 }
 
-fn make_readonly(root: &Root<'_>, path: &CStr) -> Result<()> {
+fn make_readonly<'a>(root: &Root<'a>, way: &Way<'a>, path: &CStr) -> Result<()> {
     let Some(target) = open(root, path)? else {
         return Ok(());
     };
-    let tree = clone_tree(root.fds(), &target, c"", true).during("open_tree", path.to_bytes())?;
-    set_attributes(&tree, c"", false, &Attributes::READ_ONLY)
-        .during("mount_setattr", path.to_bytes())?;
-    attach(&tree, &target).during("move_mount", path.to_bytes())
+    let mut tree = way
+        .clone_descriptor(root.fds(), target.as_fd(), true)
+        .map_err(|error| error.on(path.to_bytes()))?;
+    change_attributes(way.names(), &tree, false, &Attributes::READ_ONLY)
+        .and_then(|()| tree.attach(&target))
+        .map_err(|error| error.on(path.to_bytes()))
 }
 
 /// `None`: nothing is there.
@@ -46,7 +49,7 @@ fn open<'a>(root: &Root<'a>, path: &CStr) -> Result<Option<Fd<'a>>> {
 }
 
 /// Covers files with /dev/null, and directories with an empty tmpfs that all of them share.
-pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, plan: &Plan) -> Result<()> {
+pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, way: &Way<'a>, plan: &Plan) -> Result<()> {
     if plan.masked_paths.is_empty() {
         return Ok(());
     }
@@ -54,7 +57,8 @@ pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, plan: &Plan) -> Result<()> 
     let mut masks = Masks {
         null: open_null(root).map_err(locate)?,
         empty: None,
-        label: plan.mount_label.as_ref(),
+        plan,
+        way,
         fds,
     };
     for path in &plan.masked_paths {
@@ -84,59 +88,48 @@ struct Masks<'a, 'p> {
     null: Fd<'a>,
     /// Attached over the first directory masked: an attached mount can be cloned on every kernel.
     empty: Option<Fd<'a>>,
-    label: Option<&'p Parameter>,
+    plan: &'p Plan,
+    way: &'p Way<'a>,
     fds: &'a Fds,
 }
 
-impl Masks<'_, '_> {
-    fn cover(&mut self, root: &Root<'_>, path: &CStr) -> Result<()> {
+impl<'a> Masks<'a, '_> {
+    fn cover(&mut self, root: &Root<'a>, path: &CStr) -> Result<()> {
         let Some(target) = open(root, path)? else {
             return Ok(());
         };
-        let bytes = path.to_bytes();
-        if !status(&target, c"").during("statx", bytes)?.is_directory() {
-            let null = clone_tree(self.fds, &self.null, c"", false)
-                .during("open_tree", DEV_NULL.to_bytes())?;
-            return attach(&null, &target).during("move_mount", bytes);
-        }
-        if let Some(empty) = &self.empty {
-            let again = clone_tree(self.fds, empty, c"", false).during("open_tree", bytes)?;
-            return attach(&again, &target).during("move_mount", bytes);
-        }
-        let empty = empty_tmpfs(self.fds, self.label)?;
-        attach(&empty, target.as_fd()).during("move_mount", bytes)?;
-        self.empty = Some(empty);
-        Ok(())
+        let is_directory = status(&target, c"")
+            .during("statx", path.to_bytes())?
+            .is_directory();
+        let cover = match &self.empty {
+            _ if !is_directory => &self.null,
+            Some(empty) => empty,
+            None => {
+                let empty = hide_directory(self.fds, self.way, target.as_fd(), self.plan)?;
+                self.empty = Some(empty);
+                return Ok(());
+            }
+        };
+        self.way
+            .clone_descriptor(self.fds, cover.as_fd(), false)
+            .and_then(|mut cover| cover.attach(&target))
+            .map_err(|error| error.on(path.to_bytes()))
     }
 }
 
-/// As small as the kernel lets it be: one inode, or two with what Ubuntu's 5.4 adds.
-pub fn empty_tmpfs<'a>(fds: &'a Fds, label: Option<&Parameter>) -> Result<Fd<'a>> {
-    match tmpfs_of(fds, label, c"1") {
-        Err(error) if error.errno == Errno::NOSPC => tmpfs_of(fds, label, c"2"),
-        result => result,
-    }
-}
-
-fn tmpfs_of<'a>(fds: &'a Fds, label: Option<&Parameter>, inodes: &CStr) -> Result<Fd<'a>> {
-    let superblock = Superblock::open(fds, c"tmpfs").during("fsopen", b"tmpfs")?;
-    let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
-    let label = label.map(|label| (label.key.as_c_str(), label.value.as_deref()));
-    let parameters = [
-        (c"source", Some(c"tmpfs")),
-        (c"ro", None),
-        (c"nr_blocks", Some(c"1")),
-        (c"nr_inodes", Some(inodes)),
-    ];
-    for (key, value) in parameters.into_iter().chain(label) {
-        set_parameter(&superblock, key, value)?;
-    }
-    superblock
-        .create()
-        .during("fsconfig", b"tmpfs")
-        .map_err(with_messages)?;
-    superblock
-        .mount(libc::MOUNT_ATTR_RDONLY)
-        .during("fsmount", b"tmpfs")
-        .map_err(with_messages)
+/// Covers a directory with an empty tmpfs, and gives that: to be bound elsewhere too, as an attached mount can on every
+/// kernel.
+pub fn hide_directory<'a>(
+    fds: &'a Fds,
+    way: &Way<'a>,
+    target: BorrowedFd<'_>,
+    plan: &Plan,
+) -> Result<Fd<'a>> {
+    let [one_inode, two_inodes] = &plan.empty;
+    let mut empty = match way.superblock(fds, one_inode, None) {
+        Err(error) if error.errno == Errno::NOSPC => way.superblock(fds, two_inodes, None),
+        empty => empty,
+    }?;
+    empty.attach(target).map_err(|error| error.on(b"tmpfs"))?;
+    Ok(empty.into_fd())
 }

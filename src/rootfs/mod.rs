@@ -6,6 +6,7 @@ pub mod callbacks;
 mod cgroup;
 pub mod console;
 mod copy_up;
+mod data;
 mod devices;
 mod finalize;
 pub mod hooks;
@@ -21,6 +22,7 @@ mod source;
 pub mod state;
 mod switch;
 mod target;
+mod way;
 
 pub use bind_fd::bind_fd;
 pub use finalize::{finalize, mask_paths, readonly_paths};
@@ -34,6 +36,7 @@ use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 use callbacks::Callbacks;
 use state::State;
+use way::Way;
 
 /// What every step of rfs_prepare acts with.
 struct Context<'a> {
@@ -42,6 +45,7 @@ struct Context<'a> {
     callbacks: &'a dyn Callbacks,
     umask: &'a Umask,
     fds: &'a Fds,
+    way: &'a Way<'a>,
     root: Root<'a>,
 }
 
@@ -67,9 +71,7 @@ impl<'a> Context<'a> {
     }
 
     fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
-        if self.callbacks.wants_log() {
-            self.call(|callbacks| callbacks.log(level, &message));
-        }
+        self.caller().log(level, message);
     }
 }
 
@@ -81,6 +83,12 @@ impl Caller<'_> {
         let result = call(self.callbacks);
         rustix::process::umask(Mode::empty());
         result
+    }
+
+    fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
+        if self.callbacks.wants_log() {
+            self.call(|callbacks| callbacks.log(level, &message));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::Mode as FileMode;
 use rustix::fs::OFlags;
@@ -12,19 +12,15 @@ use super::Context;
 use super::callbacks::Level;
 use super::copy_up::copy_up;
 use super::target::{self, Target};
+use super::way::Tree;
 use super::{cgroup, relabel, source};
-use crate::detached::{Names, change_attributes, clone_source, superblock};
+use crate::detached::{self, AttributeNames};
 use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
-use crate::sys::fd::Fd;
-use crate::sys::mount::{Attributes, Status, attach, is_idmapped, set_attributes, status};
+use crate::sys::classic::{PROC_ROOT_INO, change_attributes, is_procfs};
+use crate::sys::mount::{Attributes, is_idmapped, status};
 use crate::sys::path::of_descriptor;
-
-/// <linux/magic.h>
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-/// Only the root of a procfs has it: <linux/proc_fs.h>.
-const PROC_ROOT_INO: u64 = 1;
 
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match attempt(cx, mount) {
@@ -66,32 +62,35 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
         None
     };
     let mode = covered.map(Mode::new);
-    let detached = match &wanted.idmap {
-        None => match (superblock(cx.fds, wanted, mode.as_deref()), &wanted.instead) {
+    let mut tree = match &wanted.idmap {
+        None => match (
+            cx.way.superblock(cx.fds, wanted, mode.as_deref()),
+            &wanted.instead,
+        ) {
             (Err(error), Some(instead)) if error.errno == Errno::PERM => {
                 return bind_instead(cx, mount, instead, &target, &error);
             }
-            (detached, _) => detached?,
+            (tree, _) => tree?,
         },
         Some(idmap) => {
-            let detached = source::new_idmapped(cx, mount, wanted, idmap)?;
+            let tree = source::new_idmapped(cx, mount, wanted, idmap)?;
             if let Some(mode) = covered {
-                let path = of_descriptor(detached.as_fd());
+                let path = of_descriptor(tree.as_fd());
                 rustix::fs::chmod(path.as_c_str(), FileMode::from_raw_mode(mode))
                     .during("chmod", b"")?;
             }
-            detached
+            tree
         }
     };
     if let Some(root) = wanted.copy_up.filter(|_| target.existed) {
-        copy_up(target.as_fd(), detached.as_fd(), root)?;
+        copy_up(target.as_fd(), tree.as_fd(), root)?;
     }
-    finish(mount, &detached, &target)?;
+    finish(cx, mount, &mut tree, &target)?;
     if wanted.idmap.is_some() {
-        check_idmapped(&detached)?;
+        check_idmapped(tree.as_fd())?;
     }
     if let Some(label) = &wanted.root_label {
-        relabel::label(detached.as_fd(), label)?;
+        relabel::label(tree.as_fd(), label)?;
     }
     Ok(())
 }
@@ -110,11 +109,12 @@ fn bind_instead(
             mount.index, instead.source
         ),
     );
-    let tree = clone_source(cx.fds, instead).during("open_tree", instead.source.to_bytes())?;
+    let cloned = cx.way.clone_source(cx.fds, instead);
+    let mut tree = cloned.map_err(|error| error.on(instead.source.to_bytes()))?;
     if let Some(wanted) = &instead.change {
-        change(cx, mount, &tree, wanted)?;
+        change(cx, mount, tree.as_fd(), wanted)?;
     }
-    finish(mount, &tree, target)
+    finish(cx, mount, &mut tree, target)
 }
 
 /// The permission bits of what a tmpfs will cover.
@@ -147,7 +147,7 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     if wanted.link == Link::Copy && source::copy_link(cx, mount, wanted)? {
         return Ok(());
     }
-    let tree = source::open(cx, mount, wanted)?;
+    let mut tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", wanted.source.to_bytes())?;
     let shape = if root.is_directory() {
         Shape::Directory
@@ -156,29 +156,29 @@ pub fn bind(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     };
     let target = target::of_mount(cx, mount, shape)?;
     if target.is_proc {
-        check_procfs(cx, mount, wanted, &tree, root.inode)?;
+        check_procfs(cx, mount, wanted, tree.as_fd(), root.inode)?;
     }
     // Late, as the host keeps the labels; but a read-only mount takes none.
     if let Some(label) = &wanted.relabel {
         relabel::relabel(cx.fds, tree.as_fd(), label)?;
     }
     if let Some(wanted) = &wanted.change {
-        change(cx, mount, &tree, wanted)?;
+        change(cx, mount, tree.as_fd(), wanted)?;
     }
-    finish(mount, &tree, &target)?;
+    finish(cx, mount, &mut tree, &target)?;
     if wanted.idmap.is_some() {
-        check_idmapped(&tree)?;
+        check_idmapped(tree.as_fd())?;
     }
     Ok(())
 }
 
 /// The kernel tells it only of a mount that is attached.
-pub fn check_idmapped(tree: &Fd<'_>) -> Result<()> {
+pub fn check_idmapped(tree: BorrowedFd<'_>) -> Result<()> {
     if is_idmapped(tree) != Some(false) {
         return Ok(());
     }
     // An optional one must not stay. If this fails, the container does not start all the same.
-    let path = of_descriptor(tree.as_fd());
+    let path = of_descriptor(tree);
     let _ = rustix::mount::unmount(path.as_c_str(), rustix::mount::UnmountFlags::DETACH);
     Err(Error::invalid(
         "the mountfd callback returned a mount that is not idmapped",
@@ -186,14 +186,19 @@ pub fn check_idmapped(tree: &Fd<'_>) -> Result<()> {
 }
 
 /// Logs what is not as asked for.
-fn change(cx: &Context<'_>, mount: &Mount, tree: &Fd<'_>, wanted: &BindChange) -> Result<()> {
-    if let Some(inherited) = change_attributes(tree, wanted)? {
+fn change(
+    cx: &Context<'_>,
+    mount: &Mount,
+    tree: BorrowedFd<'_>,
+    wanted: &BindChange,
+) -> Result<()> {
+    if let Some(inherited) = detached::change_attributes(cx.way.names(), tree, wanted)? {
         cx.log(
             Level::Debug,
             format_args!(
                 "mounts[{}]: the source's attributes are locked, and inherited: {}",
                 mount.index,
-                Names(inherited)
+                AttributeNames(inherited)
             ),
         );
     }
@@ -219,20 +224,18 @@ fn remount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()> {
     {
         return Err(nothing_there(Errno::INVAL));
     }
-    change(cx, mount, &there, wanted)?;
-    complete(mount, &there)
+    change(cx, mount, there.as_fd(), wanted)?;
+    complete(cx, mount, there.as_fd())
 }
 
 fn check_procfs(
     cx: &Context<'_>,
     mount: &Mount,
     wanted: &Bind,
-    tree: &Fd<'_>,
+    tree: BorrowedFd<'_>,
     inode: u64,
 ) -> Result<()> {
-    let filesystem = rustix::fs::fstatfs(tree).during("fstatfs", wanted.source.to_bytes())?;
-    #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
-    if i64::from(filesystem.f_type) != PROC_SUPER_MAGIC {
+    if !is_procfs(tree).during("fstatfs", wanted.source.to_bytes())? {
         return Err(Error::invalid(proc::NOT_PROCFS));
     }
     if inode != PROC_ROOT_INO {
@@ -247,47 +250,42 @@ fn check_procfs(
     Ok(())
 }
 
-/// Completes a detached mount and attaches it.
-pub fn finish(mount: &Mount, detached: &Fd<'_>, target: &Target<'_>) -> Result<()> {
-    complete(mount, detached)?;
-    attach(detached, target).map_err(|errno| explain_attach(errno, detached, target))?;
+/// Completes a mount that nobody can see, and attaches it.
+pub fn finish(
+    cx: &Context<'_>,
+    mount: &Mount,
+    tree: &mut Tree<'_, '_>,
+    target: &Target<'_>,
+) -> Result<()> {
+    complete(cx, mount, tree.as_fd())?;
+    tree.attach(target)?;
     if mount.below_shared {
-        set_propagation(mount, detached)?;
+        set_propagation(cx, mount, tree.as_fd())?;
     }
     Ok(())
 }
 
 /// What is asked for of all that is below, and the propagation.
-fn complete(mount: &Mount, fd: &Fd<'_>) -> Result<()> {
+fn complete(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(recursive) = mount.recursive {
-        set_attributes(fd, c"", true, &recursive.into()).during("mount_setattr", b"")?;
+        change_attributes(cx.way.names(), fd, true, &recursive.into()).map_err(
+            |error| match error.errno {
+                Errno::NOSYS => error
+                    .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
+                _ => error,
+            },
+        )?;
     }
-    set_propagation(mount, fd)
+    set_propagation(cx, mount, fd)
 }
 
-/// move_mount(2) says EINVAL where mount(2) says ENOTDIR.
-fn explain_attach(errno: Errno, detached: &Fd<'_>, target: &Target<'_>) -> Error {
-    let is_directory = |status: rustix::io::Result<Status>| status.map(|it| it.is_directory()).ok();
-    match (
-        errno,
-        is_directory(status(detached, c"")),
-        is_directory(status(target, c"")),
-    ) {
-        (Errno::INVAL, Some(true), Some(false)) => Error::system(Errno::NOTDIR, "move_mount")
-            .explain("what is mounted is a directory, but the destination is a file"),
-        (Errno::INVAL, Some(false), Some(true)) => Error::system(Errno::NOTDIR, "move_mount")
-            .explain("what is mounted is a file, but the destination is a directory"),
-        _ => Error::system(errno, "move_mount"),
-    }
-}
-
-fn set_propagation(mount: &Mount, detached: &Fd<'_>) -> Result<()> {
+fn set_propagation(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
     for &flags in &mount.propagation {
         let attributes = Attributes::propagation(flags & !libc::MS_REC);
-        set_attributes(detached, c"", flags & libc::MS_REC != 0, &attributes).during(
-            "mount_setattr",
-            crate::config::options::propagation_name(flags).as_bytes(),
-        )?;
+        let recursive = flags & libc::MS_REC != 0;
+        let name = crate::config::options::propagation_name(flags).as_bytes();
+        change_attributes(cx.way.names(), fd, recursive, &attributes)
+            .map_err(|error| error.on(name))?;
     }
     Ok(())
 }

@@ -23,13 +23,15 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
         umask: &umask,
         fds: &fds,
     };
-    let rootfs = root::enter(plan, caller).map_err(|error| error.at(Stage::Root))?;
+    let (rootfs, way) = root::enter(plan, caller).map_err(|error| error.at(Stage::Root))?;
+    state.set_classic(way.names().is_some());
     let cx = Context {
         plan,
         state,
         callbacks,
         umask: &umask,
         fds: &fds,
+        way: &way,
         root: Root::new(std::os::fd::AsFd::as_fd(&rootfs), &fds),
     };
     for mount in &plan.mounts {
@@ -42,6 +44,7 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
     if let Some(devices) = &plan.dev {
         devices::fill(&cx, devices).map_err(|error| error.at(Stage::Devices))?;
     }
+    way.leave();
     hook(&cx, HookPoint::MountsReady)?;
     rustix::process::fchdir(&rootfs)
         .during("fchdir", plan.rootfs.path.as_bytes())

@@ -7,11 +7,14 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
+use super::callbacks::Level;
+use super::way::Way;
 use super::{Caller, mounts, source};
 use crate::error::{During, Error, Result, Stage};
 use crate::plan::{Plan, Rootfs, Switch};
+use crate::sys::classic::{Names, change_attributes, is_refusal};
 use crate::sys::fd::{self, Fd, Fds};
-use crate::sys::mount::{Attributes, attach, clone_tree, set_attributes, status};
+use crate::sys::mount::{Attributes, set_attributes, status};
 use crate::sys::path::PATH_MAX;
 
 /// Whether the rootfs is one, while the caller can still be told before the fork.
@@ -25,43 +28,71 @@ pub fn check(plan: &Plan) -> Result<()> {
         .map_err(|error| error.at(Stage::Plan))
 }
 
-/// Binds the rootfs on itself, and gives that mount.
-pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<Fd<'a>> {
-    let fds = caller.fds;
+/// Binds the rootfs on itself, and gives that mount; and the way all others are made, for which this is the trial.
+pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<'a>)> {
+    if plan.switch != Switch::Chroot {
+        change_propagation(plan.start_propagation())?;
+    }
+    let rootfs = open(&plan.rootfs, caller.fds)?;
+    let rootfs = rootfs.as_fd();
+    if !plan.classic_mount {
+        let way = Way::Detached;
+        match bind_on_itself(plan, caller, rootfs, &way) {
+            // The host's side is asked but once.
+            Err(error) if is_refusal(error.errno) && plan.rootfs.idmap.is_none() => {
+                caller.log(
+                    Level::Debug,
+                    format_args!("all mounts are made by mount(2): {error}"),
+                );
+            }
+            result => return Ok((result?, way)),
+        }
+    }
+    let way = Way::staged(caller.fds)?;
+    Ok((bind_on_itself(plan, caller, rootfs, &way)?, way))
+}
+
+/// What the mount that the rootfs lies on becomes, and its own.
+fn propagation_of(plan: &Plan) -> u64 {
+    match plan.propagation {
+        Some(flags) if flags & libc::MS_SLAVE != 0 => libc::MS_SLAVE,
+        _ => libc::MS_PRIVATE,
+    }
+}
+
+fn bind_on_itself<'a>(
+    plan: &Plan,
+    caller: Caller<'a>,
+    rootfs: BorrowedFd<'_>,
+    way: &Way<'a>,
+) -> Result<Fd<'a>> {
     let name = plan.rootfs.path.as_bytes();
     let own_namespace = plan.switch != Switch::Chroot;
     if own_namespace {
-        change_propagation(plan.start_propagation())?;
+        separate_parent(way.names(), rootfs, propagation_of(plan))
+            .map_err(|error| explain_foreign(plan, error))?;
     }
-    let rootfs = open(&plan.rootfs, fds)?;
-    let stays_slave = plan
-        .propagation
-        .is_some_and(|flags| flags & libc::MS_SLAVE != 0);
-    let propagation = if stays_slave {
-        libc::MS_SLAVE
-    } else {
-        libc::MS_PRIVATE
+    let mut tree = match &plan.rootfs.idmap {
+        None => way
+            .clone_descriptor(caller.fds, rootfs, true)
+            .map_err(|error| explain_foreign(plan, error))?,
+        Some(idmap) => way.adopt(source::rootfs(caller, &plan.rootfs, idmap)?, true)?,
     };
-    if own_namespace {
-        separate_parent(rootfs.as_fd(), propagation)
-            .during("mount_setattr", name)
-            .map_err(explain_foreign)?;
+    // Without a namespace of its own nothing is asked for, but whether the call is there.
+    let attributes = if own_namespace {
+        Attributes::propagation(propagation_of(plan))
+    } else {
+        Attributes::default()
+    };
+    if !own_namespace || plan.rootfs.idmap.is_some() {
+        change_attributes(way.names(), &tree, false, &attributes)
+            .map_err(|error| error.on(name))?;
     }
-    if let Some(idmap) = &plan.rootfs.idmap {
-        let tree = source::rootfs(caller, &plan.rootfs, idmap)?;
-        if own_namespace {
-            let attributes = Attributes::propagation(propagation);
-            set_attributes(&tree, c"", false, &attributes).during("mount_setattr", name)?;
-        }
-        attach(&tree, &rootfs).during("move_mount", name)?;
-        mounts::check_idmapped(&tree)?;
-        return Ok(tree);
+    tree.attach(rootfs).map_err(|error| error.on(name))?;
+    if plan.rootfs.idmap.is_some() {
+        mounts::check_idmapped(tree.as_fd())?;
     }
-    let tree = clone_tree(fds, &rootfs, c"", true)
-        .during("open_tree", name)
-        .map_err(explain_foreign)?;
-    attach(&tree, &rootfs).during("move_mount", name)?;
-    Ok(tree)
+    Ok(tree.into_fd())
 }
 
 /// Sets the propagation of the root mount, with what is below it if MS_REC is in `flags`.
@@ -81,7 +112,8 @@ pub(super) fn change_propagation(flags: u64) -> Result<()> {
         })
 }
 
-fn explain_foreign(error: Error) -> Error {
+fn explain_foreign(plan: &Plan, error: Error) -> Error {
+    let error = error.on(plan.rootfs.path.as_bytes());
     match error.errno {
         Errno::INVAL => error.explain(
             "the rootfs lies on no mount of this namespace: its descriptor was opened before unshare(2), or this process lives in a chroot(2), or the mount is unbindable",
@@ -152,25 +184,35 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
 /// Makes the mount that a directory lies on private (or a slave): pivot_root(2) refuses a shared
 /// parent, and a bind below one would appear on the host. That mount's root is found by going up.
 pub(super) fn separate_parent(
+    classic: Option<&Names<'_>>,
     directory: BorrowedFd<'_>,
     propagation: u64,
-) -> rustix::io::Result<()> {
+) -> Result<()> {
     const UP: &[u8] = b"../";
     let mut path = [0; PATH_MAX];
     let mut below = None;
     for start in (0..path.len() - UP.len()).step_by(UP.len()) {
-        let up = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
-        let status = status(directory, up)?;
+        let up = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+        let status = status(directory, up).during("statx", b"..")?;
         if status.is_mount_root {
-            return set_attributes(directory, up, false, &Attributes::propagation(propagation));
+            let attributes = Attributes::propagation(propagation);
+            if classic.is_none() {
+                return set_attributes(directory, up, false, &attributes)
+                    .during("mount_setattr", b"");
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let up = if up.is_empty() { c"." } else { up };
+            let mount =
+                rustix::fs::openat(directory, up, flags, Mode::empty()).during("openat", b"..")?;
+            return change_attributes(classic, mount, false, &attributes);
         }
         // "/" is its own parent; where it is no mount's root, this process was put there by chroot(2).
         let identity = Some((status.mount_id, status.inode));
         if below == identity {
-            return Err(Errno::INVAL);
+            return Err(Error::system(Errno::INVAL, "mount_setattr"));
         }
         below = identity;
         path[start..start + UP.len()].copy_from_slice(UP);
     }
-    Err(Errno::NAMETOOLONG)
+    Err(Error::system(Errno::NAMETOOLONG, "statx"))
 }

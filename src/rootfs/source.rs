@@ -7,8 +7,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::callbacks::Request;
+use super::way::Tree;
 use super::{Caller, Context};
-use crate::detached::{clone_descriptor, clone_source, open_link};
+use crate::detached::{borrow_source, explain_descriptor, open_source};
 use crate::error::{During, Error, Result};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::Fd;
@@ -17,32 +18,34 @@ use crate::sys::namespace::is_attached;
 use crate::sys::path::PATH_MAX;
 use crate::sys::resolve::{read_link, split};
 
-pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Fd<'a>> {
+pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Tree<'a, 'a>> {
     let source = bind.source.as_bytes();
     if let Some(idmap) = &bind.idmap {
         let (tree, root) = idmapped(cx.caller(), &request_of(mount, bind, Some(idmap)))?;
         check_kind(bind, &root)?;
-        return Ok(tree);
+        return cx.way.adopt(tree, root.is_directory());
     }
     if let Some(raw) = bind.source_fd {
-        return clone_descriptor(cx.fds, bind, raw);
+        let fd = borrow_source(bind, raw)?;
+        let cloned = cx.way.clone_descriptor(cx.fds, fd, bind.recursive);
+        return cloned.map_err(|error| explain_descriptor(bind, raw, error));
     }
-    let errno = match clone_source(cx.fds, bind) {
+    let error = match cx.way.clone_source(cx.fds, bind) {
         Ok(tree) => return Ok(tree),
-        Err(errno) => errno,
+        Err(error) => error,
     };
     if bind.ask_if_unreachable
-        && let Some((tree, _)) = ask(cx.caller(), &request_of(mount, bind, None))?
+        && let Some((tree, root)) = ask(cx.caller(), &request_of(mount, bind, None))?
     {
-        return Ok(tree);
+        return cx.way.adopt(tree, root.is_directory());
     }
-    Err(explain(Error::system(errno, "open_tree").on(source)))
+    Err(explain(error.on(source)))
 }
 
 /// Makes the link that the source is anew at the destination. False if it is none, and to be bound.
 pub fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
     let source = bind.source.as_bytes();
-    let link = match open_link(cx.fds, bind) {
+    let link = match open_source(cx.fds, bind) {
         Ok(link) => link,
         // Told of by the bind.
         Err(_) => return Ok(false),
@@ -109,7 +112,7 @@ pub fn new_idmapped<'a>(
     mount: &Mount,
     wanted: &Filesystem,
     idmap: &Idmap,
-) -> Result<Fd<'a>> {
+) -> Result<Tree<'a, 'a>> {
     let request = Request {
         mount_index: mount.index,
         source: &wanted.source,
@@ -118,7 +121,8 @@ pub fn new_idmapped<'a>(
         idmap: true,
         idmap_recursive: idmap.recursive,
     };
-    directory(idmapped(cx.caller(), &request)?)
+    cx.way
+        .adopt(directory(idmapped(cx.caller(), &request)?)?, true)
 }
 
 /// The rootfs, idmapped, with the mounts below it.

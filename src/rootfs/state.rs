@@ -20,6 +20,8 @@ pub struct State {
     passed_over: Box<[AtomicBool]>,
     /// The rootfs's descriptor, or -1: while a hooks callback runs for which the host's files can still be reached.
     root: AtomicI32,
+    /// Mounts are made by mount(2).
+    classic: AtomicBool,
 }
 
 impl State {
@@ -32,6 +34,7 @@ impl State {
             done: AtomicU32::new(0),
             passed_over: plan.mounts.iter().map(|_| AtomicBool::new(false)).collect(),
             root: AtomicI32::new(-1),
+            classic: AtomicBool::new(false),
         }
     }
 
@@ -77,6 +80,14 @@ impl State {
     pub(super) fn was_passed_over(&self, mount: &Mount) -> bool {
         let passed_over = self.passed_over.get(mount.index);
         passed_over.is_some_and(|passed_over| passed_over.load(Relaxed))
+    }
+
+    pub(super) fn set_classic(&self, classic: bool) {
+        self.classic.store(classic, Relaxed);
+    }
+
+    pub(super) fn is_classic(&self) -> bool {
+        self.classic.load(Relaxed)
     }
 
     /// For rfs_bind_fd: until `call` returns.

@@ -10,12 +10,13 @@ use super::mountinfo::{self, Entry};
 use super::{Context, root};
 use crate::error::{During, Error, Result};
 use crate::plan::Switch;
-use crate::sys::mount::{Attributes, set_attributes};
+use crate::sys::classic::change_attributes;
+use crate::sys::mount::Attributes;
 
 pub fn switch(cx: &Context<'_>) -> Result<()> {
     match cx.plan.switch {
         Switch::PivotRoot => pivot_root(cx)?,
-        Switch::Move => move_root()?,
+        Switch::Move => move_root(cx)?,
         Switch::Chroot => chroot()?,
     }
     match cx.plan.propagation {
@@ -42,13 +43,9 @@ fn pivot_root(cx: &Context<'_>) -> Result<()> {
             ),
             _ => error,
         })?;
-    set_attributes(
-        &old_root,
-        c"",
-        true,
-        &Attributes::propagation(libc::MS_SLAVE),
-    )
-    .during("mount_setattr", OLD_ROOT)?;
+    let slave = Attributes::propagation(libc::MS_SLAVE);
+    change_attributes(cx.way.names(), &old_root, true, &slave)
+        .map_err(|error| error.on(OLD_ROOT))?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", OLD_ROOT)?;
     rustix::process::chdir(c"/").during("chdir", b"/")
 }
@@ -60,7 +57,7 @@ fn chroot() -> Result<()> {
 
 /// MS_MOVE over "/". The old root stays below, and with it the host's procfs and sysfs, which
 /// would let the container mount them anew without masks: every whole one is unmounted or covered.
-fn move_root() -> Result<()> {
+fn move_root(cx: &Context<'_>) -> Result<()> {
     let rootfs = rustix::process::getcwd(Vec::new()).during("getcwd", b".")?;
     let mounts = mountinfo::read()?;
     let to_hide = |mount: &Entry| {
@@ -77,7 +74,7 @@ fn move_root() -> Result<()> {
             continue;
         }
         let stacked = mounts.iter().filter(same_place).count() > 1;
-        hide(&mount.mountpoint, stacked)?;
+        hide(cx, &mount.mountpoint, stacked)?;
     }
     rustix::mount::mount_move(rootfs.as_c_str(), c"/").during("mount", rootfs.as_bytes())?;
     chroot()
@@ -89,7 +86,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 /// `stacked`: it is one of several mounts on each other, of which a path reaches the uppermost only.
-fn hide(mountpoint: &[u8], stacked: bool) -> Result<()> {
+fn hide(cx: &Context<'_>, mountpoint: &[u8], stacked: bool) -> Result<()> {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     match rustix::mount::mount_change(mountpoint, slave) {
         // Gone with one above it.
@@ -97,7 +94,7 @@ fn hide(mountpoint: &[u8], stacked: bool) -> Result<()> {
         result => result.during("mount", mountpoint)?,
     }
     if !stacked {
-        separate_from_parent(mountpoint)?;
+        separate_from_parent(cx, mountpoint)?;
         match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
             // Locked, in a user namespace: cover it.
             Err(Errno::INVAL | Errno::PERM) => {}
@@ -114,10 +111,11 @@ fn hide(mountpoint: &[u8], stacked: bool) -> Result<()> {
 
 /// An unmount goes where the parent's propagation leads, whatever the mount's own is: with
 /// rootfsPropagation "shared", to the host.
-fn separate_from_parent(mountpoint: &[u8]) -> Result<()> {
+fn separate_from_parent(cx: &Context<'_>, mountpoint: &[u8]) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = [mountpoint, b"/.."].concat();
     let parent =
         rustix::fs::openat(CWD, parent, flags, Mode::empty()).during("openat", mountpoint)?;
-    root::separate_parent(parent.as_fd(), libc::MS_SLAVE).during("mount_setattr", mountpoint)
+    root::separate_parent(cx.way.names(), parent.as_fd(), libc::MS_SLAVE)
+        .map_err(|error| error.on(mountpoint))
 }

@@ -1,5 +1,6 @@
 //! Descriptors and system calls: what the layers above act with. `unsafe` stands here and in `capi` only.
 
+pub mod classic;
 pub mod fd;
 pub mod mount;
 pub mod namespace;

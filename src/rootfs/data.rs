@@ -1,0 +1,69 @@
+//! What mount(2) takes where fsconfig(2) takes parameters.
+
+use core::ffi::CStr;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::plan::attributes::superblock_flag;
+use crate::plan::label::is_label;
+
+/// A page, with the NUL: copy_mount_options() in fs/namespace.c.
+const DATA_MAX: usize = 4096;
+
+/// A file system's parameters as mount(2) takes them.
+pub struct Data {
+    /// MS_* flags, which are no data.
+    pub flags: u64,
+    bytes: [u8; DATA_MAX],
+    length: usize,
+}
+
+impl Data {
+    pub fn new() -> Self {
+        Data {
+            flags: 0,
+            bytes: [0; DATA_MAX],
+            length: 0,
+        }
+    }
+
+    pub fn push(&mut self, key: &CStr, value: Option<&CStr>) -> Result<()> {
+        if value.is_none()
+            && let Some(flag) = superblock_flag(key)
+        {
+            self.flags |= flag;
+            return Ok(());
+        }
+        // A label has commas of its own.
+        let quote: &[u8] = if is_label(key.to_bytes()) { b"\"" } else { b"" };
+        let comma: &[u8] = if self.length > 0 { b"," } else { b"" };
+        self.append(comma)?;
+        self.append(key.to_bytes())?;
+        let Some(value) = value else { return Ok(()) };
+        for part in [b"=", quote, value.to_bytes(), quote] {
+            self.append(part)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, part: &[u8]) -> Result<()> {
+        let end = self.length + part.len();
+        if end >= DATA_MAX {
+            return Err(Error::check(
+                Errno::TOOBIG,
+                format_args!(
+                    "the options for the file system are more than mount(2) takes ({} bytes)",
+                    DATA_MAX - 1
+                ),
+            ));
+        }
+        self.bytes[self.length..end].copy_from_slice(part);
+        self.length = end;
+        Ok(())
+    }
+
+    pub fn text(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
