@@ -2,8 +2,9 @@
 
 use core::ffi::CStr;
 use core::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -220,12 +221,13 @@ pub struct Status {
 /// statx(2) of what is at `path` below `dir`, and of `dir` itself if `path` is empty; links are not followed.
 pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
-    let stat = rustix::fs::statx(
-        dir,
-        path,
-        AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-        StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
-    )?;
+    let dir = dir.as_fd();
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let stat = match rustix::fs::statx(dir, path, flags, wanted) {
+        Err(Errno::NOSYS | Errno::PERM) => return status_without_statx(dir, path),
+        stat => stat?,
+    };
     Ok(Status {
         mode: stat.stx_mode.into(),
         inode: stat.stx_ino,
@@ -233,6 +235,64 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
         is_mount_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         mount_id: stat.stx_mnt_id,
     })
+}
+
+/// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on another, or
+/// nothing is above; of a file that can't be told, and the calls that want a root refuse another by themselves.
+fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
+    let open = |path: &CStr| {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, path, flags, Mode::empty())
+    };
+    let opened;
+    let (fd, up) = if path.is_empty() {
+        (dir, open(c".."))
+    } else {
+        opened = open(path)?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        (
+            opened.as_fd(),
+            rustix::fs::openat(&opened, c"..", flags, Mode::empty()),
+        )
+    };
+    let stat = rustix::fs::fstat(fd)?;
+    let mount_id = mount_id(fd)?;
+    let is_mount_root = match up {
+        // A file.
+        Err(Errno::NOTDIR) => true,
+        up => {
+            let up = up?;
+            let above = rustix::fs::fstat(&up)?;
+            let is_itself = (above.st_dev, above.st_ino) == (stat.st_dev, stat.st_ino);
+            is_itself || self::mount_id(up.as_fd())? != mount_id
+        }
+    };
+    Ok(Status {
+        mode: stat.st_mode,
+        inode: stat.st_ino,
+        device: (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        ),
+        is_mount_root,
+        mount_id,
+    })
+}
+
+/// From /proc/self/fdinfo: proc_pid_fdinfo(5). 0 without a procfs.
+fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
+    const KEY: &[u8] = b"mnt_id:";
+    let mut buffer = [0; 256];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let path = Text::<32>::format(format_args!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let length = match rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()) {
+        Err(Errno::NOENT) => 0,
+        info => rustix::io::read(info?, &mut buffer)?,
+    };
+    let mut lines = buffer[..length].split(|&b| b == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(KEY));
+    let text = core::str::from_utf8(value.unwrap_or_default()).unwrap_or_default();
+    Ok(text.trim_ascii().parse().unwrap_or(0))
 }
 
 /// Whether the mount that a descriptor lies on is idmapped. `None`: that can't be told, as statmount(2) is
