@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -109,6 +110,38 @@ void attach(int mount, const char *path)
     REQUIRE_THAT(syscall(SYS_move_mount, mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0, "move_mount %s", path);
 }
 
+bool kernel_idmaps(void)
+{
+    struct mount_attr nothing = {0};
+    return syscall(SYS_mount_setattr, -1, "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
+}
+
+int idmap(int tree, int userns, unsigned recursive)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+    return syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) == 0 ? 0 : errno;
+}
+
+bool can_be_idmapped(const char *path)
+{
+    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), userns = user_namespace_from(100000);
+    REQUIRE_THAT(tree >= 0, "open_tree %s", path);
+    int failed = idmap(tree, userns, 0);
+    REQUIRE_THAT(!failed || failed == EINVAL || failed == ENOSYS, "mount_setattr %s: %s", path, strerror(failed));
+    close(tree);
+    close(userns);
+    return !failed;
+}
+
+void mount_idmappable(const char *path)
+{
+    REQUIRE_THAT(mount("test", path, "tmpfs", 0, "mode=755") == 0, "mount %s", path);
+    if (!kernel_idmaps() || can_be_idmapped(path))
+        return;
+    REQUIRE(umount(path) == 0);
+    mount_image("ext4", path);
+}
+
 static void make_owned_file(const char *path, uid_t uid, gid_t gid)
 {
     make_file(path, "x");
@@ -117,11 +150,13 @@ static void make_owned_file(const char *path, uid_t uid, gid_t gid)
 
 void make_source(const char *name)
 {
+    mount_idmappable(work);
     const char *source = in_work("%s", name), *below = in_work("%s/below", name);
     make_directory(source, 01777);
     make_owned_file(in_work("%s/file", name), 7, 8);
     make_directory(below, 0755);
-    REQUIRE(mount("below", below, "tmpfs", 0, "mode=1777") == 0);
+    mount_idmappable(below);
+    REQUIRE(chmod(below, 01777) == 0);
     make_owned_file(in_work("%s/below/file", name), 9, 10);
 }
 
@@ -142,45 +177,32 @@ static bool run(const char *const *arguments)
 /* A loop device that goes with its last user. */
 static int loop_device(int image, char *path, size_t size)
 {
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    for (int tries = 0; control >= 0 && tries < 10; tries++) {
-        int number = ioctl(control, LOOP_CTL_GET_FREE);
-        snprintf(path, size, "/dev/loop%d", number);
-        int device = number >= 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), device = -1;
+    REQUIRE_THAT(control >= 0, "/dev/loop-control");
+    for (int tries = 0; tries < 10; tries++) { /* another may have taken it */
         struct loop_config config = {.fd = (unsigned)image, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
-        if (device >= 0 && ioctl(device, LOOP_CONFIGURE, &config) == 0) {
-            close(control);
-            return device;
-        }
+        snprintf(path, size, "/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
+        device = open(path, O_RDWR | O_CLOEXEC);
+        if (device >= 0 && ioctl(device, LOOP_CONFIGURE, &config) == 0)
+            break;
         close(device);
+        device = -1;
     }
+    REQUIRE_THAT(device >= 0, "no loop device");
     close(control);
-    return -1;
+    return device;
 }
 
-bool mount_image(const char *type, const char *name)
+void mount_image(const char *type, const char *path)
 {
-    char program[32], device[64];
+    char program[32], file[32], device[64];
+    int image = memfd_create("image", 0); /* few pages of it are used */
+    REQUIRE(image >= 0 && ftruncate(image, 400 << 20) == 0);
     snprintf(program, sizeof program, "mkfs.%s", type);
-    const char *image = in_work("%s.images/image", name);
-    make_directory(in_work("%s.images", name), 0700);
-    REQUIRE(mount("image", in_work("%s.images", name), "tmpfs", 0, "size=1g") == 0); /* few pages of it are used */
-    int fd = open(image, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-    REQUIRE(fd >= 0 && ftruncate(fd, 400 << 20) == 0);
-    if (!run((const char *const[]){program, "-q", image, NULL})) {
-        note("no %s: %s fails", type, program);
-        return false;
-    }
-    int loop = loop_device(fd, device, sizeof device);
-    if (loop < 0) {
-        note("no %s: no loop device", type);
-        return false;
-    }
-    make_directory(in_work("%s", name), 0755);
-    bool ok = mount(device, in_work("%s", name), type, 0, NULL) == 0;
-    if (!ok)
-        note("no %s: mount: %s", type, strerror(errno));
+    snprintf(file, sizeof file, "/proc/self/fd/%d", image);
+    REQUIRE_THAT(run((const char *const[]){program, "-q", file, NULL}), "%s fails: is it installed?", program);
+    int loop = loop_device(image, device, sizeof device);
+    REQUIRE_THAT(mount(device, path, type, 0, NULL) == 0, "mount -t %s: %s", type, strerror(errno));
     close(loop);
-    close(fd);
-    return ok;
+    close(image);
 }

@@ -29,10 +29,22 @@ pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, 
 /* Waits for it; what failed there fails the case. */
 void wait_for_child(pid_t pid);
 
-/* Makes work/`name`: a directory with a file of 7:8, and a tmpfs on below with one of 9:10. */
+/* Whether the kernel has idmapped mounts, since Linux 5.12: mount_setattr(2). */
+bool kernel_idmaps(void);
+
+/* Idmaps a detached mount. recursive: AT_RECURSIVE or 0. Returns 0 or the errno. */
+int idmap(int tree, int userns, unsigned recursive);
+
+/* Whether what is mounted there can be idmapped. A tmpfs can since Linux 6.3, an ext4 since 5.12. */
+bool can_be_idmapped(const char *path);
+
+/* Mounts an empty file system on the directory, one that can be idmapped if the kernel has such. */
+void mount_idmappable(const char *path);
+
+/* Mounts such a one on `work`, with `name` in it: a directory with a file of 7:8, and on below another with a file of 9:10. */
 void make_source(const char *name);
 
-/* Makes a file system of the type in a file of work, and mounts it at work/`name`. False if this machine can't. */
-bool mount_image(const char *type, const char *name);
+/* Makes a file system of the type in memory, and mounts it on the directory. */
+void mount_image(const char *type, const char *path);
 
 #endif

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Packs an initial ramfs: busybox, the C tests with the installed library, rfsrun with a bundle to run,
-# what `runc spec` and `crun spec` write, and a kernel's modules.
+# Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with a
+# bundle to run, what `runc spec` and `crun spec` write, and a kernel's modules.
 # usage: initramfs.sh PREFIX TESTS KERNEL OUTPUT: where librfs is installed; a meson build folder with the C
 # tests and rfsrun; an unpacked kernel package; the file to write
 set -euo pipefail
@@ -8,19 +8,28 @@ prefix=$1 tests=$(realpath "$2") kernel=$3 output=$(realpath "$4")
 source=$(realpath "$(dirname "$0")/../..")
 # Not there when the tests run, and no part of librfs: a Debian to unpack.
 left_out='test-debian'
-modules='overlay ext4 xfs squashfs loop'
+modules='overlay ext4 xfs btrfs squashfs loop'
+programs='mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap'
+PATH=$PATH:/usr/sbin:/sbin
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-mkdir -p "$root"/{bin,etc,lib64,modules,specs,tests,demo/rootfs/bin} "$root$source/c-tests"
+mkdir -p "$root"/{bin,dev,etc,lib64,modules,specs,tests,usr,demo/rootfs/bin} "$root$source/c-tests"
+ln -s ../bin "$root/usr/bin"
 cp "$source/tests/kernels/init" "$root/init"
 cp -r "$source/c-tests/data" "$root$source/c-tests/"
 echo root:x:0:0:root:/root:/bin/sh >"$root/etc/passwd"
+: >"$root/etc/subuid"
+: >"$root/etc/subgid"
 
 busybox=$(command -v busybox)
 cp "$busybox" "$root/bin/busybox"
 for tool in $("$busybox" --list); do
 	[ -e "$root/bin/$tool" ] || ln -s busybox "$root/bin/$tool"
+done
+cp -a "$root/bin" "$root/demo/rootfs/"
+for program in $programs; do
+	cp -pL "$(command -v "$program")" "$root/bin/" # newuidmap is set-user-ID
 done
 
 # The tests, and rfsrun with a bundle as one more.
@@ -34,12 +43,11 @@ for program in "$tests"/c-tests/test-*; do
 done
 cp "$source/tests/kernels/rfsrun-demo" "$root/tests/"
 echo rfsrun-demo >>"$root/tests/order"
-cp -a "$root/bin/." "$root/demo/rootfs/bin"
 cp "$source/examples/demo/look.sh" "$root/demo/rootfs/"
 cp "$source/examples/demo/config.json" "$root/demo/"
 
 # The libraries that they name, where they expect them.
-for program in "$root"/tests/*; do
+for program in "$root"/tests/* $(printf "$root/bin/%s " $programs); do
 	LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name librfs.so.1)") ldd "$program" 2>&- || :
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) (.*/\1/p' | sort -u | while read -r library; do
 	case $library in
@@ -78,10 +86,5 @@ add_module() {
 for module in crc32c_generic $modules; do add_module "$module"; done
 rm "$root/modules/all"
 
-# What can be idmapped on every kernel that has idmapped mounts.
-truncate -s 4M "$root/ext4.img"
-PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -F "$root/ext4.img"
-
-mkdir -p "$root/dev"
 mknod "$root/dev/console" c 5 1
 (cd "$root" && find . | busybox cpio -o -H newc 2>&- | gzip -1) >"$output"

@@ -63,9 +63,9 @@ for series; do
 	count "$series" >"$work/$series.counts"
 	cat "$work/$series.counts" >>"$work/counts"
 	echo "$series: $(sed -n 's/^@@ kernel //p' "$work/$series.log"), $((SECONDS - start)) s"
-	# Cases that failed, with what they said.
-	awk '/^@@ begin /{name = $3; said = ""} /^#/{said = said "    " $0 "\n"} /^ok /{said = ""}
-		/^not ok /{printf "  %s: %s\n%s", name, $0, said; said = ""}' "$work/$series.log"
+	# Cases that failed, with the first that they said.
+	awk '/^@@ begin /{name = $3; said = ""; lines = 0} /^#/{if (lines++ < 12) said = said "    " $0 "\n"} /^ok /{said = ""; lines = 0}
+		/^not ok /{printf "  %s: %s\n%s", name, $0, said; said = ""; lines = 0}' "$work/$series.log"
 	if ! grep -q '^@@ done' "$work/$series.log"; then tail -n 30 "$work/$series.log" | sed 's/^/    /'; fi
 done
 
