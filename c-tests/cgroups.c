@@ -217,7 +217,7 @@ static bool mount_hierarchies(void)
 {
     for (size_t i = 0; in_v1[i]; i++) {
         if (mount("cgroup", in_v1[i], "cgroup", 0, v1_options[i]) != 0) {
-            note("no v1 hierarchy \"%s\" can be mounted here (%s): nothing to see", v1_options[i], strerror(errno));
+            note("mount %s: %s", v1_options[i], strerror(errno));
             return false;
         }
     }
@@ -320,7 +320,7 @@ static void v1(bool in_namespace)
     begin();
     bool had_merged = is_known("net_cls,net_prio");
     if (!make_hierarchies())
-        return;
+        skip_case("there are no version 1 hierarchies");
     for (size_t i = 0; in_v1[i]; i++)
         CHECK(mkdir(own_cgroup(in_v1[i]), 0755) == 0);
     struct container c = {.join = in_v1, .inside = in_namespace ? sees_new : sees_bound, .namespaces = in_namespace ? CLONE_NEWCGROUP : 0,

@@ -419,12 +419,17 @@ static void same_container(void)
     CHECK(seen[0][0] && strcmp(seen[0], seen[1]) == 0);
 }
 
-/* Every v1 controller of the host, each on its own, below a tmpfs. */
-static void hybrid_cgroups(void)
+static bool has_hierarchies(void)
 {
     struct statfs fs;
-    if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type != TMPFS_MAGIC) {
-        note("no cgroup v1 here: nothing to see");
+    return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+/* Version 2 alone, or every v1 controller of the host, each on its own, below a tmpfs. */
+static void own_cgroups(void)
+{
+    if (!has_hierarchies()) {
+        runc_readonly();
         return;
     }
     char *table = mount_table(), *cgroups = NULL;
@@ -449,9 +454,14 @@ static void hybrid_cgroups(void)
 
 static void in_own_cgroup_namespace(void *data)
 {
+    bool hierarchies = has_hierarchies();
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    if (!hierarchies) {
+        check_mount("/sys/fs/cgroup / ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw*");
+        return;
+    }
     char *table = mount_table();
     size_t controllers = 0;
     for (char *rest = table, *line; (line = strsep(&rest, "\n")) && *line;) {
@@ -466,13 +476,8 @@ static void in_own_cgroup_namespace(void *data)
     free(table);
 }
 
-static void hybrid_cgroup_namespace(void)
+static void own_cgroup_namespace(void)
 {
-    struct statfs fs;
-    if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type != TMPFS_MAGIC) {
-        note("no cgroup v1 here: nothing to see");
-        return;
-    }
     make_image();
     json_object *spec = default_spec("runc");
     spec_add(spec, "linux.namespaces", "{'type': 'cgroup'}");
@@ -759,8 +764,8 @@ int main(void)
         {"JSON and builder give the same plan", same_plans},
         {"JSON and builder give the same plan: all fields", plan_with_everything},
         {"JSON and builder give the same container", same_container},
-        {"cgroup v1, one mount a controller", hybrid_cgroups},
-        {"cgroup v1, in a cgroup namespace", hybrid_cgroup_namespace},
+        {"cgroups as this machine has them", own_cgroups},
+        {"cgroups as this machine has them, in a cgroup namespace", own_cgroup_namespace},
         {"configured devices", configured_devices},
         {"devices bound from the host", bound_devices},
         {"umask and cwd", umask_and_cwd},

@@ -21,6 +21,7 @@
 #define REPORT_FD 1000
 #define HOST_PROC_FD 1001
 #define CASE_SECONDS 120
+#define SKIPPED 77
 
 const struct test_case *this_case;
 const char *work;
@@ -71,6 +72,12 @@ bool check_at(bool ok, const char *file, int line, const char *format, ...)
 _Noreturn void end_case(void)
 {
     _exit(failures ? 1 : 0);
+}
+
+_Noreturn void skip_case(const char *why)
+{
+    note("skipped: %s", why);
+    _exit(failures ? 1 : SKIPPED);
 }
 
 rfs_error fresh_error(void)
@@ -211,11 +218,12 @@ static _Noreturn void case_process(const struct test_case *test)
     end_case();
 }
 
-static bool run_in_child(const struct test_case *test)
+/* Returns the exit status, or 1. */
+static int run_in_child(const struct test_case *test)
 {
     int pipe_ends[2];
     if (pipe2(pipe_ends, O_CLOEXEC) != 0)
-        return false;
+        return 1;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
@@ -231,10 +239,10 @@ static bool run_in_child(const struct test_case *test)
     close(pipe_ends[0]);
     int status = -1;
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
-        return false;
+        return 1;
     if (WIFSIGNALED(status))
         printf("# FAILED: killed by signal %d%s\n", WTERMSIG(status), WTERMSIG(status) == SIGALRM ? " (too slow)" : "");
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 /* What no test may change. */
@@ -267,7 +275,7 @@ static bool same_host(struct host *before)
     return mounts && dev && null;
 }
 
-static int run_all(const struct test_case *cases, size_t n, bool (*run)(const struct test_case *))
+static int run_all(const struct test_case *cases, size_t n, int (*run)(const struct test_case *))
 {
     struct host host = look_at_host();
     bool all = true;
@@ -275,9 +283,10 @@ static int run_all(const struct test_case *cases, size_t n, bool (*run)(const st
     printf("1..%zu\n", n + 1);
     for (size_t i = 0; i < n; i++) {
         this_case = &cases[i];
-        bool ok = run(this_case);
+        int status = run(this_case);
+        bool ok = status == 0 || status == SKIPPED;
         all &= ok;
-        printf("%sok %zu - %s\n", ok ? "" : "not ", i + 1, cases[i].name);
+        printf("%sok %zu - %s%s\n", ok ? "" : "not ", i + 1, cases[i].name, status == SKIPPED ? " # SKIP" : "");
     }
     bool ok = same_host(&host);
     printf("%sok %zu - the host's mounts and /dev are as before\n", ok ? "" : "not ", n + 1);
@@ -285,12 +294,12 @@ static int run_all(const struct test_case *cases, size_t n, bool (*run)(const st
     return all && ok ? 0 : 1;
 }
 
-static bool run_here(const struct test_case *test)
+static int run_here(const struct test_case *test)
 {
     failures = 0;
     fflush(stdout);
     test->run();
-    return failures == 0;
+    return failures != 0;
 }
 
 int run_cases_here(const struct test_case *cases, size_t n)

@@ -49,6 +49,9 @@ bool check_at(bool ok, const char *file, int line, const char *format, ...)
 #define REQUIRE_THAT(condition, ...) do { if (!CHECK_THAT(condition, __VA_ARGS__)) end_case(); } while (0)
 _Noreturn void end_case(void);
 
+/* Ends the case's process: it can't be done on this machine or with this build (not for run_cases_here). */
+_Noreturn void skip_case(const char *why);
+
 /* A line of explanation in the output. */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -210,11 +210,10 @@ static int rfsrun(json_object *spec, uid_t user, const char *option)
     return WEXITSTATUS(status);
 }
 
-static bool has_rfsrun(void)
+static void require_rfsrun(void)
 {
     if (!getenv("RFSRUN"))
-        note("there is no rfsrun to run");
-    return getenv("RFSRUN");
+        skip_case("rfsrun was not built");
 }
 
 /* By a script that ends with 0 if all is well. */
@@ -234,8 +233,7 @@ static void set_script(json_object *spec, const char *script)
 
 static void rfsrun_user_namespace(void)
 {
-    if (!has_rfsrun())
-        return;
+    require_rfsrun();
     only_cgroup2();
     make_source("source");
     make_directory(in_work("private/inner"), 0755);
@@ -277,8 +275,7 @@ static json_object *rootless_spec(bool mappings)
 
 static void rfsrun_one_id(void)
 {
-    if (!has_rfsrun())
-        return;
+    require_rfsrun();
     only_cgroup2();
     make_image();
     owned_by(USER);
@@ -322,8 +319,7 @@ static void replace_file(const char *path, const char *name, const char *text)
 
 static void rfsrun_range(void)
 {
-    if (!has_rfsrun())
-        return;
+    require_rfsrun();
     REQUIRE_THAT(in_path("newuidmap"), "newuidmap is not installed (Debian: uidmap)");
     REQUIRE(access("/etc/subuid", F_OK) == 0 && access("/etc/subgid", F_OK) == 0);
     only_cgroup2();

@@ -1,7 +1,7 @@
 /* The rootfs and the switch to it: propagation before and after, chroot, the switch without a pivot, the file
  * systems that a rootfs can lie on, and the ways to name it.
  */
-#include "bundle.h"
+#include "idmap.h"
 #include "mounts.h"
 #include "userns.h"
 
@@ -349,31 +349,10 @@ static void on_tmpfs(void)
     run_on_own_file_system("tmpfs");
 }
 
-static bool run_tool(const char *const arguments[])
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        dup2(null, STDERR_FILENO);
-        dup2(null, STDOUT_FILENO);
-        execvp(arguments[0], (char *const *)(uintptr_t)arguments);
-        _exit(127);
-    }
-    int status;
-    return waitpid(pid, &status, 0) == pid && status == 0;
-}
-
 static void on_ext4(void)
 {
-    const char *fs = in_work("ext4");
-    make_file(fs, "");
     make_directory(in_work("bundle/rootfs"), 0755);
-    REQUIRE(truncate(fs, 16 << 20) == 0);
-    if (!run_tool((const char *const[]){"mkfs.ext4", "-q", "-F", fs, NULL}) ||
-        !run_tool((const char *const[]){"mount", "-o", "loop", fs, in_work("bundle/rootfs"), NULL})) {
-        note("mkfs.ext4 or loop devices are not to be had here: nothing to see");
-        return;
-    }
+    mount_image("ext4", in_work("bundle/rootfs"));
     run_on_own_file_system("ext4");
 }
 

@@ -8,6 +8,8 @@ prefix=$1 tests=$(realpath "$2") kernel=$3 output=$(realpath "$4")
 source=$(realpath "$(dirname "$0")/../..")
 # Not there when the tests run, and no part of librfs: a Debian to unpack.
 left_out='test-debian'
+# Run by init before it switches to another root.
+early='test-initramfs'
 modules='overlay ext4 xfs btrfs squashfs loop'
 programs='mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap'
 PATH=$PATH:/usr/sbin:/sbin
@@ -38,7 +40,7 @@ for program in "$tests"/c-tests/test-*; do
 	name=${program##*/}
 	if [ -f "$program" ] && [ -x "$program" ] && [[ " $left_out " != *" $name "* ]]; then
 		cp "$program" "$root/tests/$name"
-		echo "$name" >>"$root/tests/order"
+		[ "$name" = "$early" ] || echo "$name" >>"$root/tests/order"
 	fi
 done
 cp "$source/tests/kernels/rfsrun-demo" "$root/tests/"
