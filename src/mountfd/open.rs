@@ -28,7 +28,12 @@ pub fn open<'a>(
         },
         _ => Err(needless()),
     };
-    opened.map(Fd::release)
+    opened.map(Fd::release).map_err(|error| match error.errno {
+        Errno::NOSYS if error.details().explanation.is_empty() => error.explain(
+            "mounts are opened with mount_setattr(2), of Linux 5.12, or fsopen(2), which this kernel or sandbox does not have",
+        ),
+        _ => error,
+    })
 }
 
 fn needless() -> Error {

@@ -35,21 +35,36 @@ pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<
     }
     let rootfs = open(&plan.rootfs, caller.fds)?;
     let rootfs = rootfs.as_fd();
-    if !plan.classic_mount {
-        let way = Way::Detached;
-        match bind_on_itself(plan, caller, rootfs, &way) {
-            // The host's side is asked but once.
-            Err(error) if is_refusal(error.errno) && plan.rootfs.idmap.is_none() => {
-                caller.log(
-                    Level::Debug,
-                    format_args!("all mounts are made by mount(2): {error}"),
-                );
-            }
-            result => return Ok((result?, way)),
-        }
+    let mut way = if plan.classic_mount {
+        Way::staged(caller.fds)?
+    } else {
+        Way::Detached
+    };
+    if let Err(error) = separate(plan, &way, rootfs) {
+        way = fall_back(caller, &way, error)?;
+        separate(plan, &way, rootfs)?;
     }
-    let way = Way::staged(caller.fds)?;
-    Ok((bind_on_itself(plan, caller, rootfs, &way)?, way))
+    let bound = match bind_on_itself(plan, caller, rootfs, &way) {
+        // The host's side is asked but once.
+        Err(error) if plan.rootfs.idmap.is_none() => {
+            way = fall_back(caller, &way, error)?;
+            bind_on_itself(plan, caller, rootfs, &way)
+        }
+        bound => bound,
+    };
+    Ok((bound?, way))
+}
+
+/// The other way, unless that would fail alike.
+fn fall_back<'a>(caller: Caller<'a>, way: &Way<'a>, error: Error) -> Result<Way<'a>> {
+    if way.names().is_some() || !is_refusal(error.errno) {
+        return Err(error);
+    }
+    caller.log(
+        Level::Debug,
+        format_args!("all mounts are made by mount(2): {error}"),
+    );
+    Way::staged(caller.fds)
 }
 
 /// What the mount that the rootfs lies on becomes, and its own.
@@ -60,6 +75,15 @@ fn propagation_of(plan: &Plan) -> u64 {
     }
 }
 
+/// Nothing that is mounted on the rootfs may reach the outside.
+fn separate(plan: &Plan, way: &Way<'_>, rootfs: BorrowedFd<'_>) -> Result<()> {
+    if plan.switch == Switch::Chroot {
+        return Ok(());
+    }
+    separate_parent(way.names(), rootfs, propagation_of(plan))
+        .map_err(|error| explain_foreign(plan, error))
+}
+
 fn bind_on_itself<'a>(
     plan: &Plan,
     caller: Caller<'a>,
@@ -68,10 +92,6 @@ fn bind_on_itself<'a>(
 ) -> Result<Fd<'a>> {
     let name = plan.rootfs.path.as_bytes();
     let own_namespace = plan.switch != Switch::Chroot;
-    if own_namespace {
-        separate_parent(way.names(), rootfs, propagation_of(plan))
-            .map_err(|error| explain_foreign(plan, error))?;
-    }
     let mut tree = match &plan.rootfs.idmap {
         None => way
             .clone_descriptor(caller.fds, rootfs, true)
