@@ -8,6 +8,7 @@ Each round starts every runtime once on the same bundle (`runc spec` without res
 true`); what counts is the median of each and its ratio to the floor of the same round. System calls
 are those of the whole process tree, by strace. Only ratios travel between machines."""
 
+import glob
 import json
 import os
 import statistics
@@ -33,7 +34,7 @@ def compile_programs(prefix, work):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
                            capture_output=True, env={**os.environ, "PKG_CONFIG_PATH": pc}).stdout.split()
     examples = os.path.join(here, "..", "examples")
-    for name, sources in (("floor", [f"{here}/floor.c"]), ("rfsrun", [f"{examples}/rfsrun.c", f"{examples}/process.c"])):
+    for name, sources in (("floor", [f"{here}/floor.c"]), ("rfsrun", glob.glob(f"{examples}/*.c"))):
         subprocess.run(["cc", "-O2", "-o", f"{work}/{name}", *sources, *flags, f"-Wl,-rpath,{os.path.dirname(pc)}"],
                        check=True)
 

@@ -10,7 +10,7 @@
  *   rfs_mountfd_serve: open it <------------  rfs_mountfd_request: a mount out of reach
  *   prestart, createRuntime hooks <---------  all is mounted
  *   go on --------------------------------->  createContainer hooks, pivot_root
- *                                             host name, terminal (rfs_bind_console)
+ *                                             host name, terminal (terminal.c)
  *                                             rfs_finalize: read-only and masked paths
  *                                             limits, user, capabilities (process.c)
  *                                             startContainer hooks
@@ -23,6 +23,7 @@
  * It has no cgroups, network set-up or seccomp. */
 #define _GNU_SOURCE
 #include "process.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +60,7 @@ struct run {
     rfs_plan *plan;
     struct json_object *json;
     struct process process;
+    struct terminal terminal;
     const char *bundle;
     sigset_t signals; /* the mask that rfsrun was started with */
     pid_t pid;        /* the container's process, as the host sees it */
@@ -117,24 +118,6 @@ static _Noreturn __attribute__((format(printf, 3, 4))) void child_fails(int sock
     va_end(args);
     send_report(sock, &report, -1);
     _exit(status);
-}
-
-/* Opens a terminal of the container's own devpts and makes it stdio. Returns its master end, for the host's side. */
-static int open_terminal(const struct process *process, int sock)
-{
-    rfs_error err = {.size = sizeof(err)};
-    int terminal = -1, master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (master >= 0 && unlockpt(master) == 0)
-        terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (terminal < 0)
-        child_fails(sock, FAILED, "opening a terminal by the container's /dev/ptmx: %s", strerror(errno));
-    if (rfs_bind_console(terminal, &err) < 0)
-        child_fails(sock, FAILED, "%s", err.message);
-    if (fchown(terminal, process->uid, (gid_t)-1) != 0 || ioctl(terminal, TIOCSCTTY, 0) != 0 ||
-        (process->size.ws_row && ioctl(terminal, TIOCSWINSZ, &process->size) != 0) ||
-        dup2(terminal, 0) < 0 || dup2(terminal, 1) < 0 || dup2(terminal, 2) < 0)
-        child_fails(sock, FAILED, "setting up the terminal: %s", strerror(errno));
-    return master;
 }
 
 static void print_log(void *userdata, rfs_log_level level, const char *message)
@@ -204,8 +187,8 @@ static _Noreturn void container(struct run *run)
     if ((process->hostname && sethostname(process->hostname, strlen(process->hostname)) != 0) ||
         (process->domainname && setdomainname(process->domainname, strlen(process->domainname)) != 0))
         child_fails(sock, FAILED, "setting the host name: %s", strerror(errno));
-    if (process->terminal)
-        master = open_terminal(process, sock);
+    if (process->terminal && (master = terminal_open(process->uid, &process->size, &err)) < 0)
+        child_fails(sock, FAILED, "%s", err.message);
 
     report.finalize_ns = -now_ns();
     if (rfs_finalize(run->plan, &err) < 0)
@@ -247,13 +230,14 @@ static void run_host_hooks(struct run *run)
 }
 
 /* False when the other end is closed: the program was executed, or the process is gone. */
-static bool receive_report(struct run *run, int *master)
+static bool receive_report(struct run *run)
 {
     union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
     struct report report;
     struct iovec data = {.iov_base = &report, .iov_len = sizeof(report)};
     struct msghdr message = {
         .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    int master;
     if (recvmsg(run->sock, &message, MSG_CMSG_CLOEXEC) != sizeof(report))
         return false;
     run->started = report.kind == READY;
@@ -264,93 +248,46 @@ static bool receive_report(struct run *run, int *master)
     else if (run->show_time)
         fprintf(stderr, "rfsrun: rfs_prepare %ld us, rfs_finalize %ld us\n",
             (long)(report.prepare_ns / 1000), (long)(report.finalize_ns / 1000));
-    if (CMSG_FIRSTHDR(&message))
-        memcpy(master, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(*master));
+    if (CMSG_FIRSTHDR(&message)) {
+        memcpy(&master, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(master));
+        terminal_attach(&run->terminal, master);
+    }
     return true;
-}
-
-static void copy_window_size(int master)
-{
-    struct winsize size;
-    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
-        ioctl(master, TIOCSWINSZ, &size);
-}
-
-/* Takes what there is; false when nobody has the terminal open any more. */
-static bool relay_output(int master)
-{
-    char buffer[4096];
-    ssize_t n = read(master, buffer, sizeof(buffer));
-    for (ssize_t done = 0, m; done < n; done += m)
-        if ((m = write(STDOUT_FILENO, buffer + done, (size_t)(n - done))) < 0)
-            break;
-    return n > 0 || (n < 0 && errno == EAGAIN);
 }
 
 /* Runs until the container's process has ended and its output is relayed. Returns its wait status. */
 static int supervise(struct run *run, int signals)
 {
-    enum { REPORTS, SIGNALS, INPUT, TERMINAL };
-    struct pollfd fds[] = {{run->sock, POLLIN, 0}, {signals, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
+    enum { REPORTS, SIGNALS, TERMINAL };
+    struct pollfd fds[TERMINAL + 2] = {{run->sock, POLLIN, 0}, {signals, POLLIN, 0}};
     struct signalfd_siginfo info;
     rfs_error err = {.size = sizeof(err)};
-    struct termios saved, mode;
-    char input[1024];
-    ssize_t n, pending = 0; /* bytes of input that the terminal has not taken yet */
-    bool raw = false, input_open = true, exited = false;
-    int status = 0, master = -1;
+    bool exited = false;
+    int status = 0;
 
-    while (!exited || master >= 0 || fds[REPORTS].fd >= 0) {
-        fds[TERMINAL].fd = master;
-        fds[TERMINAL].events = pending ? POLLIN | POLLOUT : POLLIN;
-        fds[INPUT].fd = master >= 0 && !pending && input_open ? STDIN_FILENO : -1;
+    while (!exited || run->terminal.master >= 0 || fds[REPORTS].fd >= 0) {
+        terminal_poll(&run->terminal, &fds[TERMINAL]);
         if (poll(fds, COUNT(fds), exited ? 0 : -1) < 0)
             continue;
 
-        if (fds[REPORTS].revents && !receive_report(run, &master)) {
+        if (fds[REPORTS].revents && !receive_report(run)) {
             fds[REPORTS].fd = -1;
             if (run->started && !run_hooks(run, RFS_HOOKS_POSTSTART, "running", &err)) {
                 fprintf(stderr, "rfsrun: %s\n", err.message);
                 kill(run->pid, SIGKILL);
             }
-        } else if (fds[REPORTS].revents && master >= 0 && fds[TERMINAL].fd < 0) {
-            fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-            copy_window_size(master);
-            if (tcgetattr(STDIN_FILENO, &saved) == 0) {
-                mode = saved;
-                cfmakeraw(&mode);
-                raw = tcsetattr(STDIN_FILENO, TCSANOW, &mode) == 0;
-            }
-            continue;
         }
-        if (fds[INPUT].revents) {
-            pending = read(STDIN_FILENO, input, sizeof(input));
-            if (pending <= 0) { /* the end of a file or pipe: what a person would type */
-                input[0] = 4;
-                pending = 1;
-                input_open = false;
-            }
-        }
-        if (pending && master >= 0 && (n = write(master, input, (size_t)pending)) > 0) {
-            pending -= n;
-            memmove(input, input + n, (size_t)pending);
-        }
-        /* Once the process is gone nothing is waited for: what it left behind may keep the terminal open. */
-        if (fds[TERMINAL].revents & (POLLIN | POLLHUP) ? !relay_output(master) : exited && master >= 0) {
-            close(master);
-            master = -1;
-        }
+        terminal_relay(&run->terminal, &fds[TERMINAL], exited);
         if (!fds[SIGNALS].revents || read(signals, &info, sizeof(info)) != sizeof(info))
             continue;
         if (info.ssi_signo == SIGCHLD)
             exited = waitpid(run->pid, &status, WNOHANG) == run->pid || exited;
-        else if (info.ssi_signo == SIGWINCH && master >= 0)
-            copy_window_size(master);
+        else if (info.ssi_signo == SIGWINCH && run->terminal.master >= 0)
+            terminal_copy_size(&run->terminal);
         else if (!exited)
             kill(run->pid, (int)info.ssi_signo);
     }
-    if (raw)
-        tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+    terminal_restore(&run->terminal);
     return status;
 }
 
@@ -479,7 +416,7 @@ int main(int argc, char **argv)
         "  --help         print this\n\n"
         "The exit status is the container's; 128 + N if signal N ended it; 125 if it could not be\n"
         "set up; 126 if its program could not be executed, 127 if there is no such program.\n";
-    struct run run = {0};
+    struct run run = {.terminal.master = -1};
     rfs_options changes = {.size = sizeof(changes)};
     rfs_error err = {.size = sizeof(err)};
     bool show_plan = false, rootless = false;

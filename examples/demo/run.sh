@@ -24,7 +24,7 @@ bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 set -x
 # shellcheck disable=SC2086 # several flags
-"${CC:-cc}" -O2 -o "$bundle/rfsrun" "$examples/rfsrun.c" "$examples/process.c" $flags
+"${CC:-cc}" -O2 -o "$bundle/rfsrun" "$examples"/*.c $flags
 { set +x; } 2>/dev/null
 
 mkdir -p "$bundle/rootfs/bin"

@@ -7,6 +7,7 @@ usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installe
 import argparse
 import ctypes
 import fnmatch
+import glob
 import json
 import os
 import pty
@@ -310,7 +311,7 @@ def compile_programs(prefix, folder):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
                            env={**os.environ, "PKG_CONFIG_PATH": libraries}, stdout=subprocess.PIPE).stdout.split()
     cc = os.environ.get("CC", "cc")
-    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", EXAMPLES + "/rfsrun.c", EXAMPLES + "/process.c", *flags,
+    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", *glob.glob(EXAMPLES + "/*.c"), *flags,
                     f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
     subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
                     HERE + "/probe.c"], check=True)
