@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -339,6 +340,205 @@ static void rfsrun_range(void)
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
 }
 
+/* ---- Namespaces given by path ---- */
+
+static void stay(void *data)
+{
+    (void)data;
+    for (;;)
+        pause();
+}
+
+static pid_t holder_of(unsigned long namespaces)
+{
+    int userns = -1;
+    pid_t pid = start_child(namespaces, stay, NULL, &userns);
+    close(userns);
+    return pid;
+}
+
+/* One whose user namespace a user has made, with the mappings of rootless_spec(true). */
+static pid_t users_holder(uid_t user)
+{
+    int made[2];
+    char byte;
+    REQUIRE(pipe2(made, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        REQUIRE(setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_DUMPABLE, 1); /* the change of user has given /proc/PID to root */
+        REQUIRE(unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWUTS) == 0 && write(made[1], "", 1) == 1);
+        stay(NULL);
+    }
+    REQUIRE(pid > 0 && read(made[0], &byte, 1) == 1);
+    for (size_t i = 0; i < 2; i++) {
+        char path[64], map[128];
+        snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, i ? "uid_map" : "gid_map");
+        int length = snprintf(map, sizeof map, "0 %u 1\n1 %u 1000\n", user, RANGE), fd = open(path, O_WRONLY | O_CLOEXEC);
+        REQUIRE_THAT(write(fd, map, (size_t)length) == length, "%s", path);
+        close(fd);
+    }
+    close(made[0]);
+    close(made[1]);
+    return pid;
+}
+
+static void end(pid_t holder)
+{
+    REQUIRE(kill(holder, SIGKILL) == 0 && waitpid(holder, NULL, 0) == holder);
+}
+
+/* Has the container join namespaces of the holder, and has its script see that it did. */
+static void join(json_object *spec, char *script, size_t room, const char *types, pid_t holder)
+{
+    static const struct { const char *type, *file; } known[] = {{"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"}, {"uts", "uts"},
+                                                                {"cgroup", "cgroup"}, {"mount", "mnt"}, {"user", "user"}};
+    for (size_t i = 0; i < COUNT(known); i++) {
+        char path[64], link[64] = "";
+        if (!strstr(types, known[i].type))
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)holder, known[i].file);
+        REQUIRE_THAT(readlink(path, link, sizeof link - 1) > 0, "%s", path);
+        spec_add(spec, "linux.namespaces", "{'type': '%s', 'path': '%s'}", known[i].type, path);
+        size_t used = strlen(script);
+        snprintf(script + used, room - used, "[ \"$(b readlink /proc/self/ns/%s)\" = '%s' ] || { echo no %s; exit 1; }; ", known[i].file, link, path);
+    }
+}
+
+static json_object *joining_spec(const char *made)
+{
+    json_object *spec = empty_spec();
+    spec_set(spec, "linux.namespaces", made);
+    spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}");
+    return spec;
+}
+
+static void rfsrun_joins(void)
+{
+    if (!has_rfsrun())
+        return;
+    make_image();
+    static const struct { const char *made, *joined; } kinds[] = {
+        {"[{'type': 'mount'}]", "pid network ipc uts cgroup"},
+        {"[{'type': 'mount'}, {'type': 'pid'}, {'type': 'ipc'}]", "network"},
+        {"[{'type': 'pid'}]", "mount uts"},
+    };
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        pid_t holder = holder_of(CONTAINER_NAMESPACES | CLONE_NEWCGROUP);
+        char script[2048] = BUSYBOX;
+        json_object *spec = joining_spec(kinds[i].made);
+        join(spec, script, sizeof script, kinds[i].joined, holder);
+        set_script(spec, script);
+        /* the host's side stays where it is */
+        spec_set(spec, "hooks", "{}");
+        spec_add(spec, "hooks.createRuntime", "{'path': '/bin/sh', 'args': ['sh', '-c', 'for n in pid net mnt; do readlink /proc/self/ns/$n; done >%s/hook']}", work);
+        CHECK(rfsrun(spec, 0, NULL) == 0);
+        char *seen = read_all(AT_FDCWD, in_work("hook")), own[256] = "";
+        for (size_t k = 0; k < 3; k++)
+            REQUIRE(readlink((const char *const[]){"/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/mnt"}[k], own + strlen(own), 60) > 0 &&
+                    strcat(own, "\n"));
+        CHECK_THAT(seen && strcmp(seen, own) == 0, "the hook was in %s, not in %s", seen, own);
+        free(seen);
+        end(holder);
+    }
+}
+
+static void rfsrun_joins_in_user_namespace(void)
+{
+    if (!has_rfsrun())
+        return;
+    make_image();
+    owned_by(100000);
+    make_source("source");
+    pid_t outside = holder_of(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWCGROUP);
+    pid_t inside = holder_of(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWNET);
+
+    /* the host's, with a new user namespace, which could not join them any more */
+    char script[2048] = BUSYBOX;
+    json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}, {'type': 'user'}]");
+    spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
+    spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
+    join(spec, script, sizeof script, "network ipc cgroup", outside);
+    strcat(script, "b grep -q '^ *0 *100000 *65536$' /proc/self/uid_map");
+    set_script(spec, script);
+    CHECK(rfsrun(spec, 0, NULL) == 0);
+
+    /* some of the host's, and some of a user namespace which only that one may join */
+    strcpy(script, BUSYBOX);
+    spec = joining_spec("[{'type': 'mount'}]");
+    join(spec, script, sizeof script, "ipc", outside);
+    join(spec, script, sizeof script, "user pid uts network", inside);
+    spec_set(spec, "hostname", "'joined'");
+    spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    strcat(script, "[ $(b id -u) = 0 ]; is /idmapped/file 7:8; [ $(b hostname) = joined ]; b touch /tmp/made");
+    set_script(spec, script);
+    CHECK(rfsrun(spec, 0, NULL) == 0);
+    CHECK_OWNER(AT_FDCWD, image("tmp/made"), 100000, 100000);
+
+    /* its mounts too */
+    strcpy(script, BUSYBOX);
+    spec = joining_spec("[{'type': 'pid'}]");
+    join(spec, script, sizeof script, "user mount", inside);
+    set_script(spec, script);
+    CHECK(rfsrun(spec, 0, NULL) == 0);
+    end(inside);
+    end(outside);
+}
+
+static void rfsrun_user_joins(void)
+{
+    if (!has_rfsrun())
+        return;
+    make_image();
+    owned_by(USER);
+    pid_t holder = users_holder(USER);
+    char script[2048] = BUSYBOX;
+    json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}]");
+    join(spec, script, sizeof script, "user uts network", holder);
+    spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5']}");
+    strcat(script, "b grep -q ' - devpts devpts rw,gid=200004,' /proc/self/mountinfo; b touch /tmp/made");
+    set_script(spec, script);
+    CHECK(rfsrun(spec, USER, "--rootless") == 0);
+    CHECK_OWNER(AT_FDCWD, image("tmp/made"), USER, USER);
+
+    spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}]");
+    make_file(in_work("network"), "");
+    REQUIRE(mount("/proc/self/ns/net", in_work("network"), NULL, MS_BIND, NULL) == 0);
+    spec_add(spec, "linux.namespaces", "{'type': 'network', 'path': '%s/network'}", work);
+    set_script(spec, "exit 0");
+    CHECK(rfsrun(spec, USER, "--rootless") == 125);
+    char *output = read_all(AT_FDCWD, in_work("output"));
+    CHECK_THAT(output && strstr(output, "joining the namespace /") && strstr(output, "/network: Operation not permitted"), "%s", output);
+    free(output);
+    end(holder);
+}
+
+static void rfsrun_cannot_join(void)
+{
+    if (!has_rfsrun())
+        return;
+    make_image();
+    static const struct { const char *namespace, *says; } kinds[] = {
+        {"{'type': 'network', 'path': '/proc/self/ns/uts'}", "linux.namespaces[1].path: /proc/self/ns/uts: it is no network namespace"},
+        {"{'type': 'network', 'path': '/proc/self/status'}", "/proc/self/status: it is no network namespace"},
+        {"{'type': 'user', 'path': '/proc/self/ns/net'}", "/proc/self/ns/net: it is no user namespace"},
+        {"{'type': 'ipc', 'path': '/no/such/file'}", "linux.namespaces[1].path: /no/such/file: No such file or directory"},
+        {"{'type': 'mount', 'path': '/proc/self/ns/mnt'}", "linux.namespaces[1]: \"mount\" comes twice"},
+        {"{'type': 'user', 'path': '/proc/self/ns/user'}", "joining the namespace /proc/self/ns/user: Invalid argument"},
+        {"{'type': 'user'}", "a user namespace needs both"},
+    };
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        json_object *spec = joining_spec("[{'type': 'mount'}]");
+        spec_add(spec, "linux.namespaces", "%s", kinds[i].namespace);
+        set_script(spec, "exit 0");
+        CHECK(rfsrun(spec, 0, NULL) == 125);
+        char *output = read_all(AT_FDCWD, in_work("output"));
+        CHECK_THAT(output && strstr(output, kinds[i].says), "\"%s\": %s", kinds[i].says, output);
+        free(output);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -349,6 +549,10 @@ int main(void)
         {"rfsrun: a user namespace", rfsrun_user_namespace},
         {"rfsrun: an ordinary user with one id", rfsrun_one_id},
         {"rfsrun: an ordinary user with a range", rfsrun_range},
+        {"rfsrun: namespaces given by path", rfsrun_joins},
+        {"rfsrun: namespaces given by path and a user namespace", rfsrun_joins_in_user_namespace},
+        {"rfsrun: an ordinary user's namespaces given by path", rfsrun_user_joins},
+        {"rfsrun: paths that are refused", rfsrun_cannot_join},
     };
     return run_cases(cases, COUNT(cases));
 }

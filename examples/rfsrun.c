@@ -4,7 +4,7 @@
  *   on the host's side                        in the container's process
  *   ------------------                        --------------------------
  *   read config.json, rfs_plan_new
- *   clone3 into new namespaces ------------>  setns into the namespaces given by path
+ *   clone3 into the namespaces ------------>  (namespaces.c)
  *   user namespace: the mappings ---------->  become its root
  *                                             rfs_prepare: mounts, devices
  *   rfs_mountfd_serve: open it <------------  rfs_mountfd_request: a mount out of reach
@@ -22,7 +22,9 @@
  *
  * It has no cgroups, network set-up or seccomp. */
 #define _GNU_SOURCE
+#include "namespaces.h"
 #include "process.h"
+#include "report.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -30,11 +32,9 @@
 #include <getopt.h>
 #include <json.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +49,6 @@
 
 #include <librfs.h>
 
-enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; /* exit statuses, see usage */
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* What to run. All of it is made before the clone; the child only reads it. */
@@ -59,6 +57,7 @@ struct run {
     rfs_config *config;
     rfs_plan *plan;
     struct json_object *json;
+    struct namespaces namespaces;
     struct process process;
     struct terminal terminal;
     const char *bundle;
@@ -66,13 +65,6 @@ struct run {
     pid_t pid;        /* the container's process, as the host sees it */
     int sock;         /* to the other side */
     int mounts;       /* the same for mounts that the host's side opens; -1: there is no need */
-};
-
-/* From the container's process. The ready one carries the terminal as SCM_RIGHTS. */
-struct report {
-    enum { MOUNTED, READY, ERROR } kind;
-    int64_t prepare_ns, finalize_ns;
-    char message[sizeof(((rfs_error *)0)->message)];
 };
 
 static int64_t now_ns(void)
@@ -91,34 +83,6 @@ static bool run_hooks(const struct run *run, rfs_hook_kind kind, const char *sta
 }
 
 /* ---- In the container's process ---- */
-
-static void send_report(int sock, const struct report *report, int fd)
-{
-    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control = {0};
-    struct iovec data = {.iov_base = (void *)report, .iov_len = sizeof(*report)};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-    if (fd >= 0) {
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof(fd));
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control.space);
-    }
-    if (sendmsg(sock, &message, MSG_NOSIGNAL) < 0)
-        _exit(FAILED);
-}
-
-static _Noreturn __attribute__((format(printf, 3, 4))) void child_fails(int sock, int status, const char *format, ...)
-{
-    struct report report = {.kind = ERROR};
-    va_list args;
-    va_start(args, format);
-    vsnprintf(report.message, sizeof(report.message), format, args);
-    va_end(args);
-    send_report(sock, &report, -1);
-    _exit(status);
-}
 
 static void print_log(void *userdata, rfs_log_level level, const char *message)
 {
@@ -142,7 +106,7 @@ static int wait_for_host(void *userdata, rfs_hook_point point)
     char go_on;
     if (point != RFS_HOOK_MOUNTS_READY)
         return 0;
-    send_report(run->sock, &report, -1);
+    report_send(run->sock, &report, -1);
     if (recv(run->sock, &go_on, sizeof(go_on), 0) != sizeof(go_on))
         _exit(FAILED); /* the host's side has said why */
     return 0;
@@ -162,15 +126,11 @@ static _Noreturn void container(struct run *run)
     /* In a session of its own it can't push input into the terminal that rfsrun was started from. */
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (size_t i = 0; i < process->n_joined; i++)
-        if (setns(process->joined[i].fd, process->joined[i].type) != 0)
-            child_fails(sock, FAILED, "joining a namespace: %s", strerror(errno));
-
     if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
         _exit(FAILED);
-    if (process->new_namespaces & CLONE_NEWUSER) {
-        if (!process_be_root())
-            child_fails(sock, FAILED, "becoming root in the user namespace: %s", strerror(errno));
+    if (namespaces_have(&run->namespaces, CLONE_NEWUSER)) {
+        if (!namespaces_be_root())
+            report_error(sock, FAILED, "becoming root in the user namespace: %s", strerror(errno));
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
     }
     callbacks.mountfd = run->mounts >= 0 ? ask_for_mount : NULL;
@@ -180,39 +140,39 @@ static _Noreturn void container(struct run *run)
 
     report.prepare_ns = -now_ns();
     if (rfs_prepare(run->plan, &callbacks, &err) < 0)
-        child_fails(sock, FAILED, "%s", err.message);
+        report_error(sock, FAILED, "%s", err.message);
     report.prepare_ns += now_ns();
     close(run->mounts); /* that ends rfs_mountfd_serve */
 
     if ((process->hostname && sethostname(process->hostname, strlen(process->hostname)) != 0) ||
         (process->domainname && setdomainname(process->domainname, strlen(process->domainname)) != 0))
-        child_fails(sock, FAILED, "setting the host name: %s", strerror(errno));
+        report_error(sock, FAILED, "setting the host name: %s", strerror(errno));
     if (process->terminal && (master = terminal_open(process->uid, &process->size, &err)) < 0)
-        child_fails(sock, FAILED, "%s", err.message);
+        report_error(sock, FAILED, "%s", err.message);
 
     report.finalize_ns = -now_ns();
     if (rfs_finalize(run->plan, &err) < 0)
-        child_fails(sock, FAILED, "%s", err.message);
+        report_error(sock, FAILED, "%s", err.message);
     report.finalize_ns += now_ns();
 
     /* getcwd fails where the directory is not below the root: no way back to the host. */
     if (chdir(process->cwd) != 0 || !getcwd(cwd, sizeof(cwd)))
-        child_fails(sock, FAILED, "process.cwd: %s: %s", process->cwd, strerror(errno));
+        report_error(sock, FAILED, "process.cwd: %s: %s", process->cwd, strerror(errno));
     /* Linux 5.10 has close_range, but not yet this flag. */
     if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
         for (int fd = 3; fd < sysconf(_SC_OPEN_MAX); fd++)
             fcntl(fd, F_SETFD, FD_CLOEXEC);
     if ((failed = process_become(process)))
-        child_fails(sock, FAILED, "%s: %s", failed, strerror(errno));
+        report_error(sock, FAILED, "%s: %s", failed, strerror(errno));
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
     if (!run_hooks(run, RFS_HOOKS_START_CONTAINER, "created", &err))
-        child_fails(sock, FAILED, "%s", err.message);
+        report_error(sock, FAILED, "%s", err.message);
 
-    send_report(sock, &report, master);
+    report_send(sock, &report, master);
     sigprocmask(SIG_SETMASK, &run->signals, NULL);
     environ = process->env; /* execvp searches the container's PATH */
     execvp(process->args[0], process->args);
-    child_fails(sock, errno == ENOENT ? NOT_FOUND : CANNOT_EXECUTE, "%s: %s", process->args[0], strerror(errno));
+    report_error(sock, errno == ENOENT ? NOT_FOUND : CANNOT_EXECUTE, "%s: %s", process->args[0], strerror(errno));
 }
 
 /* ---- On the host's side ---- */
@@ -232,13 +192,9 @@ static void run_host_hooks(struct run *run)
 /* False when the other end is closed: the program was executed, or the process is gone. */
 static bool receive_report(struct run *run)
 {
-    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
     struct report report;
-    struct iovec data = {.iov_base = &report, .iov_len = sizeof(report)};
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     int master;
-    if (recvmsg(run->sock, &message, MSG_CMSG_CLOEXEC) != sizeof(report))
+    if (!report_receive(run->sock, &report, &master))
         return false;
     run->started = report.kind == READY;
     if (report.kind == ERROR)
@@ -248,10 +204,8 @@ static bool receive_report(struct run *run)
     else if (run->show_time)
         fprintf(stderr, "rfsrun: rfs_prepare %ld us, rfs_finalize %ld us\n",
             (long)(report.prepare_ns / 1000), (long)(report.finalize_ns / 1000));
-    if (CMSG_FIRSTHDR(&message)) {
-        memcpy(&master, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(master));
+    if (master >= 0)
         terminal_attach(&run->terminal, master);
-    }
     return true;
 }
 
@@ -295,7 +249,7 @@ static int supervise(struct run *run, int signals)
  * source that can't be reached. */
 static bool needs_mounts(const struct run *run)
 {
-    int enough = run->process.new_namespaces & CLONE_NEWUSER ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
+    int enough = namespaces_have(&run->namespaces, CLONE_NEWUSER) ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
     for (size_t i = 0; (need = rfs_plan_mountfd_needed(run->plan, i)) >= 0; i++)
         if (need >= enough)
             return true;
@@ -304,14 +258,14 @@ static bool needs_mounts(const struct run *run)
 
 /* In a process of its own, so that this one goes on to serve signals and the terminal. It ends with the other side of the
  * socket. */
-static pid_t serve_mounts(const struct run *run, int userns)
+static pid_t serve_mounts(const struct run *run)
 {
     rfs_error err = {.size = sizeof(err)};
     pid_t pid = fork();
     if (pid == 0) {
         close(run->sock);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (rfs_mountfd_serve(run->plan, run->mounts, userns, &err) < 0)
+        if (rfs_mountfd_serve(run->plan, run->mounts, run->namespaces.user.fd, &err) < 0)
             fprintf(stderr, "rfsrun: %s\n", err.message);
         _exit(0);
     }
@@ -320,32 +274,12 @@ static pid_t serve_mounts(const struct run *run, int userns)
     return pid;
 }
 
-/* The new process's user namespace. It can be opened until that process has become another user. */
-static int open_user_namespace(pid_t pid)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        fail("%s: %s", path, strerror(errno));
-    return fd;
-}
-
-static bool joins(const struct process *process, int type)
-{
-    for (size_t i = 0; i < process->n_joined; i++)
-        if (process->joined[i].type == type)
-            return true;
-    return false;
-}
-
 static int start(struct run *run)
 {
     static const int handled[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
-    struct clone_args args = {.flags = run->process.new_namespaces, .exit_signal = SIGCHLD};
     rfs_error err = {.size = sizeof(err)};
     sigset_t mask;
-    int sockets[2], mounts[2] = {-1, -1}, userns = -1;
+    int sockets[2], mounts[2] = {-1, -1};
     pid_t helper = -1;
 
     sigemptyset(&mask);
@@ -353,16 +287,13 @@ static int start(struct run *run)
         sigaddset(&mask, handled[i]);
     sigprocmask(SIG_BLOCK, &mask, &run->signals);
     int signals = signalfd(-1, &mask, SFD_CLOEXEC);
-    if (signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+    if (signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0 ||
+        (needs_mounts(run) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, mounts) != 0))
         fail("signalfd, socketpair: %s", strerror(errno));
-    if (needs_mounts(run) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, mounts) != 0)
-        fail("socketpair: %s", strerror(errno));
 
-    run->pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
+    run->pid = namespaces_clone(&run->namespaces);
     run->sock = sockets[run->pid == 0];
     run->mounts = mounts[run->pid == 0];
-    if (run->pid < 0)
-        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; without root try --rootless" : "");
     if (run->pid == 0) {
         close(sockets[0]);
         close(mounts[0]);
@@ -370,30 +301,22 @@ static int start(struct run *run)
     }
     close(sockets[1]);
     close(mounts[1]);
-    if (run->process.new_namespaces & CLONE_NEWUSER) {
-        process_map_ids(&run->process, run->pid);
-        userns = open_user_namespace(run->pid);
-    }
+    namespaces_map_ids(&run->namespaces, run->pid);
     if (run->mounts >= 0)
-        helper = serve_mounts(run, userns);
-    /* The host's hooks must not be run in a pid namespace that was joined for the container. (In the own one
-     * already setns may be refused: inside a user namespace that one belongs to the parent.) */
-    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    if (own < 0 || (joins(&run->process, CLONE_NEWPID) && setns(own, CLONE_NEWPID) != 0) || send(run->sock, &run->pid, sizeof(run->pid), MSG_NOSIGNAL) < 0)
-        fail("the way back to the own pid namespace: %s", strerror(errno));
+        helper = serve_mounts(run);
+    if (send(run->sock, &run->pid, sizeof(run->pid), MSG_NOSIGNAL) < 0)
+        fail("the container's process is gone");
     int status = supervise(run, signals);
     /* Without a mount namespace of its own (chroot alone) the container leaves its mounts to us, all below its root. */
-    if (!run->process.own_mounts && run->started &&
+    if (!namespaces_have(&run->namespaces, CLONE_NEWNS) && run->started &&
         (chdir(run->bundle) != 0 || umount2(run->process.rootfs, MNT_DETACH) != 0))
         fprintf(stderr, "rfsrun: warning: unmounting %s: %s\n", run->process.rootfs, strerror(errno));
     if (!run_hooks(run, RFS_HOOKS_POSTSTOP, "stopped", &err))
         fprintf(stderr, "rfsrun: warning: %s\n", err.message);
     if (helper > 0)
         waitpid(helper, NULL, 0);
-    close(own);
     close(run->sock);
     close(run->mounts);
-    close(userns);
     close(signals);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -416,7 +339,7 @@ int main(int argc, char **argv)
         "  --help         print this\n\n"
         "The exit status is the container's; 128 + N if signal N ended it; 125 if it could not be\n"
         "set up; 126 if its program could not be executed, 127 if there is no such program.\n";
-    struct run run = {.terminal.master = -1};
+    struct run run = {.terminal.master = -1, .namespaces.user.fd = -1};
     rfs_options changes = {.size = sizeof(changes)};
     rfs_error err = {.size = sizeof(err)};
     bool show_plan = false, rootless = false;
@@ -448,7 +371,7 @@ int main(int argc, char **argv)
     char *text = read_file(bundle, "config.json");
     rfs_id_mapping uid = {0, geteuid(), 1}, gid = {0, getegid(), 1};
     run.json = json_tokener_parse(text);
-    if (rootless && !process_has_mappings(run.json)) {
+    if (rootless && namespaces_without_mappings(run.json)) {
         changes.uid_mappings = &uid;
         changes.gid_mappings = &gid;
         changes.n_uid_mappings = changes.n_gid_mappings = 1;
@@ -462,10 +385,12 @@ int main(int argc, char **argv)
         if (rfs_plan_describe(run.plan, STDOUT_FILENO, &err) < 0)
             fail("%s", err.message);
     } else {
-        process_read(&run.process, run.json, rootless);
+        process_read(&run.process, run.json);
+        namespaces_read(&run.namespaces, run.json, rootless);
         status = start(&run);
     }
 
+    namespaces_free(&run.namespaces);
     process_free(&run.process);
     json_object_put(run.json);
     rfs_plan_free(run.plan);

@@ -1,0 +1,250 @@
+/* Namespaces, as linux.namespaces, uidMappings and gidMappings of config.json ask for them.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#define _GNU_SOURCE
+#include "namespaces.h"
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <json.h>
+#include <linux/nsfs.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void read_namespaces(struct namespaces *n, struct json_object *config)
+{
+    static const struct { const char *name; int type; } known[] = {
+        {"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},
+        {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP}, {"mount", CLONE_NEWNS}, {"user", CLONE_NEWUSER}};
+    struct json_object *list = json_at(config, "/linux/namespaces");
+    for (size_t i = 0, k; i < json_length(list); i++) {
+        struct json_object *entry = json_object_array_get_idx(list, i);
+        const char *name = json_string_at(entry, "/type"), *path = json_string_at(entry, "/path");
+        for (k = 0; k < COUNT(known) && strcmp(name ? name : "", known[k].name) != 0; k++)
+            ;
+        if (k == COUNT(known) || namespaces_have(n, known[k].type))
+            fail("config.json: linux.namespaces[%zu]: \"%s\" comes twice, or this program can't make it", i, name);
+        if (!path) {
+            n->made |= (uint64_t)known[k].type;
+            continue;
+        }
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            fail("config.json: linux.namespaces[%zu].path: %s: %s", i, path, strerror(errno));
+        if (ioctl(fd, NS_GET_NSTYPE) != known[k].type)
+            fail("config.json: linux.namespaces[%zu].path: %s: it is no %s namespace", i, path, name);
+        *(known[k].type == CLONE_NEWUSER ? &n->user : &n->joined[n->n_joined++]) = (struct joined){fd, known[k].type, path};
+    }
+    if ((json_at(config, "/hostname") || json_at(config, "/domainname")) && !namespaces_have(n, CLONE_NEWUTS))
+        fail("config.json: hostname: it needs a uts namespace, or the host would be renamed");
+}
+
+static size_t read_ranges(struct id_range **ranges, struct json_object *list)
+{
+    *ranges = calloc(json_length(list) + 1, sizeof(**ranges));
+    if (!*ranges)
+        fail("out of memory");
+    for (size_t i = 0; i < json_length(list); i++) {
+        struct json_object *entry = json_object_array_get_idx(list, i);
+        (*ranges)[i].inside = (uint32_t)json_object_get_int64(json_at(entry, "/containerID"));
+        (*ranges)[i].outside = (uint32_t)json_object_get_int64(json_at(entry, "/hostID"));
+        (*ranges)[i].count = (uint32_t)json_object_get_int64(json_at(entry, "/size"));
+    }
+    return json_length(list);
+}
+
+bool namespaces_without_mappings(struct json_object *config)
+{
+    struct json_object *list = json_at(config, "/linux/namespaces");
+    for (size_t i = 0; i < json_length(list); i++) {
+        const char *name = json_string_at(json_object_array_get_idx(list, i), "/type");
+        if (name && strcmp(name, "user") == 0 && json_at(json_object_array_get_idx(list, i), "/path"))
+            return false; /* it has its own */
+    }
+    return json_length(json_at(config, "/linux/uidMappings")) == 0 && json_length(json_at(config, "/linux/gidMappings")) == 0;
+}
+
+void namespaces_read(struct namespaces *n, struct json_object *config, bool rootless)
+{
+    read_namespaces(n, config);
+    n->n_uids = read_ranges(&n->uids, json_at(config, "/linux/uidMappings"));
+    n->n_gids = read_ranges(&n->gids, json_at(config, "/linux/gidMappings"));
+    if (rootless && !n->user.path)
+        n->made |= CLONE_NEWUSER;
+    if (rootless && namespaces_without_mappings(config)) {
+        n->uids[n->n_uids++] = (struct id_range){0, geteuid(), 1};
+        n->gids[n->n_gids++] = (struct id_range){0, getegid(), 1};
+    }
+    if (n->made & CLONE_NEWUSER && !(n->n_uids && n->n_gids))
+        fail("config.json: linux.uidMappings, gidMappings: a user namespace needs both");
+}
+
+void namespaces_free(struct namespaces *n)
+{
+    for (size_t i = 0; i < n->n_joined; i++)
+        close(n->joined[i].fd);
+    close(n->user.fd);
+    free(n->uids);
+    free(n->gids);
+}
+
+bool namespaces_have(const struct namespaces *n, int type)
+{
+    for (size_t i = 0; i < n->n_joined; i++)
+        if (n->joined[i].type == type)
+            return true;
+    return n->made & (uint64_t)type || (type == CLONE_NEWUSER && n->user.path);
+}
+
+/* False if it is refused and may be tried again. */
+static bool join(const struct joined *joined, bool again)
+{
+    if (setns(joined->fd, joined->type) == 0)
+        return true;
+    if (errno != EPERM || !again)
+        fail("joining the namespace %s: %s", joined->path, strerror(errno));
+    return false;
+}
+
+/* Which user namespace may join one is a matter of who owns it (setns(2)): the host's joins what it may, the
+ * container's the rest, as with nsenter(1). */
+static void join_all(const struct namespaces *n)
+{
+    bool done[COUNT(n->joined)];
+    for (size_t i = 0; i < n->n_joined; i++)
+        done[i] = join(&n->joined[i], n->user.path);
+    if (n->user.path)
+        join(&n->user, false);
+    for (size_t i = 0; i < n->n_joined; i++)
+        if (!done[i])
+            join(&n->joined[i], false);
+}
+
+static pid_t make_process(uint64_t namespaces, uint64_t flags, uint64_t exit_signal)
+{
+    struct clone_args args = {.flags = namespaces | flags, .exit_signal = exit_signal};
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
+    if (pid < 0)
+        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; without root try --rootless" : "");
+    return pid;
+}
+
+/* What is joined, a process between joins: this one has the host's hooks to run, and a new user namespace has no
+ * power to join others. The container's process is this one's child all the same (CLONE_PARENT; its exit signal is
+ * that of the process between). */
+pid_t namespaces_clone(const struct namespaces *n)
+{
+    int ends[2], status;
+    pid_t pid;
+    if (n->n_joined == 0 && !n->user.path)
+        return make_process(n->made, 0, SIGCHLD);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        fail("pipe: %s", strerror(errno));
+    pid_t between = fork();
+    if (between == 0) {
+        join_all(n);
+        pid = make_process(n->made, CLONE_PARENT, 0);
+        if (pid == 0)
+            return 0;
+        _exit(write(ends[1], &pid, sizeof(pid)) != sizeof(pid));
+    }
+    if (between < 0 || waitpid(between, &status, 0) != between)
+        fail("fork: %s", strerror(errno));
+    if (status != 0 || read(ends[0], &pid, sizeof(pid)) != sizeof(pid))
+        exit(FAILED); /* it has said why */
+    close(ends[0]);
+    close(ends[1]);
+    return pid;
+}
+
+/* One write: the kernel takes no second one. */
+static bool write_proc(pid_t pid, const char *name, const char *text)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    close(fd);
+    return ok;
+}
+
+static void write_map(pid_t pid, const char *name, const struct id_range *ranges, size_t n)
+{
+    char text[4096]; /* the kernel takes less */
+    size_t length = 0;
+    for (size_t i = 0; i < n && length < sizeof(text); i++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%u %u %u\n", ranges[i].inside, ranges[i].outside, ranges[i].count);
+    if (length >= sizeof(text) || !write_proc(pid, name, text))
+        fail("writing /proc/%d/%s: %s", (int)pid, name, length >= sizeof(text) ? "too many ranges" : strerror(errno));
+}
+
+/* A program with the privilege to map the ranges that /etc/subuid or /etc/subgid gives this user. */
+static void run_mapper(const char *program, pid_t pid, const struct id_range *ranges, size_t n)
+{
+    char **args = calloc(3 * n + 3, sizeof(*args));
+    int status;
+    if (!args || (args[0] = strdup(program)) == NULL || asprintf(&args[1], "%d", (int)pid) < 0)
+        fail("out of memory");
+    for (size_t i = 0; i < 3 * n; i++) {
+        const struct id_range *range = &ranges[i / 3];
+        if (asprintf(&args[i + 2], "%u", i % 3 == 0 ? range->inside : i % 3 == 1 ? range->outside : range->count) < 0)
+            fail("out of memory");
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        execvp(program, args);
+        fail("%s: %s; it is needed for more than one id (Debian: uidmap)", program, strerror(errno));
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+        fail("%s could not map the ids", program);
+    for (size_t i = 0; args[i]; i++)
+        free(args[i]);
+    free(args);
+}
+
+/* It can be opened until that process has become another user. */
+static int open_user_namespace(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fail("%s: %s", path, strerror(errno));
+    return fd;
+}
+
+void namespaces_map_ids(struct namespaces *n, pid_t pid)
+{
+    bool own_ids_alone = n->n_uids == 1 && n->uids[0].count == 1 && n->uids[0].outside == geteuid() &&
+        n->n_gids == 1 && n->gids[0].count == 1 && n->gids[0].outside == getegid();
+    if (!(n->made & CLONE_NEWUSER))
+        return;
+    if (geteuid() != 0 && !own_ids_alone) {
+        run_mapper("newuidmap", pid, n->uids, n->n_uids);
+        run_mapper("newgidmap", pid, n->gids, n->n_gids);
+    } else {
+        /* Without it a user could leave a group that is kept from something. */
+        if (geteuid() != 0 && !write_proc(pid, "setgroups", "deny"))
+            fail("writing /proc/%d/setgroups: %s", (int)pid, strerror(errno));
+        write_map(pid, "uid_map", n->uids, n->n_uids);
+        write_map(pid, "gid_map", n->gids, n->n_gids);
+    }
+    n->user.fd = open_user_namespace(pid);
+}
+
+bool namespaces_be_root(void)
+{
+    /* With the user's own ids alone, the kernel lets no groups be set. */
+    return (setgroups(0, NULL) == 0 || errno == EPERM) && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0;
+}

@@ -1,0 +1,53 @@
+/* A container's namespaces: made, joined by path, and the mappings of a new user namespace.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef NAMESPACES_H
+#define NAMESPACES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct json_object;
+
+/* One given by path, as config.json has it. */
+struct joined {
+    int fd, type; /* CLONE_NEW* */
+    const char *path;
+};
+
+/* What user_namespaces(7) calls an extent. */
+struct id_range {
+    uint32_t inside, outside, count;
+};
+
+struct namespaces {
+    uint64_t made;           /* CLONE_NEW* */
+    struct joined joined[8]; /* but for a user namespace */
+    size_t n_joined;
+    struct joined user;      /* path NULL: none is joined. fd: of one that is made too, once its ids are mapped; else -1 */
+    struct id_range *uids, *gids; /* of the user namespace that is made */
+    size_t n_uids, n_gids;
+};
+
+/* Ends the program with a message if something can't be done. rootless: there is a user namespace in any case. */
+void namespaces_read(struct namespaces *namespaces, struct json_object *config, bool rootless);
+void namespaces_free(struct namespaces *namespaces);
+
+/* Whether config.json leaves it to the runtime who is in the container's user namespace. */
+bool namespaces_without_mappings(struct json_object *config);
+
+/* Whether one of this type is made or joined. */
+bool namespaces_have(const struct namespaces *namespaces, int type);
+
+/* fork(2), but into the namespaces. The host's side stays in its own. */
+pid_t namespaces_clone(const struct namespaces *namespaces);
+
+/* On the host's side: writes the mappings of pid's user namespace if it was made, without root with the help of
+ * newuidmap(1). */
+void namespaces_map_ids(struct namespaces *namespaces, pid_t pid);
+
+/* In the container: becomes its root, once the mappings are written. False if that fails (see errno). */
+bool namespaces_be_root(void);
+
+#endif
