@@ -450,17 +450,17 @@ static void rfsrun_joins_in_user_namespace(void)
         return;
     make_image();
     owned_by(100000);
-    make_source("source");
     pid_t outside = holder_of(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWCGROUP);
     pid_t inside = holder_of(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWNET);
 
     /* the host's, with a new user namespace, which could not join them any more */
     char script[2048] = BUSYBOX;
-    json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}, {'type': 'user'}]");
+    json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}, {'type': 'ipc'}, {'type': 'user'}]");
     spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
     spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
-    join(spec, script, sizeof script, "network ipc cgroup", outside);
-    strcat(script, "b grep -q '^ *0 *100000 *65536$' /proc/self/uid_map");
+    spec_add(spec, "mounts", "{'destination': '/mqueue', 'type': 'mqueue', 'source': 'mqueue'}");
+    join(spec, script, sizeof script, "network cgroup", outside);
+    strcat(script, "b grep -q '^ *0 *100000 *65536$' /proc/self/uid_map; is /mqueue 0:0");
     set_script(spec, script);
     CHECK(rfsrun(spec, 0, NULL) == 0);
 
@@ -470,8 +470,7 @@ static void rfsrun_joins_in_user_namespace(void)
     join(spec, script, sizeof script, "ipc", outside);
     join(spec, script, sizeof script, "user pid uts network", inside);
     spec_set(spec, "hostname", "'joined'");
-    spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
-    strcat(script, "[ $(b id -u) = 0 ]; is /idmapped/file 7:8; [ $(b hostname) = joined ]; b touch /tmp/made");
+    strcat(script, "[ $(b id -u) = 0 ]; [ $(b hostname) = joined ]; b touch /tmp/made");
     set_script(spec, script);
     CHECK(rfsrun(spec, 0, NULL) == 0);
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), 100000, 100000);
@@ -484,6 +483,24 @@ static void rfsrun_joins_in_user_namespace(void)
     CHECK(rfsrun(spec, 0, NULL) == 0);
     end(inside);
     end(outside);
+}
+
+static void rfsrun_idmaps_to_joined(void)
+{
+    if (!has_rfsrun())
+        return;
+    make_source("source");
+    make_image();
+    owned_by(100000);
+    pid_t holder = holder_of(CLONE_NEWUSER);
+    char script[2048] = BUSYBOX;
+    json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}]");
+    join(spec, script, sizeof script, "user", holder);
+    spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    strcat(script, "is /idmapped/file 7:8");
+    set_script(spec, script);
+    CHECK(rfsrun(spec, 0, NULL) == 0);
+    end(holder);
 }
 
 static void rfsrun_user_joins(void)
@@ -551,6 +568,7 @@ int main(void)
         {"rfsrun: an ordinary user with a range", rfsrun_range},
         {"rfsrun: namespaces given by path", rfsrun_joins},
         {"rfsrun: namespaces given by path and a user namespace", rfsrun_joins_in_user_namespace},
+        {"rfsrun: an idmapped mount in a user namespace given by path", rfsrun_idmaps_to_joined},
         {"rfsrun: an ordinary user's namespaces given by path", rfsrun_user_joins},
         {"rfsrun: paths that are refused", rfsrun_cannot_join},
     };

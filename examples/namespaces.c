@@ -131,12 +131,18 @@ static void join_all(const struct namespaces *n)
             join(&n->joined[i], false);
 }
 
-static pid_t make_process(uint64_t namespaces, uint64_t flags, uint64_t exit_signal)
+static const char making[] = "making the namespaces, which takes root or --rootless";
+
+/* Those that a process can only be made in. The others are made once it is root there: the inode of an ipc namespace's
+ * mqueue belongs to who makes the namespace. */
+static const uint64_t made_by_clone = CLONE_NEWUSER | CLONE_NEWPID;
+
+static pid_t make_process(const struct namespaces *n, uint64_t flags, uint64_t exit_signal)
 {
-    struct clone_args args = {.flags = namespaces | flags, .exit_signal = exit_signal};
+    struct clone_args args = {.flags = (n->made & made_by_clone) | flags, .exit_signal = exit_signal};
     pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
     if (pid < 0)
-        fail("making the namespaces: %s%s", strerror(errno), errno == EPERM ? "; without root try --rootless" : "");
+        fail("%s: %s", making, strerror(errno));
     return pid;
 }
 
@@ -148,13 +154,13 @@ pid_t namespaces_clone(const struct namespaces *n)
     int ends[2], status;
     pid_t pid;
     if (n->n_joined == 0 && !n->user.path)
-        return make_process(n->made, 0, SIGCHLD);
+        return make_process(n, 0, SIGCHLD);
     if (pipe2(ends, O_CLOEXEC) != 0)
         fail("pipe: %s", strerror(errno));
     pid_t between = fork();
     if (between == 0) {
         join_all(n);
-        pid = make_process(n->made, CLONE_PARENT, 0);
+        pid = make_process(n, CLONE_PARENT, 0);
         if (pid == 0)
             return 0;
         _exit(write(ends[1], &pid, sizeof(pid)) != sizeof(pid));
@@ -243,8 +249,11 @@ void namespaces_map_ids(struct namespaces *n, pid_t pid)
     n->user.fd = open_user_namespace(pid);
 }
 
-bool namespaces_be_root(void)
+const char *namespaces_enter(const struct namespaces *n)
 {
     /* With the user's own ids alone, the kernel lets no groups be set. */
-    return (setgroups(0, NULL) == 0 || errno == EPERM) && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0;
+    if (namespaces_have(n, CLONE_NEWUSER) &&
+        ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0))
+        return "becoming root in the user namespace";
+    return unshare((int)(n->made & ~made_by_clone)) == 0 ? NULL : making;
 }

@@ -40,14 +40,16 @@ bool namespaces_without_mappings(struct json_object *config);
 /* Whether one of this type is made or joined. */
 bool namespaces_have(const struct namespaces *namespaces, int type);
 
-/* fork(2), but into the namespaces. The host's side stays in its own. */
+/* fork(2), but into the namespaces, of which the new process makes some with namespaces_enter. The host's side stays in
+ * its own. */
 pid_t namespaces_clone(const struct namespaces *namespaces);
 
 /* On the host's side: writes the mappings of pid's user namespace if it was made, without root with the help of
  * newuidmap(1). */
 void namespaces_map_ids(struct namespaces *namespaces, pid_t pid);
 
-/* In the container: becomes its root, once the mappings are written. False if that fails (see errno). */
-bool namespaces_be_root(void);
+/* In the container, once the mappings are written: becomes its root, and makes the namespaces that were not made with the
+ * process. Returns NULL, or what failed (see errno). */
+const char *namespaces_enter(const struct namespaces *namespaces);
 
 #endif

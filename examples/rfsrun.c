@@ -4,7 +4,7 @@
  *   on the host's side                        in the container's process
  *   ------------------                        --------------------------
  *   read config.json, rfs_plan_new
- *   clone3 into the namespaces ------------>  (namespaces.c)
+ *   clone3 -------------------------------->  namespaces, by path and new (namespaces.c)
  *   user namespace: the mappings ---------->  become its root
  *                                             rfs_prepare: mounts, devices
  *   rfs_mountfd_serve: open it <------------  rfs_mountfd_request: a mount out of reach
@@ -128,11 +128,9 @@ static _Noreturn void container(struct run *run)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
         _exit(FAILED);
-    if (namespaces_have(&run->namespaces, CLONE_NEWUSER)) {
-        if (!namespaces_be_root())
-            report_error(sock, FAILED, "becoming root in the user namespace: %s", strerror(errno));
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
-    }
+    if ((failed = namespaces_enter(&run->namespaces)))
+        report_error(sock, FAILED, "%s: %s", failed, strerror(errno));
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     callbacks.mountfd = run->mounts >= 0 ? ask_for_mount : NULL;
     callbacks.hooks = process->host_hooks ? wait_for_host : NULL;
     callbacks.state = process_state(run->json, run->bundle, run->pid, "creating");
