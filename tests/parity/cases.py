@@ -13,9 +13,9 @@ CASES = []
 
 
 @functools.lru_cache(maxsize=None)
-def runc_spec():
+def runc_spec(*options):
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["runc", "spec", "--bundle", folder], check=True)
+        subprocess.run(["runc", "spec", *options, "--bundle", folder], check=True)
         with open(folder + "/config.json") as file:
             return json.load(file)
 
@@ -29,6 +29,10 @@ def M(destination, type=None, source=None, options=None, **more):
 
 def B(destination, source="dir", options="bind"):
     return M(destination, "bind", "$H/" + source, options)
+
+
+def mappings(*ranges):
+    return [{"containerID": first, "hostID": there, "size": size} for first, there, size in ranges]
 
 
 PROC = M("/proc", "proc", "proc")
@@ -48,15 +52,19 @@ class Case:
     look        commands for the probe, see probe.c
     fails       what rfsrun's message must contain where the container must not start
     expects     facts that rfsrun must show, for what neither runc nor crun can do ("-": must not be there)
+    ids         the container has a user namespace of its own: mappings of users and of groups, each a list of ids inside,
+                ids of the host, how many. The image belongs to it
+    user        an ordinary user of the host starts the runtime, with no privilege
+    user_namespace  the whole runtime runs in a user namespace, whose ids are the host's
     """
 
     def __init__(self, name, mounts=(), setup="", change=None, only=None, look="", namespaces="piumc", fails=None,
                  terminal=False, user_namespace=False, hybrid_cgroups=False, host_umask=0o022, arguments=(),
-                 stdin_null=False, made_modes=False, expects=None, spec=None):
+                 stdin_null=False, made_modes=False, expects=None, spec=None, ids=None, user=None):
         self.name, self.setup, self.fails, self.terminal = name, setup, fails, terminal
         self.user_namespace, self.hybrid_cgroups = user_namespace, hybrid_cgroups
         self.host_umask, self.arguments, self.stdin_null = host_umask, arguments, stdin_null
-        self.made_modes, self.expects = made_modes, expects or {}
+        self.made_modes, self.expects, self.ids, self.user = made_modes, expects or {}, ids, user
         self.mounts = list(only if only is not None else [PROC, *mounts])
         self.change, self.look, self.namespaces, self.spec = change or {}, look.split(), namespaces, spec
         CASES.append(self)
@@ -87,6 +95,12 @@ class Case:
                 place.pop(keys[-1], None)
             else:
                 place[keys[-1]] = value
+        if self.ids:
+            linux["namespaces"].append({"type": "user"})
+            linux["uidMappings"], linux["gidMappings"] = (mappings(*ranges) for ranges in self.ids)
+        if self.user:  # has no cgroups to manage
+            linux.pop("cgroupsPath")
+            linux.pop("resources")
         touched = []
         for path in linux.get("maskedPaths", []) + linux.get("readonlyPaths", []):
             if path not in touched and len(touched) < 60:
@@ -107,7 +121,9 @@ def readonly(*paths):
 
 def whole(name, setup="", change=None, spec=None, **more):
     spec = copy.deepcopy(spec or runc_spec())
-    namespaces = [{"type": entry["type"]} for entry in spec["linux"]["namespaces"] if entry["type"] != "network"]
+    # A user namespace is what ids says, and without a network of its own it has no sysfs.
+    without = "user" if "ids" in more else "network"
+    namespaces = [{"type": entry["type"]} for entry in spec["linux"]["namespaces"] if entry["type"] != without]
     for key in ("seccomp", "sysctl"):  # not of the file system
         spec["linux"].pop(key, None)
     spec.pop("hooks", None)
@@ -483,3 +499,132 @@ for key in "status bundle".split():
         hook(f"tr -d '\\n\" ' | sed 's/.*[{{,]{key}:\\([^,}}]*\\).*/\\1/; s,.*/,,' >$H/written-{point}")]
         for point in "prestart createRuntime createContainer poststart poststop".split()})
 Case("hooks/missing-program", change={"hooks/createContainer": [{"path": "/no/such/program"}]}, fails="/no/such/program")
+
+# ---- 11. Containers with a user namespace ----
+
+RANGE = [(0, 100000, 65536)]
+MAPPED = (RANGE, RANGE)
+
+
+def user(name, mounts=(), setup="", ids=MAPPED, **more):
+    Case("user/" + name, mounts, setup, ids=ids, **more)
+
+
+PTS_WITHOUT_GID = M("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620")
+PRIVATE = "mkdir -p $H/private/dir/sub; echo host >$H/private/dir/f; echo host >$H/private/file; chmod 0700 $H/private\n"
+LOCKED = "mkdir $H/dir; mount -t tmpfs -o nosuid,nodev,noexec,mode=755 none $H/dir\n"
+
+whole("user/whole-runc-spec", ids=MAPPED)
+whole("user/whole-docker", ENGINE_FILES, spec=written_by("docker"), ids=MAPPED)
+whole("user/whole-podman", ENGINE_FILES, spec=written_by("podman"), ids=MAPPED)
+user("devices", [DEV, PTS])
+user("devices-of-the-host", [DEV], "mount -t tmpfs -o mode=755 none /dev/shm; mkdir /dev/shm/sub; mknod -m 0666 /dev/shm/sub/null c 1 3",
+     change=devices(device("/dev/kmsg", minor=11, fileMode=0o666, uid=7), device("/dev/shm/sub/null")), look="list /dev/shm")
+user("devices-not-of-the-host", [DEV], change=devices(device("/dev/null-too")), fails="null-too")
+user("terminal", [DEV, PTS], terminal=True, look="touch /dev/console")
+user("source-below-private", [B("/t/a", "private/dir"), B("/t/f", "private/file", "bind,ro"), B("/t/r", "private/dir", "rbind,nosuid")],
+     PRIVATE)
+user("source-below-private-nested", [B("/t/r", "private/dir", "rbind,nosuid"), B("/t/a", "private/dir")],
+     PRIVATE + "mount -t tmpfs -o mode=755 none $H/private/dir/sub")
+user("source-nested", [B("/t/r", options="rbind"), B("/t/a")], NESTED)
+user("sysfs-own-network", [SYS], namespaces="piumcn")
+user("sysfs-hosts-network", [SYS])
+user("sysfs-hosts-network-read-write", [M("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev")])
+user("cgroup", [SYS, CGROUP], namespaces="piumcn")
+user("cgroup-writable", [SYS, M("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev")], namespaces="piumcn")
+user("cgroup-hosts-namespace", [SYS, CGROUP], namespaces="piumn")
+user("locked", [B("/t/none"), B("/t/ro", options="bind,ro"), B("/t/nosuid", options="bind,nosuid"), B("/t/r", options="rbind,noexec")], LOCKED)
+user("locked-clear", [B("/t/a", options="bind,suid")], LOCKED, fails="locked")
+user("locked-clear-recursive", [B("/t/a", options="rbind,rsuid")], LOCKED, fails="mount_setattr")
+user("locked-atime", [B("/t/a", options="bind,noatime")], LOCKED, fails="atime")
+user("devpts", [DEV, PTS], ids=([(0, 100000, 6)], [(0, 100000, 6)]))
+user("devpts-gid-not-mapped", [DEV, PTS], ids=([(0, 100000, 5)], [(0, 100000, 5)]))
+user("tmpfs-owner", [M("/t/a", "tmpfs", "tmpfs", "uid=7,gid=8,mode=750"), M("/t", "tmpfs", "tmpfs", "ro"), M("/new", "tmpfs", "tmpfs", "size=64k")],
+     "chmod 0751 $R/t; chown 12:34 $R/t")
+user("tmpfs-owner-not-mapped", [M("/t/a", "tmpfs", "tmpfs", "uid=70000")], fails="uid")
+user("tmpfs-copy-up", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")],
+     "cd $R/t; mkdir a; echo hello >a/f; chown 12:34 a a/f; chmod 4711 a/f; ln -s a/f link; mkfifo fifo", look="list /t")
+user("masks", [DEV, SYS], "echo x >$R/t/f", change=masked("/etc/f", "/t", "/proc/keys", "/proc/kcore", "/proc/timer_list", "/sys/firmware", "/absent"),
+     namespaces="piumcn")
+user("read-only-paths", [B("/new")], LOCKED, change=readonly("/proc/sys", "/proc/bus", "/proc/sysrq-trigger", "/t", "/etc/f", "/new"))
+user("read-only-root", [DEV, B("/new/a")], DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
+     change={"root/readonly": True})
+user("several-ranges", [B("/t/a")], "mkdir $H/dir; for i in 0 50 2005 65534; do echo x >$H/dir/$i; chown $i $H/dir/$i; done; chown 1005:1006 $R/etc/f",
+     ids=([(0, 100000, 1000), (1000, 2000, 100)], [(0, 300000, 1000), (1000, 2000, 100)]), look="touch /etc/f list /t/a")
+user("image-of-another", [B("/new/a")], DIR + "cp -a $R $H/image", change={"root/path": "$H/image"}, fails="mkdirat /new")
+user("mqueue", [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")])
+user("mqueue-hosts", [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")], namespaces="pumc", fails="fsconfig mqueue: Operation not permitted")
+user("proc-hosts", only=[PROC, DEV], namespaces="iumc", fails="fsconfig proc: Operation not permitted")
+user("proc-hosts-bound", only=[M("/proc", "bind", "/proc", "rbind,nosuid"), DEV], namespaces="ium")
+user("overlay", [M("/t/a", "overlay", "overlay", "lowerdir=$H/lower,upperdir=$H/upper,workdir=$H/work")],
+     DIR + "mkdir $H/lower $H/upper $H/work; chown 100000:100000 $H/*; echo low >$H/lower/l", look="list /t")
+user("host-is-shared", [B("/t/a", options="rbind"), M("/t/b", "tmpfs", "none")], NESTED + "mount --make-rshared /")
+user("no-pivot", [DEV, PTS], arguments=["--no-pivot"])
+user("hooks", setup="chmod 0777 $H", change={"hooks/" + point: [hook(f"stat -c %u / >$H/written-{point}")] for point in ("createRuntime", "createContainer")})
+user("made-modes", [B("/new/dir"), B("/new/file", "file"), M("/new/t", "tmpfs", "tmpfs")], THINGS, made_modes=True)
+
+# ---- 12. Containers of an ordinary user ----
+
+USER, SUBORDINATE = 12345, 200000
+OWN = [(0, USER, 1)]
+OWN_AND_MORE = [(0, USER, 1), (1, SUBORDINATE, 65536)]
+
+
+def rootless(name, mounts=(), setup="", ids=(OWN, OWN), **more):
+    Case("rootless/" + name, mounts, setup, ids=ids, user=USER, **more)
+
+
+whole("rootless/whole-runc-spec", spec=runc_spec("--rootless"), ids=(OWN, OWN), user=USER)
+rootless("devices", [DEV, PTS_WITHOUT_GID])
+rootless("devices-range", [DEV, PTS], ids=(OWN_AND_MORE, OWN_AND_MORE))
+rootless("devpts-gid", [DEV, PTS])
+rootless("binds", [B("/t/a", options="rbind"), B("/t/ro", options="rbind,ro"), B("/t/own", "own")], NESTED + f"mkdir $H/own; chown {USER}:{USER} $H/own")
+rootless("locked", [B("/t/none"), B("/t/ro", options="bind,ro"), B("/t/nosuid", options="bind,nosuid")], LOCKED)
+rootless("source-unreachable", [B("/t/a", "private/dir")], PRIVATE, fails="can't be reached")
+rootless("sysfs-and-cgroup", [SYS, CGROUP], namespaces="piumcn")
+rootless("sysfs-and-cgroup-hosts", [M("/sys", "bind", "/sys", "rbind,nosuid,noexec,nodev,ro"), CGROUP], namespaces="pium")
+rootless("tmpfs", [M("/t", "tmpfs", "tmpfs", "nosuid,size=64k"), M("/new", "tmpfs", "tmpfs", "ro,mode=750")])
+rootless("masks", [DEV], change={**masked("/etc/f", "/t", "/proc/keys"), **readonly("/proc/sys", "/proc/bus")})
+rootless("range", [B("/t/a"), M("/t/t", "tmpfs", "tmpfs", "uid=7,gid=8")], f"mkdir $H/dir; echo x >$H/dir/f; chown {SUBORDINATE + 6}:{SUBORDINATE + 7} $H/dir $H/dir/f",
+         ids=(OWN_AND_MORE, OWN_AND_MORE), look="list /t", change={"root/readonly": True})
+rootless("terminal", [DEV, PTS_WITHOUT_GID], terminal=True, look="touch /dev/console")
+
+# ---- 13. Idmapped mounts ----
+
+OWNED = DIR + "chown 7:8 $H/dir/f; chmod 1777 $H/dir\n"
+OWNED_NESTED = NESTED + "chown 7:8 $H/dir/f; chown 9:10 $H/dir/sub/f; chmod 1777 $H/dir $H/dir/sub\n"
+
+
+def idmapped(name, mounts=(), setup=OWNED, look="touch /t/a/f touch /t/a/sub/f", **more):
+    Case("idmap/" + name, mounts, setup, look=look, **more)
+
+
+def ranges_of_mount(uids, gids):
+    return {"uidMappings": mappings(*uids), "gidMappings": mappings(*gids)}
+
+
+def sees(**owners):
+    return {"inode /t/" + path.replace("_", "/"): "file 0644 " + owner for path, owner in owners.items()}
+
+
+idmapped("option", [B("/t/a", options="bind,idmap")], ids=MAPPED, expects=sees(a_f="7:8"))
+idmapped("option-nested", [B("/t/a", options="rbind,idmap")], OWNED_NESTED, ids=MAPPED, expects=sees(a_f="7:8", a_sub_f="65534:65534"))
+idmapped("recursive", [B("/t/a", options="rbind,ridmap")], OWNED_NESTED, ids=MAPPED, expects=sees(a_f="7:8", a_sub_f="9:10"))
+idmapped("read-only", [B("/t/a", options="bind,idmap,ro,nosuid,nodev")], ids=MAPPED,
+         expects={**sees(a_f="7:8"), "mount /t/a flags": "ro,nosuid,nodev,relatime,idmapped"})
+idmapped("mappings", [M("/t/a", "bind", "$H/dir", "rbind", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)]))],
+         OWNED_NESTED, expects=sees(a_f="1007:2008", a_sub_f="9:10"))
+idmapped("mappings-in-user-namespace", [M("/t/a", "bind", "$H/dir", "rbind", **ranges_of_mount([(0, 100010, 100)], [(0, 100020, 100)]))],
+         ids=MAPPED, expects=sees(a_f="17:28"))
+idmapped("mappings-in-option", [B("/t/a", options="rbind,idmap=uids=0-100000-5#7-100070-1;gids=0-100000-5#8-100080-1"),
+                                B("/t/b", options="rbind,ridmap=uids=@0-0-8#9-100090-1;gids=@0-0-100")],
+         OWNED_NESTED, ids=MAPPED, look="touch /t/a/f touch /t/b/f touch /t/b/sub/f", expects=sees(a_f="70:80", b_f="7:8", b_sub_f="90:10"))
+idmapped("two-mounts", [M("/t/a", "bind", "$H/dir", "bind", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)])),
+                        M("/t/b", "bind", "$H/dir", "bind,ro", **ranges_of_mount([(7, 3000, 1)], [(8, 4000, 1)])), B("/t/c")],
+         look="touch /t/a/f touch /t/b/f touch /t/c/f", expects=sees(a_f="1007:2008", b_f="3000:4000", c_f="7:8"))
+idmapped("source-below-private", [B("/t/a", "private/dir", "bind,idmap"), B("/t/f", "private/file", "bind,idmap")], ids=MAPPED,
+         setup=PRIVATE + "chown 7:8 $H/private/dir/f $H/private/file", look="touch /t/a/f", expects=sees(a_f="7:8", f="7:8"))
+idmapped("new-file-system", [M("/t/a", "tmpfs", "tmpfs", "mode=755,uid=7,gid=8", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)]))],
+         look="", expects={"inode /t/a": "directory 0755 1007:2008"})
+idmapped("refused-file-system", [M("/t/a", "bind", "/proc", "bind,idmap=uids=0-1000-10;gids=0-1000-10")], fails="idmap")
+idmapped("without-user-namespace", [B("/t/a", options="bind,idmap")], fails="idmap")

@@ -100,6 +100,30 @@ def leave_cgroups(name):
                     time.sleep(0.02)
 
 
+def give_image(case):
+    """What belongs to an id of the container belongs on the host to the one that it is mapped to."""
+    for path, st in {"rootfs": os.lstat("rootfs"), **tree("rootfs")}.items():
+        owner = [next((there + id - first for first, there, size in ranges if first <= id < first + size), id)
+                 for ranges, id in zip(case.ids, (st.st_uid, st.st_gid))]
+        os.lchown(path, *owner)
+        if not os.path.islink(path):
+            os.chmod(path, st.st_mode & 0o7777)  # which a change of owner may have reduced
+
+
+def make_user(case, work):
+    """An ordinary user, who may map the other ids of the case. The files are bound over the host's in this mount namespace."""
+    name = "librfs-parity"
+    subuid, subgid = ("".join(f"{name}:{there}:{size}\n" for _, there, size in ranges if there != case.user)
+                      for ranges in case.ids)
+    passwd = f"root:x:0:0::/root:/bin/sh\n{name}:x:{case.user}:{case.user}::/:/bin/sh\n"
+    for path, text in {"passwd": passwd, "subuid": subuid, "subgid": subgid}.items():
+        with open(path, "w") as file:
+            file.write(text)
+        shell(f"mount --bind {path} /etc/{path}")
+    os.chown("state", case.user, case.user)
+    os.environ["XDG_RUNTIME_DIR"] = work + "/state"
+
+
 def mount_points():
     with open("/proc/self/mountinfo") as file:
         return sorted(line.split()[4] for line in file)
@@ -153,21 +177,30 @@ def run_container(case, runtime, work, rfsrun, probe, group):
           H=work + "/host", R=work + "/rootfs")
     with open("config.json", "w") as file:
         json.dump(case.config(work, "/" + group), file)
+    if case.ids:
+        give_image(case)
+    if case.user:
+        make_user(case, work)
     if case.user_namespace:
         enter_user_namespace()
     mounts, files = mount_points(), tree("rootfs")
 
     command = {
-        "rfsrun": [rfsrun, *case.arguments, work],
-        "runc": ["runc", "--root", work + "/state", "run", *case.arguments, "--bundle", work, "parity"],
+        "rfsrun": [rfsrun, *case.arguments, *(["--rootless"] if case.user else []), work],
+        "runc": ["runc", *(["--rootless=true"] if case.user else []), "--root", work + "/state", "run",
+                 *case.arguments, "--bundle", work, "parity"],
         "crun": ["crun", "--cgroup-manager=disabled", "--root", work + "/state", "run", *case.arguments,
                  "--bundle", work, "parity"],
     }[runtime]
 
     def before_exec():
         os.umask(case.host_umask)
-        if runtime != "runc":
+        if runtime != "runc" or case.user:
             enter_cgroups(group)
+        if case.user:
+            os.setgroups([])
+            os.setresgid(case.user, case.user, case.user)
+            os.setresuid(case.user, case.user, case.user)
 
     try:
         if case.terminal:
@@ -189,7 +222,8 @@ def run_container(case, runtime, work, rfsrun, probe, group):
         for path, st in tree("rootfs").items():
             if path not in files:
                 # Modes of mount points are each runtime's own (0755 and 1755, 0644 and 0700): see bind/made-modes.
-                facts[f"made {path[6:]}"] = inode(st) if case.made_modes else inode(st).split()[0]
+                kind, mode, owner = inode(st).split()
+                facts[f"made {path[6:]}"] = inode(st) if case.made_modes else f"{kind} {owner}" if case.ids else kind
     for path in sorted(set(mount_points()) - set(mounts)):
         facts[f"leaked {path}"] = "mounted on the host"
     for name in sorted(os.listdir("host")):
