@@ -378,6 +378,7 @@ static void locked_tree(void)
     in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .what = "a bind that is not recursive", .expected = &expected});
     expected.code = -EPERM;
     expected.says = "mount_setattr";
+    expected.says_too = "may be locked";
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/tree", "'rbind', 'rsuid'"));
     in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .what = "rsuid, where nosuid is locked below", .expected = &expected});

@@ -331,10 +331,39 @@ static void inside_user_namespace(void *data)
     check_mount("/dev/loop-control /loop-control rw,relatime - devtmpfs * *");
 }
 
+static char warnings[1024];
+
+static void take_warning(void *userdata, rfs_log_level level, const char *message)
+{
+    (void)userdata;
+    if (level == RFS_LOG_WARNING)
+        snprintf(warnings + strlen(warnings), sizeof warnings - strlen(warnings), "%s\n", message);
+}
+
 static void user_namespace(void *plan)
 {
+    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .log = take_warning};
     enter_user_namespace();
-    run_container(plan, NULL, inside_user_namespace, NULL);
+    run_container(plan, &callbacks, inside_user_namespace, NULL);
+}
+
+/* What can't be given to the host's node is not left out in silence. */
+static void inside_warned(void *data)
+{
+    (void)data;
+    static const char *const warned[] = {"mode", "owner"};
+    char expected[sizeof warnings] = "";
+    for (size_t i = 0; i < COUNT(warned); i++)
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected),
+                 "\"%s/%s\": the host's node is bound, with its own mode and owner instead of those asked for\n", work, warned[i]);
+    CHECK_THAT(strcmp(warnings, expected) == 0, "%s", warnings);
+}
+
+static void user_namespace_warned(void *plan)
+{
+    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .log = take_warning};
+    enter_user_namespace();
+    run_container(plan, &callbacks, inside_warned, NULL);
 }
 
 /* With and without the caller saying so. */
@@ -348,6 +377,15 @@ static void in_user_namespace(void)
     in_child(0, user_namespace, unsaid);
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     in_child(0, user_namespace, plan_of(spec));
+    static const char *const names[] = {"plain", "mode", "owner"};
+    static const char *const wishes[] = {"'fileMode': 416", "'fileMode': 438", "'fileMode': 416, 'uid': 5"};
+    spec = empty_spec();
+    spec_add(spec, "linux.namespaces", "{'type': 'user'}");
+    for (size_t i = 0; i < COUNT(names); i++) {
+        REQUIRE(mknod(in_work("%s", names[i]), S_IFCHR | 0640, makedev(1, 7)) == 0);
+        spec_add(spec, "linux.devices", DEVICE("%s/%s", "c", ", 'major': 1, 'minor': 7, %s"), work, names[i], wishes[i]);
+    }
+    in_child(0, user_namespace_warned, plan_of(spec));
 }
 
 static void inside_bound_over(void *data)

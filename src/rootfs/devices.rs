@@ -159,11 +159,20 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         let error = error.on(path);
         error.explain("nodes can't be made here, and the host has none to bind")
     })?;
-    if !is_device(&status(&hosts, c"").during("statx", path)?, device) {
+    let found = status(&hosts, c"").during("statx", path)?;
+    if !is_device(&found, device) {
         return Err(Error::check(
             Errno::NODEV,
             "nodes can't be made here, and what the host has at this path is another device",
         ));
+    }
+    let other_mode = (found.mode ^ device.mode) & 0o7777 != 0;
+    if device.index.is_some() && (other_mode || (device.uid, device.gid) != (0, 0)) {
+        let path = &device.path;
+        cx.log(
+            Level::Warning,
+            format_args!("{path:?}: the host's node is bound, with its own mode and owner instead of those asked for"),
+        );
     }
     let file = match cx.root.make_file_at(directory, device.name.as_bytes(), 0) {
         Ok(file) => file,

@@ -272,6 +272,9 @@ fn complete(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
             |error| match error.errno {
                 Errno::NOSYS => error
                     .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
+                Errno::PERM => error.explain(
+                    "one of the attributes may be locked on the source or on a mount below",
+                ),
                 _ => error,
             },
         )?;
