@@ -175,13 +175,23 @@ impl<'a> Stage<'a> {
         let below = self.names.open_task(self.fds)?;
         self.names.tmpfs(&below, flags, data)?;
         let root = self.names.open_task(self.fds)?;
+        let filled = self.fill(&root);
+        let root = root.release();
+        if let Err(error) = filled {
+            self.root.set(Some(root));
+            self.leave();
+            return Err(error);
+        }
+        Ok(root)
+    }
+
+    fn fill(&self, root: &Fd<'_>) -> Result<()> {
         // MS_MOVE wants a mount's parent not to be shared.
         let private = Attributes::propagation(libc::MS_PRIVATE);
-        self.names.set_attributes(&root, false, &private)?;
-        rustix::fs::mkdirat(&root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
-        rustix::fs::mknodat(&root, FILE, FileType::RegularFile, Mode::RUSR, 0)
-            .during("mknodat", STAGE)?;
-        Ok(root.release())
+        self.names.set_attributes(root, false, &private)?;
+        rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
+        rustix::fs::mknodat(root, FILE, FileType::RegularFile, Mode::RUSR, 0)
+            .during("mknodat", STAGE)
     }
 
     fn leave(&self) {

@@ -203,9 +203,26 @@ pub fn change_attributes(
         (Err(Errno::NOSYS | Errno::PERM | Errno::INVAL), Some(names)) => {
             return names.set_attributes(mount, recursive, change);
         }
+        (Err(Errno::INVAL), None) => match without_nosymfollow(mount, change) {
+            Some(change) => match set_attributes(mount, c"", recursive, &change) {
+                Ok(()) => return Ok(()),
+                Err(errno) => errno,
+            },
+            None => Errno::INVAL,
+        },
         (Err(errno), _) => errno,
     };
     Err(Error::system(errno, "mount_setattr"))
+}
+
+/// The same change where mount_setattr(2) does not know MOUNT_ATTR_NOSYMFOLLOW, before Linux 5.14; `None` if it makes a
+/// difference.
+fn without_nosymfollow(mount: BorrowedFd<'_>, change: &Attributes) -> Option<Attributes> {
+    let matters = attributes_of(mount).ok()? | change.set;
+    (change.clear & !matters & MOUNT_ATTR_NOSYMFOLLOW != 0).then_some(Attributes {
+        clear: change.clear & !MOUNT_ATTR_NOSYMFOLLOW,
+        ..*change
+    })
 }
 
 /// Whether a call was not made at all: it is missing, a seccomp policy answers for it, or a security module refuses
