@@ -29,6 +29,9 @@ pub fn open<'a>(
         _ => Err(needless()),
     };
     opened.map(Fd::release).map_err(|error| match error.errno {
+        Errno::PERM if error.details().explanation.is_empty() => error.explain(
+            "it takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace, and no seccomp policy against the call",
+        ),
         Errno::NOSYS if error.details().explanation.is_empty() => error.explain(
             "mounts are opened with mount_setattr(2), of Linux 5.12, or fsopen(2), which this kernel or sandbox does not have",
         ),

@@ -273,7 +273,7 @@ fn complete(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
                 Errno::NOSYS => error
                     .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
                 Errno::PERM => error.explain(
-                    "one of the attributes may be locked on the source or on a mount below",
+                    "one of them may be locked on the source or on a mount below; or mount_setattr(2) is refused, without which there are none for all mounts below",
                 ),
                 _ => error,
             },

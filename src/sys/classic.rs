@@ -200,8 +200,12 @@ pub fn change_attributes(
     let errno = match (set_attributes(mount, c"", recursive, change), classic) {
         (Ok(()), _) => return Ok(()),
         // EINVAL: before Linux 5.14 it does not know MOUNT_ATTR_NOSYMFOLLOW.
-        (Err(Errno::NOSYS | Errno::PERM | Errno::INVAL), Some(names)) => {
-            return names.set_attributes(mount, recursive, change);
+        (Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::INVAL)), Some(names)) => {
+            match names.set_attributes(mount, recursive, change) {
+                // It is beyond mount(2), and EPERM may be the kernel's own.
+                Err(error) if error.errno == Errno::NOSYS => errno,
+                result => return result,
+            }
         }
         (Err(Errno::INVAL), None) => match without_nosymfollow(mount, change) {
             Some(change) => match set_attributes(mount, c"", recursive, &change) {
