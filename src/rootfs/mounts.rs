@@ -272,9 +272,9 @@ fn complete(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
             |error| match error.errno {
                 Errno::NOSYS => error
                     .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
-                Errno::PERM => error.explain(
-                    "one of them may be locked on the source or on a mount below; or mount_setattr(2) is refused, without which there are none for all mounts below",
-                ),
+                Errno::PERM => {
+                    error.explain("one of them may be locked on the source or on a mount below")
+                }
                 _ => error,
             },
         )?;

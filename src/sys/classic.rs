@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::fd::{Fd, Fds};
-use super::mount::{Attributes, attributes_of, set_attributes, status};
+use super::mount::{Attributes, attributes_of, has_set_attributes, set_attributes, status};
 use crate::error::{During, Error, Result, Text};
 
 /// <linux/magic.h>
@@ -203,7 +203,7 @@ pub fn change_attributes(
         (Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::INVAL)), Some(names)) => {
             match names.set_attributes(mount, recursive, change) {
                 // It is beyond mount(2), and EPERM may be the kernel's own.
-                Err(error) if error.errno == Errno::NOSYS => errno,
+                Err(error) if error.errno == Errno::NOSYS && has_set_attributes() => errno,
                 result => return result,
             }
         }

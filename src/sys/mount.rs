@@ -89,6 +89,13 @@ pub fn set_attributes(
     }
 }
 
+/// Whether mount_setattr(2) is there, and refused by nobody: it looks at its arguments.
+pub fn has_set_attributes() -> bool {
+    // SAFETY: nothing is read of a struct whose size is said to be 0.
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0_usize, 0) };
+    result != 0 && last_errno() == Errno::INVAL
+}
+
 /// The MOUNT_ATTR_* of the mount that a descriptor lies on, from the f_flags of statfs(2) (calculate_f_flags() in fs/statfs.c).
 pub fn attributes_of(mount: impl AsFd) -> Result<u64> {
     let filesystem = rustix::fs::fstatfs(mount)?;
