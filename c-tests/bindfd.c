@@ -43,7 +43,7 @@ static int open_path(const char *path)
 
 static int detached(const char *path)
 {
-    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int fd = (int)syscall(SYS_open_tree, UNREFUSED(AT_FDCWD), path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     REQUIRE_THAT(fd >= 0, "open_tree %s", path);
     return fd;
 }

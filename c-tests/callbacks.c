@@ -231,7 +231,7 @@ static int answer_request(void *userdata, const rfs_mount_request *request)
 
 static int clone_tree(const char *path, unsigned flags)
 {
-    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+    int fd = (int)syscall(SYS_open_tree, UNREFUSED(AT_FDCWD), path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
     REQUIRE_THAT(fd >= 0, "open_tree %s", path);
     return fd;
 }

@@ -6,6 +6,8 @@
 #ifndef RFS_TEST_HARNESS_H
 #define RFS_TEST_HARNESS_H
 
+#include "unrefused.h"
+
 #include <librfs.h>
 #include <stdbool.h>
 #include <stddef.h>

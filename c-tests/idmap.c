@@ -107,7 +107,7 @@ void create_as(uid_t uid, gid_t gid, int directory, const char *path)
 
 void attach(int mount, const char *path)
 {
-    REQUIRE_THAT(syscall(SYS_move_mount, mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0, "move_mount %s", path);
+    REQUIRE_THAT(syscall(SYS_move_mount, UNREFUSED(mount), "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0, "move_mount %s", path);
 }
 
 bool kernel_idmaps(void)
@@ -119,7 +119,7 @@ bool kernel_idmaps(void)
 int idmap(int tree, int userns, unsigned recursive)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
-    return syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) == 0 ? 0 : errno;
+    return syscall(SYS_mount_setattr, UNREFUSED(tree), "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) == 0 ? 0 : errno;
 }
 
 bool can_be_idmapped(const char *path)
