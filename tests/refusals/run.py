@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Runs the C tests without the system calls that librfs has a fallback for, filter by filter.
+
+usage: run.py TESTS [FILTER-PATTERN]...     TESTS: a meson build folder with the C tests
+"""
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SETS = ("openat2", "mount-api", "mount_setattr", "all")
+FILTERS = [f"{error} {calls}" for calls in SETS for error in ("ENOSYS", "EPERM")] + ["ENOSYS statx-mnt-id"]
+COLUMNS = ("test", "case", "filter", "says", "why")
+
+
+def read_differences(path):
+    rows = []
+    with open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.startswith("| ") or line.startswith(("| test |", "| --- |")):
+                continue
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            if len(cells) != len(COLUMNS) or not all(cells):
+                sys.exit(f"{path}:{number}: a row has the columns {', '.join(COLUMNS)}")
+            rows.append({**dict(zip(COLUMNS, (cell.strip("`") for cell in cells))), "line": number, "used": False})
+    return rows
+
+
+def matches(pattern, text):
+    """Alternatives are separated by ' or '; * and ? are wild, brackets are not."""
+    return any(fnmatch.fnmatchcase(text, part.replace("[", "[[]")) for part in pattern.split(" or "))
+
+
+def explain(rows, test, case, name, problem):
+    for row in rows:
+        if (matches(row["test"], test) and matches(row["case"], case) and matches(row["filter"], name)
+                and matches(row["says"], problem)):
+            row["used"] = True
+            return True
+    return False
+
+
+def run(tests, name):
+    """What each test program said."""
+    log = "refused " + name
+    subprocess.run(["meson", "test", "-C", tests, "--no-rebuild", "--suite", "container", "--logbase", log,
+                    "--wrap", f"{tests}/c-tests/refuse {name} --"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    with open(f"{tests}/meson-logs/{log}-refuse.json") as file:  # meson adds the wrapper's name
+        return [json.loads(line) for line in file]
+
+
+def cases_of(output):
+    """The cases of a TAP stream: name, whether it passed, and the lines that say what failed in it."""
+    problems = []
+    for line in output.split("\n"):
+        if line.startswith("# FAILED"):
+            problems.append(re.sub(r"^# FAILED (?:\S+ \(errno \d+\))?: ?", "", line))
+        result = re.match(r"(not )?ok \d+ - (.*)", line)
+        if result:
+            yield result[2], not result[1], problems
+            problems = []
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    tests, patterns = os.path.realpath(sys.argv[1]), sys.argv[2:]
+    rows = read_differences(HERE + "/differences.md")
+    passed = explained = wrong = 0
+    for name in FILTERS:
+        if patterns and not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            continue
+        counts = {"passed": 0, "explained": 0, "failed": 0}
+        for program in run(tests, name):
+            test, output = program["name"].split(" / ")[-1], program.get("stdout", "")
+            cases = list(cases_of(output))
+            for case, ok, problems in cases:
+                unexplained = [problem for problem in problems if not explain(rows, test, case, name, problem)]
+                verdict = "passed" if ok else "failed" if unexplained or not problems else "explained"
+                counts[verdict] += 1
+                if verdict == "failed":
+                    print(f"{name}: {test}: {case}", *(problem[:400] for problem in unexplained), sep="\n    ")
+            if not cases or not output.startswith(f"1..{len(cases)}\n"):
+                counts["failed"] += 1
+                print(f"{name}: {test}: not all cases ran", program["result"], program.get("stderr", "")[-400:], sep="\n    ")
+        print(f"{name}: {counts['passed']} passed, {counts['explained']} explained, {counts['failed']} failed", flush=True)
+        passed += counts["passed"]
+        explained += counts["explained"]
+        wrong += counts["failed"]
+    if not patterns:
+        for row in rows:
+            if not row["used"]:
+                wrong += 1
+                print(f"differences.md:{row['line']}: stale: nothing fails so any more")
+    print(f"\ntest result: {'FAILED' if wrong else 'ok'}. {passed} passed; {wrong} failed; {explained} explained")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
