@@ -3,6 +3,7 @@
 """Runs each bundle of cases.py under runc, crun and rfsrun, and compares what the probe inside saw.
 
 usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
+With --refuse the others are not runc and crun, but rfsrun itself without some system calls, and nothing may differ.
 """
 import argparse
 import ctypes
@@ -21,7 +22,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples")
-RUNTIMES = ("rfsrun", "runc", "crun")
+REFUSE = os.path.join(HERE, "../../c-tests/refuse.c")
 PEERS = ("runc", "crun")
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -185,22 +186,23 @@ def run_container(case, runtime, work, rfsrun, probe, group):
         enter_user_namespace()
     mounts, files = mount_points(), tree("rootfs")
 
+    ours = [rfsrun, *case.arguments, *(["--rootless"] if case.user else []), work]
     command = {
-        "rfsrun": [rfsrun, *case.arguments, *(["--rootless"] if case.user else []), work],
+        "rfsrun": ours,
         "runc": ["runc", *(["--rootless=true"] if case.user else []), "--root", work + "/state", "run",
                  *case.arguments, "--bundle", work, "parity"],
         "crun": ["crun", "--cgroup-manager=disabled", "--root", work + "/state", "run", *case.arguments,
                  "--bundle", work, "parity"],
-    }[runtime]
+    }.get(runtime, ours)
+    if case.user:
+        command = ["setpriv", "--clear-groups", f"--regid={case.user}", f"--reuid={case.user}", *command]
+    if runtime not in ("rfsrun", *PEERS):
+        command = [os.path.dirname(rfsrun) + "/refuse", *runtime.split(), "--", *command]
 
     def before_exec():
         os.umask(case.host_umask)
         if runtime != "runc" or case.user:
             enter_cgroups(group)
-        if case.user:
-            os.setgroups([])
-            os.setresgid(case.user, case.user, case.user)
-            os.setresuid(case.user, case.user, case.user)
 
     try:
         if case.terminal:
@@ -349,11 +351,12 @@ def compile_programs(prefix, folder):
                     f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
     subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
                     HERE + "/probe.c"], check=True)
+    subprocess.run([cc, "-D_GNU_SOURCE", "-o", folder + "/refuse", REFUSE], check=True)
 
 
-def run_cases(cases, folder, work):
+def run_cases(cases, folder, work, peers):
     for case in cases:
-        for runtime in RUNTIMES:
+        for runtime in ("rfsrun", *peers):
             group = f"librfs-parity-{os.getpid()}"
             pid = os.fork()
             if pid == 0:
@@ -371,6 +374,7 @@ def run_cases(cases, folder, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("-v", "--verbose", action="store_true", help="show explained differences and messages too")
+    parser.add_argument("--refuse", metavar="'ERRNO CALL,...'", action="append", help="see c-tests/refuse.c; for more than one, again")
     parser.add_argument("prefix")
     parser.add_argument("pattern", nargs="*")
     arguments = parser.parse_args()
@@ -381,7 +385,8 @@ def main():
     from cases import CASES
     cases = [case for case in CASES if not arguments.pattern
              or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in arguments.pattern)]
-    rows = read_differences(HERE + "/differences.md")
+    peers = arguments.refuse or PEERS
+    rows = [] if arguments.refuse else read_differences(HERE + "/differences.md")
     folder = tempfile.mkdtemp(prefix="librfs-parity-")
     os.chmod(folder, 0o755)
     os.mkdir(folder + "/work")
@@ -393,24 +398,29 @@ def main():
         for index in range(count):
             pid = os.fork()
             if pid == 0:
-                run_cases(cases[index::count], folder, folder + "/work")
+                run_cases(cases[index::count], folder, folder + "/work", peers)
                 os._exit(0)
             workers.append(pid)
         for pid in workers:
             os.waitpid(pid, 0)
         for case in cases:
-            for runtime in RUNTIMES:
+            for runtime in ("rfsrun", *peers):
                 with open(f"{folder}/{case.name.replace('/', '.')}.{runtime}") as file:
                     results[case.name, runtime] = json.load(file)
     finally:
         shutil.rmtree(folder)
-    sys.exit(report(cases, results, rows, arguments.verbose, whole=not arguments.pattern))
+    if arguments.refuse:  # then a failure has the same reason, too
+        for case in cases:
+            for result in (results[case.name, peer] for peer in peers):
+                if (case.fails or "") not in result["message"]:
+                    result["facts"]["result"] += ", for another reason"
+    sys.exit(report(cases, results, rows, peers, arguments.verbose, whole=not arguments.pattern))
 
 
-def report(cases, results, rows, verbose, whole):
-    counts = {peer: {"same": 0, "explained": 0, "DIFFERENT": 0} for peer in PEERS}
+def report(cases, results, rows, peers, verbose, whole):
+    counts = {peer: {"same": 0, "explained": 0, "DIFFERENT": 0} for peer in peers}
     width = max(len(case.name) for case in cases)
-    print(f"{'case':{width}}  {'runc':9}  {'crun':9}")
+    print(f"{'case':{width}}", *(f"{peer:9}" for peer in peers), sep="  ")
     wrong = 0
     for case in cases:
         ours, verdicts, details = results[case.name, "rfsrun"], [], []
@@ -423,7 +433,7 @@ def report(cases, results, rows, verbose, whole):
             if ours["facts"].get(fact, "-") != value:
                 as_expected = False
                 details.append(f"{fact}: rfsrun {ours['facts'].get(fact, '-')!r}, not {value!r}")
-        for peer in PEERS:
+        for peer in peers:
             theirs = results[case.name, peer]
             verdict = "same"
             for fact, their_value, our_value in compare(theirs["facts"], ours["facts"]):
@@ -439,16 +449,16 @@ def report(cases, results, rows, verbose, whole):
                 verdict = "DIFFERENT"
             counts[peer][verdict] += 1
             verdicts.append(verdict)
-        print(f"{case.name:{width}}  {verdicts[0]:9}  {verdicts[1]:9}")
+        print(f"{case.name:{width}}", *(f"{verdict:{max(9, len(peer))}}" for verdict, peer in zip(verdicts, peers)), sep="  ")
         for detail in details:
             print(f"    {detail}")
         if verbose or "DIFFERENT" in verdicts:
-            for runtime in RUNTIMES:
+            for runtime in ("rfsrun", *peers):
                 if results[case.name, runtime]["facts"]["result"] != "ran" or not as_expected:
                     print(f"    {runtime} said: {results[case.name, runtime]['message'][-400:]}")
     if whole:
         for row in rows:
-            for peer in PEERS if row["peer"] == "both" else (row["peer"],):
+            for peer in peers if row["peer"] == "both" else (row["peer"],):
                 if peer not in row["used"] and not row["optional"]:
                     wrong += 1
                     print(f"differences.md:{row['line']}: stale: {peer} no longer differs so")
