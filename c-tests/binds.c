@@ -1,6 +1,7 @@
 /* Binds: what can be a source, where it lands, and the flags it keeps where they are locked.
  */
 #include "bundle.h"
+#include "intervene.h"
 #include "mounts.h"
 #include "userns.h"
 
@@ -12,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -334,6 +336,28 @@ static void locked_refused(void)
     }
 }
 
+static int refuse_attributes(const struct seccomp_notif *call)
+{
+    struct mount_attr attributes;
+    if (call->data.nr == SYS_mount)
+        return call->data.args[3] & MS_REMOUNT ? EPERM : 0;
+    read_argument(call, 3, &attributes, sizeof attributes);
+    return attributes.attr_set | attributes.attr_clr ? EPERM : 0;
+}
+
+/* Refused with the locked flags added too, for a reason that is none of theirs. */
+static void refused_again(void)
+{
+    make_image();
+    mount_sources();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", BIND("locked", "/bound", "'bind', 'noexec'"));
+    intervene((const int[]){SYS_mount_setattr, SYS_mount}, 2, refuse_attributes);
+    static const struct expected expected = {.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]",
+                                             .says_too = "also with the source's locked attributes added"};
+    run_refused("attributes that can't be changed", plan_of(spec), NULL, &expected);
+}
+
 static void inside_unlocked(void *data)
 {
     (void)data;
@@ -440,6 +464,7 @@ int main(void)
         {"sources and targets that are refused", refused},
         {"locked flags are inherited", locked_inherited},
         {"locked flags can't be cleared, locked access times not changed", locked_refused},
+        {"flags refused with those that are locked, too", refused_again},
         {"without a user namespace nothing is locked", not_locked},
         {"locked mounts below the source", locked_tree},
         {"procfs on /proc, its root or not; what is none", procfs_on_proc},

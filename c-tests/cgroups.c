@@ -2,6 +2,7 @@
  * Cgroups are made in the host's hierarchies, as there are no others, and removed.
  */
 #include "bundle.h"
+#include "intervene.h"
 #include "mounts.h"
 #include "userns.h"
 
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define CGROUP "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'fresh', 'options': ['nosuid', 'noexec', 'nodev'%s]}"
@@ -194,6 +196,32 @@ static void v2_masked(void)
     run((struct container){.user_namespace = true, .options = RFS_OPTION_CGROUP_NAMESPACE, .cgroup_path = V2 "/no/such/cgroup", .error = &error});
 }
 
+static int answer_busy(const struct seccomp_notif *call)
+{
+    static bool is_cgroup2;
+    const __u64 *arguments = call->data.args;
+    switch (call->data.nr) {
+    case SYS_fsopen:
+        is_cgroup2 = strcmp(string_argument(call, 0), "cgroup2") == 0;
+        return 0;
+    case SYS_fsconfig:
+        return is_cgroup2 && arguments[1] == FSCONFIG_CMD_CREATE ? EBUSY : 0;
+    default:
+        return arguments[2] && strcmp(string_argument(call, 2), "cgroup2") == 0 ? EBUSY : 0;
+    }
+}
+
+/* As EPERM. */
+static void v2_busy(void)
+{
+    only_cgroup2();
+    begin();
+    make_own_cgroup(V2);
+    intervene((const int[]){SYS_fsopen, SYS_fsconfig, SYS_mount}, 3, answer_busy);
+    run((struct container){.join = in_v2, .inside = sees_whole, .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    remove_own_cgroup(V2);
+}
+
 /* What the kernel refuses for another reason is an error, not bound. */
 static void v2_refused(void)
 {
@@ -259,12 +287,14 @@ static void end_hierarchies(bool had_merged)
     CHECK_THAT(false, "a hierarchy is left");
 }
 
+static const char *link_target = "net_cls,net_prio";
+
 static void check_links(void)
 {
     static const char *const links[] = {"/sys/fs/cgroup/net_cls", "/sys/fs/cgroup/net_prio"};
     for (size_t i = 0; i < COUNT(links); i++) {
         char target[64] = "";
-        CHECK_THAT(readlink(links[i], target, sizeof target - 1) > 0 && strcmp(target, "net_cls,net_prio") == 0, "%s -> %s", links[i], target);
+        CHECK_THAT(readlink(links[i], target, sizeof target - 1) > 0 && strcmp(target, link_target) == 0, "%s -> %s", links[i], target);
     }
     CHECK(access("/sys/fs/cgroup/net_cls/cgroup.procs", F_OK) == 0);
     struct stat st;
@@ -347,15 +377,34 @@ static void v1_in_namespace(void)
     v1(true);
 }
 
+static int link_before(const struct seccomp_notif *call)
+{
+    const char *name = string_argument(call, 2);
+    char path[100];
+    snprintf(path, sizeof path, "%s/%.20s", descriptor_argument(call, 1), name);
+    if (strncmp(name, "net_", 4) == 0)
+        CHECK_THAT(symlink(link_target, path) == 0, "%s", path);
+    return 0;
+}
+
+static void v1_linked(void)
+{
+    link_target = "./net_cls,net_prio";
+    intervene((const int[]){SYS_symlinkat}, 1, link_before);
+    v1(false);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
         {"version 2: new, with and without a cgroup namespace", v2},
         {"version 2 in a user namespace without a cgroup namespace: bound", v2_bound},
+        {"version 2 is busy: bound", v2_busy},
         {"version 2, rootless and missing: masked", v2_masked},
         {"version 2: another refusal is an error", v2_refused},
         {"version 1: merged and named hierarchies, bound", v1_bound},
         {"version 1: merged and named hierarchies, in a cgroup namespace", v1_in_namespace},
+        {"version 1: links that are there already are kept", v1_linked},
     };
     return run_cases(cases, COUNT(cases));
 }

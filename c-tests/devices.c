@@ -2,6 +2,7 @@
  * host where nodes can't be made.
  */
 #include "bundle.h"
+#include "intervene.h"
 #include "mounts.h"
 #include "userns.h"
 
@@ -194,6 +195,56 @@ static void wrong_nodes(void)
         CHECK(stat(image("dev/right"), &after) == 0 && (after.st_mode & 07777) == 0644 && after.st_uid == 0);
         REQUIRE(umount2(work, MNT_DETACH) == 0);
     }
+}
+
+/* Somebody who can write to the node's directory wants the owner and mode for something else. */
+static long replaced_before;
+static const char *replacement;
+
+static int replace(const struct seccomp_notif *call)
+{
+    static bool made;
+    const char *node = image("etc/new");
+    if (strcmp(string_argument(call, 1), "new") != 0)
+        return 0;
+    if (call->data.nr == SYS_mknodat) {
+        made = true;
+    } else if (made && call->data.nr == replaced_before) {
+        made = false;
+        CHECK(unlink(node) == 0);
+        CHECK((replacement ? link(image(replacement), node) : symlink("/file", node)) == 0);
+    }
+    return 0;
+}
+
+static void replaced_node(void *data)
+{
+    (void)data;
+    json_object *spec = empty_spec();
+    spec_add(spec, "linux.devices", DEVICE("/etc/new", "c", ", 'major': 1, 'minor': 5, 'uid': 7, 'gid': 8"));
+    intervene((const int[]){SYS_mknodat, SYS_newfstatat, SYS_openat}, 3, replace);
+    run_refused("a node that was replaced", plan_of(spec), NULL,
+                &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0,
+                                   .says = replaced_before == SYS_openat ? "the new node was replaced while it was being made" : "something else at this path"});
+    CHECK(unlink(image("etc/new")) == 0);
+}
+
+static void replaced(void)
+{
+    static const long calls[] = {SYS_newfstatat, SYS_openat};
+    make_image();
+    make_file(image("file"), "x");
+    REQUIRE(mknod(image("device"), S_IFCHR | 0600, makedev(1, 7)) == 0);
+    static const char *const replacements[] = {NULL, "file", "device"};
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        for (size_t j = 0; j < COUNT(replacements); j++) {
+            replaced_before = calls[i];
+            replacement = replacements[j];
+            in_child(0, replaced_node, NULL);
+        }
+    }
+    check_node(image("file"), S_IFREG | 0644, 0, 0, 0);
+    check_node(image("device"), S_IFCHR | 0600, makedev(1, 7), 0, 0);
 }
 
 static void inside_elsewhere(void *data)
@@ -496,6 +547,7 @@ int main(void)
         {"the image's own nodes and links are kept", kept},
         {"/dev/ptmx is replaced", ptmx_replaced},
         {"wrong nodes and links are refused", wrong_nodes},
+        {"a node that is replaced while it is made", replaced},
         {"outside /dev, in /, through links", elsewhere},
         {"paths that are refused", paths_refused},
         {"/dev is a link out of the image", linked_dev},

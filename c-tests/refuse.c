@@ -4,28 +4,15 @@
  * starts, but not for the calls of a test's own that are marked as in unrefused.h.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+#include "filter.h"
 #include "unrefused.h"
 
-#include <endian.h>
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#error "the audit architecture is not known here"
-#endif
 
 /* Newer than some headers; the same on all architectures but alpha. */
 #define CALL_STATMOUNT 457
@@ -78,53 +65,24 @@ static bool choose(const char *name, bool *chosen)
     return known;
 }
 
-static struct sock_filter filter[16 + 4 * COUNT(calls)];
-static unsigned short length;
-
-static void add(unsigned code, unsigned k, unsigned char if_not)
+static void build(struct filter *filter, const bool *chosen, unsigned refusal)
 {
-    filter[length++] = (struct sock_filter){.code = (uint16_t)code, .jf = if_not, .k = k};
-}
-
-static void load(size_t offset)
-{
-    add(BPF_LD | BPF_W | BPF_ABS, (unsigned)offset, 0);
-}
-
-/* Goes on with the next instruction, or skips some. */
-static void on_equal(unsigned value, unsigned char skip)
-{
-    add(BPF_JMP | BPF_JEQ | BPF_K, value, skip);
-}
-
-static void answer(unsigned action)
-{
-    add(BPF_RET | BPF_K, action, 0);
-}
-
-#define HALF(n, high) (offsetof(struct seccomp_data, args[n]) + ((__BYTE_ORDER == __BIG_ENDIAN) != (high) ? 4 : 0))
-
-static void build(const bool *chosen, unsigned refusal)
-{
-    load(offsetof(struct seccomp_data, arch));
-    add(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 0);
-    filter[length - 1].jt = 1;
-    answer(SECCOMP_RET_KILL_PROCESS);
-    load(HALF(0, true));
-    on_equal(UNREFUSED_MARK, 1);
-    answer(SECCOMP_RET_ALLOW);
+    filter_begin(filter);
+    filter_load_argument(filter, 0, true);
+    filter_if_equal(filter, UNREFUSED_MARK, 1);
+    filter_answer(filter, SECCOMP_RET_ALLOW);
     for (size_t i = 0; i < COUNT(calls); i++) {
         if (!chosen[i])
             continue;
-        load(offsetof(struct seccomp_data, nr));
-        on_equal(calls[i].number, calls[i].mask ? 3 : 1);
+        filter_load_number(filter);
+        filter_if_equal(filter, calls[i].number, calls[i].mask ? 3 : 1);
         if (calls[i].mask) {
-            load(HALF(3, false));
-            add(BPF_JMP | BPF_JSET | BPF_K, calls[i].mask, 1);
+            filter_load_argument(filter, 3, false);
+            filter_if_any(filter, calls[i].mask, 1);
         }
-        answer(refusal);
+        filter_answer(filter, refusal);
     }
-    answer(SECCOMP_RET_ALLOW);
+    filter_answer(filter, SECCOMP_RET_ALLOW);
 }
 
 static int usage(const char *problem)
@@ -147,12 +105,10 @@ int main(int argc, char **argv)
     for (char *name, *rest = argv[2]; (name = strsep(&rest, ","));)
         if (!choose(name, chosen))
             return usage(name);
-    build(chosen, SECCOMP_RET_ERRNO | error);
-
-    /* As root, so without PR_SET_NO_NEW_PRIVS, with which newuidmap(1) could not work. */
-    struct sock_fprog program = {.len = length, .filter = filter};
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-        perror("refuse: PR_SET_SECCOMP");
+    struct filter filter;
+    build(&filter, chosen, SECCOMP_RET_ERRNO | error);
+    if (filter_install(&filter, 0) != 0) {
+        perror("refuse: seccomp");
         return 125;
     }
     execvp(argv[4], argv + 4);

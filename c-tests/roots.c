@@ -2,6 +2,7 @@
  * systems that a rootfs can lie on, and the ways to name it.
  */
 #include "idmap.h"
+#include "intervene.h"
 #include "mounts.h"
 #include "userns.h"
 
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -278,6 +280,28 @@ static void no_pivot_shared(void)
     }
 }
 
+static int refuse_tmpfs(const struct seccomp_notif *call)
+{
+    return call->data.args[2] && strcmp(string_argument(call, 2), "tmpfs") == 0 ? EPERM : 0;
+}
+
+static void refused_in_user_namespace(void *plan)
+{
+    enter_user_namespace();
+    run_refused("a whole procfs that can't be covered", plan, NULL,
+                &(struct expected){.code = -EPERM, .stage = RFS_STAGE_PIVOT, .says = "mount /", .says_too = "could be neither unmounted nor covered"});
+}
+
+static void no_pivot_fails(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    rfs_plan *plan = plan_with(spec, RFS_OPTION_NO_PIVOT);
+    intervene((const int[]){SYS_mount}, 1, refuse_tmpfs);
+    in_child(0, refused_in_user_namespace, plan);
+}
+
 /* What the kernel says on the initial ramfs it also says where "/" is no mount. */
 static int lose_root(void *userdata, rfs_hook_point point)
 {
@@ -488,6 +512,7 @@ int main(void)
         {"no mount namespace: chroot", without_mount_namespace},
         {"no pivot: whole procfs and sysfs are unmounted", no_pivot_unmounts},
         {"no pivot in a user namespace: they are covered", no_pivot_covers},
+        {"no pivot: what can't be covered either is an error", no_pivot_fails},
         {"no pivot, everything shared outside", no_pivot_shared},
         {"pivot_root refused: the error names the option", pivot_refused},
         {"rootfs on an overlay", on_overlay},

@@ -22,7 +22,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples")
-REFUSE = os.path.join(HERE, "../../c-tests/refuse.c")
+REFUSE = [os.path.join(HERE, "../../c-tests", name) for name in ("refuse.c", "filter.c")]
 PEERS = ("runc", "crun")
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -351,7 +351,7 @@ def compile_programs(prefix, folder):
                     f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
     subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
                     HERE + "/probe.c"], check=True)
-    subprocess.run([cc, "-D_GNU_SOURCE", "-o", folder + "/refuse", REFUSE], check=True)
+    subprocess.run([cc, "-D_GNU_SOURCE", "-o", folder + "/refuse", *REFUSE], check=True)
 
 
 def run_cases(cases, folder, work, peers):

@@ -1,0 +1,30 @@
+/* Filters of system calls, as seccomp(2) takes them.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef RFS_TEST_FILTER_H
+#define RFS_TEST_FILTER_H
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct filter {
+    struct sock_filter code[64];
+    unsigned short length;
+};
+
+/* Begins it: a call by another architecture's numbers kills. */
+void filter_begin(struct filter *filter);
+/* Loads the call's number, or one half of an argument. */
+void filter_load_number(struct filter *filter);
+void filter_load_argument(struct filter *filter, unsigned n, bool high_half);
+/* Goes on with the next instruction if what was loaded is `value`, or has one of the bits; otherwise skips some. */
+void filter_if_equal(struct filter *filter, unsigned value, unsigned char skip);
+void filter_if_any(struct filter *filter, unsigned bits, unsigned char skip);
+/* Ends the call with a SECCOMP_RET_*. */
+void filter_answer(struct filter *filter, unsigned action);
+/* Puts it on this process, without PR_SET_NO_NEW_PRIVS: as root, or -1. With SECCOMP_FILTER_FLAG_NEW_LISTENER a descriptor. */
+int filter_install(const struct filter *filter, unsigned flags);
+
+#endif
