@@ -31,6 +31,16 @@ struct served {
     unsigned warnings;
 };
 
+/* Of both ends: what the peer is then comes before the descriptor, as ancillary data too. */
+static bool pass_credentials;
+
+static void new_sockets(int type, int sockets[2])
+{
+    REQUIRE(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, sockets) == 0);
+    for (int end = 0; end < 2; end++)
+        REQUIRE(setsockopt(sockets[end], SOL_SOCKET, SO_PASSCRED, &(int){pass_credentials}, sizeof(int)) == 0);
+}
+
 static void count_warnings(void *userdata, rfs_log_level level, const char *message)
 {
     (void)userdata;
@@ -86,7 +96,7 @@ static void serve(struct served *served, unsigned long namespaces)
     if (lacking)
         served->fails = (struct expected){.code = -ENOSYS, .says = "mountfd callback", .says_too = "mount_setattr(2), of Linux 5.12"};
     list_descriptors(&before);
-    REQUIRE(socketpair(AF_UNIX, (served->type ? served->type : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0, served->sockets) == 0);
+    new_sockets(served->type ? served->type : SOCK_SEQPACKET, served->sockets);
     pid_t pid = start_child(namespaces, container, served, &userns);
     close(served->sockets[CONTAINER]);
     rfs_error err = fresh_error();
@@ -353,11 +363,6 @@ static int serve_written(const rfs_plan *plan, int sockets[2], bool gone, rfs_er
     if (!gone)
         close(sockets[CONTAINER]);
     return rc;
-}
-
-static void new_sockets(int type, int sockets[2])
-{
-    REQUIRE(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, sockets) == 0);
 }
 
 static void strange_packets(void)
@@ -700,6 +705,24 @@ static void strange_answers(void)
     check_descriptors(&before, &after, "after strange answers");
 }
 
+static void container_with_credentials(void)
+{
+    pass_credentials = true;
+    without_user_namespace();
+}
+
+static void strange_packets_with_credentials(void)
+{
+    pass_credentials = true;
+    strange_packets();
+}
+
+static void strange_answers_with_credentials(void)
+{
+    pass_credentials = true;
+    strange_answers();
+}
+
 static void arguments(void)
 {
     rfs_plan *plan = small_plan();
@@ -768,6 +791,9 @@ int main(void)
         {"signals", interrupted},
         {"killed peers", killed_peers},
         {"strange answers", strange_answers},
+        {"SO_PASSCRED: a container", container_with_credentials},
+        {"SO_PASSCRED: strange packets", strange_packets_with_credentials},
+        {"SO_PASSCRED: strange answers", strange_answers_with_credentials},
         {"arguments", arguments},
         {"no descriptors left", no_descriptors_left},
     };
