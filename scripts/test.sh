@@ -160,6 +160,11 @@ UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 check parity tests/parity/run.py "$stage"
 grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 
+# Without the system calls that there are fallbacks for.
+suite refusals tests/refusals/run.py build/c-tests
+mapfile -t filters <tests/refusals/filters
+check refusals-parity tests/parity/run.py "${filters[@]/#/--refuse=}" "$stage"
+
 host_state >"$logs/host.after"
 check host-unchanged diff -u "$logs/host.before" "$logs/host.after"
 
