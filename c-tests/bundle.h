@@ -30,6 +30,8 @@ json_object *default_spec(const char *tool);
 json_object *spec_from_data(const char *name);
 /* root.path "rootfs", nothing else. */
 json_object *empty_spec(void);
+/* For "mounts". By mount(2), rfs_finalize() and rfs_bind_console() take a procfs. */
+#define PROC "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}"
 /* Sets "linux.rootfsPropagation" and the like. */
 void spec_set(json_object *spec, const char *field, const char *json);
 /* Appends to a list, such as "mounts" or "linux.maskedPaths". */

@@ -582,6 +582,7 @@ static void console(void)
 {
     make_image();
     json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
     spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620']}");
     run_container(plan_of(spec), NULL, inside_console, NULL);

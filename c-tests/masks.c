@@ -24,6 +24,13 @@ static size_t mounts_on(const char *mountpoint)
     return n;
 }
 
+static json_object *spec_with_proc(void)
+{
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    return spec;
+}
+
 static void check_null(const char *path)
 {
     struct stat st;
@@ -73,7 +80,7 @@ static void kinds(void)
     image_link("secret/linked", "link");
     image_link("../../../../../etc/escaped", "escape");
     image_link("/linked", "absolute");
-    json_object *spec = empty_spec();
+    json_object *spec = spec_with_proc();
     static const char *const paths[] = {"/secret/file", "/secret/fifo", "/secret/device", "/link", "/escape", "/directory",
                                         "/another/directory", "/absolute", "/missing", "/missing/below",
                                         /* again, in other words, and what is masked already */
@@ -107,7 +114,7 @@ static void readonly(void)
     image_directory("target", 0755);
     image_file("file", "x");
     image_link("target", "link");
-    json_object *spec = empty_spec();
+    json_object *spec = spec_with_proc();
     spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['nosuid', 'nodev', 'noexec']}");
     spec_add(spec, "mounts", "{'destination': '/flags/sub', 'type': 'tmpfs', 'source': 'sub'}");
     static const char *const paths[] = {"/tree", "/flags", "/file", "/link", "/missing", "/missing/below"};
@@ -130,7 +137,7 @@ static void read_only_and_masked(void)
     make_image();
     image_file("both/file", "x");
     image_file("readonly/masked/file", "x");
-    json_object *spec = empty_spec();
+    json_object *spec = spec_with_proc();
     spec_add(spec, "linux.readonlyPaths", "'/both'");
     spec_add(spec, "linux.readonlyPaths", "'/readonly'");
     spec_add(spec, "linux.maskedPaths", "'/both'");
@@ -151,7 +158,7 @@ static void no_null_needed(void)
     make_image();
     make_directory(in_work("dev"), 0755);
     image_file("directory/file", "x");
-    json_object *spec = empty_spec();
+    json_object *spec = spec_with_proc();
     spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '%s/dev', 'options': ['bind']}", work);
     spec_add(spec, "linux.readonlyPaths", "'/directory'");
     run_container(plan_of(spec), NULL, inside_without_null, NULL);
@@ -173,7 +180,7 @@ static void inside_many(void *data)
 static void many(void)
 {
     make_image();
-    json_object *spec = empty_spec();
+    json_object *spec = spec_with_proc();
     char path[64];
     for (int i = 0; i < 300; i++) {
         snprintf(path, sizeof path, i % 2 ? "many/%d/file" : "many/%d", i);

@@ -15,7 +15,6 @@
 
 #define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
 #define BIND(from, to, options) "{'destination': '" to "', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
-#define PROC "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}"
 
 static void inside_symlinks(void *data)
 {
