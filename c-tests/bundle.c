@@ -439,6 +439,16 @@ void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *ca
     in_container_namespaces(refused_process, &(struct refusal){what, plan, callbacks, expected});
 }
 
+void run_recursive(const rfs_plan *plan, int64_t first, void (*inside)(void *), void *data)
+{
+    if (has_mount_setattr())
+        run_container(plan, NULL, inside, data);
+    else
+        run_refused("recursive attributes", plan, NULL,
+                    &(struct expected){.code = -ENOSYS, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = first,
+                                       .says = "attributes of all mounts below take mount_setattr(2), of Linux 5.12"});
+}
+
 void refuse_plan(const char *what, json_object *spec, const struct expected *expected)
 {
     rfs_error err = fresh_error();

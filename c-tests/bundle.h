@@ -32,6 +32,8 @@ json_object *spec_from_data(const char *name);
 json_object *empty_spec(void);
 /* For "mounts". By mount(2), rfs_finalize() and rfs_bind_console() take a procfs. */
 #define PROC "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}"
+/* A /dev in which nothing of the image or the host is touched. */
+#define DEV_TMPFS "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}"
 /* Sets "linux.rootfsPropagation" and the like. */
 void spec_set(json_object *spec, const char *field, const char *json);
 /* Appends to a list, such as "mounts" or "linux.maskedPaths". */
@@ -55,6 +57,9 @@ void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*
 /* In a container's namespaces: rfs_prepare() must fail as expected, and the mounts outside stay as they were.
  * what: for the output. */
 void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected);
+
+/* run_container() of a plan with recursive attributes: without mount_setattr(2) it must fail instead, for the first mount that has any. */
+void run_recursive(const rfs_plan *plan, int64_t first, void (*inside)(void *), void *data);
 
 /* rfs_plan_new() must fail as expected. Frees the spec. */
 void refuse_plan(const char *what, json_object *spec, const struct expected *expected);

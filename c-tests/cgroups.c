@@ -64,7 +64,7 @@ static json_object *spec_with_cgroup(const char *more_options)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'tmpfs', 'source': 'tmpfs'}");
     spec_add(spec, "mounts", CGROUP, more_options);
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
+    spec_add(spec, "mounts", DEV_TMPFS);
     return spec;
 }
 
@@ -192,7 +192,7 @@ static void v2_masked(void)
     begin();
     run((struct container){.user_namespace = true, .inside = sees_nothing, .options = RFS_OPTION_CGROUP_NAMESPACE | RFS_OPTION_ROOTLESS_CGROUPS,
                            .cgroup_path = V2 "/no/such/cgroup", .pattern = V2 " / ro,relatime - tmpfs tmpfs ro*"});
-    static const struct expected error = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "mounts[1] (/sys/fs/cgroup): open_tree /sys/fs/cgroup/no/such/cgroup"};
+    static const struct expected error = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "/sys/fs/cgroup/no/such/cgroup: No such file or directory"};
     run((struct container){.user_namespace = true, .options = RFS_OPTION_CGROUP_NAMESPACE, .cgroup_path = V2 "/no/such/cgroup", .error = &error});
 }
 

@@ -504,7 +504,7 @@ static void bound_devices(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
+    spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     run_container(plan_of(spec), NULL, inside_bound_devices, NULL);
 }
@@ -527,7 +527,7 @@ static void configured_devices(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
+    spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "linux.devices", "{'path': '/dev/fuse', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 416, 'uid': 7, 'gid': 8}");
     spec_add(spec, "linux.devices", "{'path': '/dev/zero', 'type': 'c', 'major': 1, 'minor': 5, 'fileMode': 384, 'uid': 9, 'gid': 9}");
     spec_add(spec, "linux.devices", "{'path': '/dev/deep/er/loop9', 'type': 'b', 'major': 7, 'minor': 9}");
@@ -583,7 +583,7 @@ static void console(void)
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}");
+    spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620']}");
     run_container(plan_of(spec), NULL, inside_console, NULL);
 }

@@ -18,8 +18,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define DEV_TMPFS "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}"
-
 static void check_node(const char *path, mode_t mode, dev_t device, uid_t uid, gid_t gid)
 {
     struct stat st;

@@ -148,6 +148,16 @@ const char *in_work(const char *format, ...)
     return path;
 }
 
+bool is_refused(long result)
+{
+    return result == -1 && (errno == ENOSYS || errno == EPERM);
+}
+
+bool has_mount_setattr(void)
+{
+    return !is_refused(syscall(SYS_mount_setattr, -1, "", 0, NULL, 0));
+}
+
 char *read_all(int directory, const char *path)
 {
     int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);

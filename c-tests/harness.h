@@ -88,6 +88,11 @@ bool check_success_at(const char *file, int line, int rc, const rfs_error *err, 
 /* Path in `work`; of a ring of buffers, so good for a few calls. */
 const char *in_work(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Whether a call, made for nothing but this, is missing or refused altogether. */
+bool is_refused(long result);
+/* Linux 5.12; nothing else changes attributes of a whole tree, or idmaps a mount. */
+bool has_mount_setattr(void);
+
 /* What a running system has besides /proc/self/mountinfo: a listing of a directory's entries (name, type, mode, device). malloced. */
 char *list_directory(const char *path);
 char *read_all(int directory, const char *path);

@@ -123,18 +123,33 @@ static const struct flags new_flags[] = {
     {"'loud'", "rw,relatime", NULL},
     {"'silent', 'loud'", "rw,relatime", NULL},
     {"'size=64k', 'nosuid', 'mode=0701', 'nodev'", "rw,nosuid,nodev,relatime", "size=64k"},
+};
+
+static const struct flags new_recursive_flags[] = {
     {"'rro'", "ro,relatime", "rw"}, /* the mount, not the superblock */
     {"'rnosuid', 'rnoexec', 'rnoatime'", "rw,nosuid,noexec,noatime", NULL},
     {"'nosuid', 'rsuid'", "rw,relatime", NULL},
 };
 
-static void flags_of_new(void)
+static rfs_plan *plan_of_new(const struct flags *list, size_t n)
 {
     make_image();
     json_object *spec = empty_spec();
-    for (size_t i = 0; i < COUNT(new_flags); i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'tmpfs', 'source': 'new', 'options': [%s]}", i, new_flags[i].options);
-    run_container(plan_of(spec), NULL, look_at_flags, &(struct flags_test){new_flags, COUNT(new_flags), "- tmpfs new r*"});
+    for (size_t i = 0; i < n; i++)
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'tmpfs', 'source': 'new', 'options': [%s]}", i, list[i].options);
+    return plan_of(spec);
+}
+
+static void flags_of_new(void)
+{
+    run_container(plan_of_new(new_flags, COUNT(new_flags)), NULL, look_at_flags,
+                  &(struct flags_test){new_flags, COUNT(new_flags), "- tmpfs new r*"});
+}
+
+static void recursive_flags_of_new(void)
+{
+    run_recursive(plan_of_new(new_recursive_flags, COUNT(new_recursive_flags)), 0, look_at_flags,
+                  &(struct flags_test){new_recursive_flags, COUNT(new_recursive_flags), "- tmpfs new r*"});
 }
 
 static void inside_mand(void *data)
@@ -288,7 +303,7 @@ static void bind_tree(const struct flags *list, size_t n, unsigned long source_f
     for (size_t i = 0; i < n; i++)
         spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['rbind'%s%s]}", i, in_work("from"),
                  *list[i].options ? ", " : "", list[i].options);
-    run_container(plan_of(spec), NULL, look_at_tree, &(struct flags_test){list, n, NULL});
+    run_recursive(plan_of(spec), 1, look_at_tree, &(struct flags_test){list, n, NULL}); /* the first has none */
 }
 
 static void recursive_setting(void)
@@ -752,6 +767,7 @@ int main(void)
 {
     static const struct test_case cases[] = {
         {"flags of a new file system, set and cleared", flags_of_new},
+        {"recursive flags of a new file system", recursive_flags_of_new},
         {"mand", mandatory_locking},
         {"flags of a bind of a mount without any", flags_of_bare_bind},
         {"flags of a bind of a mount with all", flags_of_full_bind},
