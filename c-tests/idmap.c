@@ -113,7 +113,7 @@ void attach(int mount, const char *path)
 bool kernel_idmaps(void)
 {
     struct mount_attr nothing = {0};
-    return syscall(SYS_mount_setattr, -1, "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
+    return syscall(SYS_mount_setattr, UNREFUSED(-1), "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
 }
 
 int idmap(int tree, int userns, unsigned recursive)
@@ -124,7 +124,7 @@ int idmap(int tree, int userns, unsigned recursive)
 
 bool can_be_idmapped(const char *path)
 {
-    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), userns = user_namespace_from(100000);
+    int tree = (int)syscall(SYS_open_tree, UNREFUSED(AT_FDCWD), path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), userns = user_namespace_from(100000);
     REQUIRE_THAT(tree >= 0, "open_tree %s", path);
     int failed = idmap(tree, userns, 0);
     REQUIRE_THAT(!failed || failed == EINVAL || failed == ENOSYS, "mount_setattr %s: %s", path, strerror(failed));
