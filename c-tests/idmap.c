@@ -116,6 +116,17 @@ bool kernel_idmaps(void)
     return syscall(SYS_mount_setattr, UNREFUSED(-1), "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
 }
 
+struct lacking lacking_on_host(void)
+{
+    if (is_refused(syscall(SYS_open_tree, -1, "", 0)))
+        return (struct lacking){"open_tree", -errno};
+    if (is_refused(syscall(SYS_fsopen, NULL, 0)))
+        return (struct lacking){"fsopen", -errno};
+    if (!has_mount_setattr())
+        return (struct lacking){"mount_setattr", -errno};
+    return (struct lacking){NULL, 0};
+}
+
 int idmap(int tree, int userns, unsigned recursive)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};

@@ -29,8 +29,15 @@ pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, 
 /* Waits for it; what failed there fails the case. */
 void wait_for_child(pid_t pid);
 
-/* Whether the kernel has idmapped mounts, since Linux 5.12: mount_setattr(2). */
+/* Whether the kernel has idmapped mounts, since Linux 5.12: mount_setattr(2). For what a test itself does. */
 bool kernel_idmaps(void);
+
+/* The system call without which the host's side opens nothing, if it is missing or refused here, and the error that must name it. */
+struct lacking {
+    const char *call;
+    int code;
+};
+struct lacking lacking_on_host(void);
 
 /* Idmaps a detached mount. recursive: AT_RECURSIVE or 0. Returns 0 or the errno. */
 int idmap(int tree, int userns, unsigned recursive);

@@ -666,6 +666,11 @@ static void inside_only_mount(void *data)
     check_mount("/versions / rw,relatime - tmpfs versions rw*");
     check_mount("/flags / ro,nosuid,nodev,noexec,relatime - tmpfs flags rw*,size=64k*");
     check_mount("/bound /from ro,relatime - tmpfs test rw*");
+}
+
+static void inside_only_mount_recursive(void *data)
+{
+    (void)data;
     check_mount("/all /from ro,nosuid,relatime - tmpfs test rw*");
 }
 
@@ -678,15 +683,19 @@ static void only_mount(void)
     make_file(in_work("%s/lower-file", long_name), "x");
     make_file(in_work("%s2/second", long_name), "x");
     make_directory(in_work("from"), 0755);
+    static const char versions[] = "{'destination': '/versions', 'type': 'tmpfs', 'source': 'versions', 'options': ['iversion']}";
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/versions', 'type': 'tmpfs', 'source': 'versions', 'options': ['iversion']}");
+    spec_add(spec, "mounts", versions);
     spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/%s:%s/%s2']}", work,
              long_name, work, long_name);
     /* with them all others are made by mount(2) */
     spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', 'noexec', 'ro']}");
     spec_add(spec, "mounts", BIND("from", "/bound", "'bind', 'ro'"));
-    spec_add(spec, "mounts", BIND("from", "/all", "'rbind', 'rro', 'rnosuid'"));
     run_container(plan_of(spec), NULL, inside_only_mount, NULL);
+    spec = empty_spec();
+    spec_add(spec, "mounts", versions);
+    spec_add(spec, "mounts", BIND("from", "/all", "'rbind', 'rro', 'rnosuid'"));
+    run_recursive(plan_of(spec), 1, inside_only_mount_recursive, NULL);
 }
 
 static void too_long(void)

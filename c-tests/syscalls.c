@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,7 +170,8 @@ static void regenerate(const unsigned *counts)
 
 static bool falls_back(void)
 {
-    return is_refused(syscall(SYS_openat2, -1, "", NULL, 0)) || is_refused(syscall(SYS_fsopen, NULL, 0)) || !has_mount_setattr();
+    return is_refused(syscall(SYS_openat2, -1, "", NULL, 0)) || is_refused(syscall(SYS_fsopen, NULL, 0)) || !has_mount_setattr() ||
+           is_refused(syscall(SYS_statx, -1, "", 0, STATX_MNT_ID, NULL));
 }
 
 static void default_bundle(void)
