@@ -359,6 +359,16 @@ rfs_plan *plan_of_config(rfs_config *config)
     return plan;
 }
 
+rfs_plan *plan_with_flags(json_object *spec, uint64_t flags)
+{
+    rfs_config *config = config_from_json(spec);
+    rfs_options options = {.size = sizeof options, .flags = flags};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+    json_object_put(spec);
+    return plan_of_config(config);
+}
+
 rfs_plan *plan_of(json_object *spec)
 {
     rfs_plan *plan = plan_of_config(config_from_json(spec));

@@ -47,6 +47,7 @@ rfs_config *config_from_json(json_object *spec);
 rfs_config *config_from_builder(json_object *spec);
 rfs_plan *plan_of_config(rfs_config *config); /* which it frees */
 rfs_plan *plan_of(json_object *spec);         /* which it frees */
+rfs_plan *plan_with_flags(json_object *spec, uint64_t flags); /* the same, with RFS_OPTION_* */
 /* What rfs_plan_describe() writes. malloced. */
 char *describe(const rfs_plan *plan);
 

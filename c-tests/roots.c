@@ -83,16 +83,6 @@ static void propagation(void)
 
 /* The container has no mount namespace: everything stays in the caller's. */
 
-static rfs_plan *plan_with(json_object *spec, uint64_t flags)
-{
-    rfs_config *config = config_from_json(spec);
-    rfs_options options = {.size = sizeof options, .flags = flags};
-    rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-    json_object_put(spec);
-    return plan_of_config(config);
-}
-
 static void chrooted(void *plan)
 {
     rfs_error err = fresh_error();
@@ -242,7 +232,7 @@ static void no_pivot(bool in_user_namespace)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", SYS);
-    struct no_pivot n = {plan_with(spec, RFS_OPTION_NO_PIVOT), in_user_namespace};
+    struct no_pivot n = {plan_with_flags(spec, RFS_OPTION_NO_PIVOT), in_user_namespace};
     char *before = mount_table();
     in_child(in_user_namespace ? 0 : CONTAINER_NAMESPACES, in_user_namespace ? not_pivoted_in_user_namespace : not_pivoted, &n);
     char *after = mount_table();
@@ -275,7 +265,7 @@ static void no_pivot_shared(void)
         if (values[i])
             spec_set(spec, "linux.rootfsPropagation", values[i]);
         spec_add(spec, "mounts", PROC);
-        run_container(plan_with(spec, RFS_OPTION_NO_PIVOT), NULL, NULL, NULL);
+        run_container(plan_with_flags(spec, RFS_OPTION_NO_PIVOT), NULL, NULL, NULL);
     }
 }
 
@@ -298,7 +288,7 @@ static void no_pivot_fails(void)
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
-    rfs_plan *plan = plan_with(spec, RFS_OPTION_NO_PIVOT);
+    rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_NO_PIVOT);
     intervene((const int[]){SYS_mount}, 1, refuse_tmpfs);
     in_child(0, refused_in_user_namespace, plan);
 }

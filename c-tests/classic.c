@@ -1,0 +1,282 @@
+/* Mounts made by mount(2), as RFS_OPTION_CLASSIC_MOUNT asks for; tests/refusals has the tests of everything else made so.
+ */
+#include "bundle.h"
+#include "filter.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
+/* What nothing else answers. */
+#define UNUSED_ERRNO ENOTNAM
+
+static void refuse_newer_calls(void)
+{
+    static const unsigned calls[] = {SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsmount};
+    struct filter filter;
+    filter_begin(&filter);
+    filter_load_number(&filter);
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        filter_if_equal(&filter, calls[i], 1);
+        filter_answer(&filter, SECCOMP_RET_ERRNO | UNUSED_ERRNO);
+    }
+    filter_answer(&filter, SECCOMP_RET_ALLOW);
+    REQUIRE(filter_install(&filter, 0) == 0);
+}
+
+/* A mount of the stage has a mount point that ends so. */
+static bool stage_is_there(const char *table)
+{
+    return strstr(table, "/task ") || strstr(table, "/task/");
+}
+
+static int look_for_stage(void *userdata, rfs_hook_point point)
+{
+    (void)point;
+    char *table = mount_table();
+    CHECK_THAT(!stage_is_there(table), "%s", table);
+    free(table);
+    ++*(unsigned *)userdata;
+    return 0;
+}
+
+static void inside_whole(void *data)
+{
+    (void)data;
+    check_mount("/proc / rw,relatime - proc proc rw");
+    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs r?");
+    check_mount("/bound /bound ro,relatime - tmpfs test rw*");
+    check_mount("/masked / ro,relatime - tmpfs tmpfs ro,size=4k,nr_inodes=1*");
+    check_mount("/frozen / ro,relatime - tmpfs tmpfs rw*");
+    char *table = mount_table();
+    CHECK_THAT(!stage_is_there(table), "%s", table);
+    free(table);
+    CHECK(access("/proc/self/task", X_OK) == 0 && mkdir("/x", 0755) == -1 && errno == EROFS);
+}
+
+static void whole(void *plan)
+{
+    unsigned hooks = 0;
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .hooks = look_for_stage};
+    refuse_newer_calls();
+    run_container(plan, &callbacks, inside_whole, NULL);
+}
+
+static void only_mount(void)
+{
+    only_cgroup2();
+    make_image();
+    make_directory(in_work("bound"), 0755);
+    image_directory("masked", 0755);
+    json_object *spec = default_spec("runc");
+    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s/bound', 'options': ['bind', 'ro']}", work);
+    spec_add(spec, "mounts", TMPFS("/frozen"));
+    spec_add(spec, "linux.maskedPaths", "'/masked'");
+    spec_add(spec, "linux.readonlyPaths", "'/frozen'");
+    in_child(0, whole, plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT));
+}
+
+/* Otherwise they are used, and what nobody knows is no reason to do without. */
+static void newer_calls_are_tried(void *plan)
+{
+    refuse_newer_calls();
+    run_refused("an error that says nothing of the call", plan, NULL,
+                &(struct expected){.code = -UNUSED_ERRNO, .stage = RFS_STAGE_ROOT, .says = "open_tree"});
+}
+
+static void not_without_reason(void)
+{
+    make_image();
+    in_child(0, newer_calls_are_tried, plan_of(empty_spec()));
+}
+
+/* What fails leaves nothing of it, whatever was half made. */
+
+static void inside_optional(void *data)
+{
+    (void)data;
+    check_no_mount("/none");
+    check_no_mount("/file");
+    check_mount("/last / rw,relatime shared - tmpfs tmpfs rw*");
+}
+
+static void optional(void)
+{
+    make_image();
+    image_file("file", "x");
+    make_directory(in_work("from"), 0755);
+    json_object *spec = empty_spec();
+    /* A shared mount that stayed in the stage would share the next. */
+    REQUIRE(mount("from", in_work("from"), "tmpfs", 0, NULL) == 0);
+    spec_set(spec, "linux.rootfsPropagation", "'rshared'");
+    spec_add(spec, "mounts", "{'destination': '/none', 'type': 'tmpfs', 'source': 't', 'options': ['nosuchopt', 'optional']}");
+    spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'optional']}", work);
+    spec_add(spec, "mounts", TMPFS("/last"));
+    run_container(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), NULL, inside_optional, NULL);
+}
+
+/* Without a mount namespace of its own everything is in the caller's. */
+static void chrooted(void *plan)
+{
+    rfs_error err = fresh_error();
+    unsigned hooks = 0;
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .hooks = look_for_stage};
+    REQUIRE_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    CHECK(hooks == 4);
+    check_mount("/tmp / rw,relatime shared - tmpfs tmpfs rw*");
+}
+
+static void failing(void *plan)
+{
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(plan, NULL, &err);
+    CHECK_ERROR(rc, &err, .code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2, .says = "but the destination is a file");
+    char *table = mount_table();
+    CHECK_THAT(!stage_is_there(table), "%s", table);
+    free(table);
+}
+
+static void in_the_callers_namespace(void)
+{
+    static const struct { void (*inside)(void *); bool fails; } ends[] = {{chrooted, false}, {failing, true}};
+    make_image();
+    image_file("file", "x");
+    REQUIRE(mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) == 0);
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", PROC);
+        spec_add(spec, "mounts", TMPFS("/tmp"));
+        if (ends[i].fails)
+            spec_add(spec, "mounts", TMPFS("/file"));
+        char *before = mount_table();
+        /* twice: nothing of the first start is in the way of the second */
+        rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_CHROOT);
+        for (size_t k = 0; k < 2; k++) {
+            in_child(0, ends[i].inside, plan);
+            REQUIRE(umount2(image(""), MNT_DETACH) == 0);
+            char *after = mount_table();
+            CHECK_THAT(strcmp(before, after) == 0, "%s", after);
+            free(after);
+        }
+        free(before);
+    }
+}
+
+/* mount(2) on descriptors takes a procfs: the host's, and for what comes after the switch the container's. */
+
+static void without_procfs(void *plan)
+{
+    REQUIRE(umount2("/proc", MNT_DETACH) == 0);
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(plan, NULL, &err);
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+}
+
+/* Names that lead to something else. */
+static void make_names(const char *procfs)
+{
+    char path[4300];
+    snprintf(path, sizeof path, "%s/self/fd", procfs);
+    make_directory(path, 0755);
+    for (int fd = 0; fd < 64; fd++) {
+        snprintf(path, sizeof path, "%s/self/fd/%d", procfs, fd);
+        REQUIRE(symlink("/etc", path) == 0);
+    }
+    snprintf(path, sizeof path, "%s/self/task", procfs);
+    make_directory(path, 0755);
+}
+
+static void false_procfs(void *plan)
+{
+    REQUIRE(mount("tmpfs", "/proc", "tmpfs", 0, NULL) == 0);
+    make_names("/proc");
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(plan, NULL, &err);
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+}
+
+static void part_of_procfs(void *plan)
+{
+    REQUIRE(mount("/proc/self", "/proc", NULL, MS_BIND, NULL) == 0);
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(plan, NULL, &err);
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+}
+
+static void detached_without_procfs(void *plan)
+{
+    REQUIRE(umount2("/proc", MNT_DETACH) == 0);
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    CHECK(access("/secret", R_OK) == 0 && mkdir("/x", 0755) == -1 && errno == EROFS);
+}
+
+static json_object *masking_spec(void)
+{
+    json_object *spec = empty_spec();
+    spec_add(spec, "linux.maskedPaths", "'/secret'");
+    spec_set(spec, "root.readonly", "true");
+    return spec;
+}
+
+static void no_procfs(void)
+{
+    static void (*const insides[])(void *) = {without_procfs, false_procfs, part_of_procfs};
+    make_image();
+    image_file("secret", "x");
+    for (size_t i = 0; i < COUNT(insides); i++)
+        in_child(CONTAINER_NAMESPACES, insides[i], plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_PLANNED_INSIDE));
+    if (!is_refused(syscall(SYS_open_tree, -1, "", 0)) && has_mount_setattr())
+        in_child(CONTAINER_NAMESPACES, detached_without_procfs, plan_with_flags(masking_spec(), RFS_OPTION_PLANNED_INSIDE));
+}
+
+static void masked_in_vain(void *plan)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
+    int rc = rfs_finalize(plan, &err);
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH, .index = 0,
+                .says = "mount(2) on descriptors needs a procfs on /proc");
+}
+
+static void inside_readonly(void *data)
+{
+    (void)data;
+    check_mount("/tmp / ro,relatime - tmpfs tmpfs rw*");
+    CHECK(mkdir("/x", 0755) == -1 && errno == EROFS);
+}
+
+static void no_procfs_in_container(void)
+{
+    make_image();
+    image_file("secret", "x");
+    /* as the image would have it */
+    make_names(image("proc"));
+    in_child(CONTAINER_NAMESPACES, masked_in_vain, plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT));
+    json_object *spec = empty_spec();
+    spec_set(spec, "root.readonly", "true");
+    spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");
+    run_container(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), NULL, inside_readonly, NULL);
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"RFS_OPTION_CLASSIC_MOUNT: no newer call, and no stage when others look", only_mount},
+        {"other errors of the newer calls are errors", not_without_reason},
+        {"optional mounts that fail", optional},
+        {"in the caller's mount namespace", in_the_callers_namespace},
+        {"no procfs, or a false one", no_procfs},
+        {"no procfs in the container", no_procfs_in_container},
+    };
+    return run_cases(cases, COUNT(cases));
+}
