@@ -1,17 +1,17 @@
 #!/bin/bash
-# Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with a
-# bundle to run, what `runc spec` and `crun spec` write, and a kernel's modules.
-# usage: initramfs.sh PREFIX TESTS KERNEL OUTPUT: where librfs is installed; a meson build folder with the C
-# tests and rfsrun; an unpacked kernel package; the file to write
+# Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with
+# bundles to run, what `runc spec` and `crun spec` write, and a kernel's modules.
+# usage: initramfs.sh PREFIX TESTS PARITY KERNEL OUTPUT: where librfs is installed; a meson build folder with the C
+# tests and rfsrun; the folder that parity.py has recorded; an unpacked kernel package; the file to write
 set -euo pipefail
-prefix=$1 tests=$(realpath "$2") kernel=$3 output=$(realpath "$4")
+prefix=$1 tests=$(realpath "$2") parity=$3 kernel=$4 output=$(realpath "$5")
 source=$(realpath "$(dirname "$0")/../..")
 # Not there when the tests run, and no part of librfs: a Debian to unpack.
 left_out='test-debian'
 # Run by init before it switches to another root.
 early='test-initramfs'
 modules='overlay ext4 xfs btrfs squashfs loop'
-programs='mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap'
+programs='dash mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap mount umount /usr/bin/python3'
 PATH=$PATH:/usr/sbin:/sbin
 
 root=$(mktemp -d)
@@ -31,8 +31,10 @@ for tool in $("$busybox" --list); do
 done
 cp -a "$root/bin" "$root/demo/rootfs/"
 for program in $programs; do
+	rm -f "$root/bin/${program##*/}"
 	cp -pL "$(command -v "$program")" "$root/bin/" # newuidmap is set-user-ID
 done
+ln -sf dash "$root/bin/sh" # busybox's prefers its own mount and umount
 
 # The tests, and rfsrun with a bundle as one more.
 cp "$tests/rfsrun" "$root/tests/rfsrun"
@@ -48,8 +50,26 @@ echo rfsrun-demo >>"$root/tests/order"
 cp "$source/examples/demo/look.sh" "$root/demo/rootfs/"
 cp "$source/examples/demo/config.json" "$root/demo/"
 
+# The bundles of tests/parity, what containers of them saw here, and the runtime that they are written with: a configuration
+# begins with runc's.
+cp -r "$parity" "$root/parity"
+mkdir -p "$root$source/tests"
+cp -r "$source/tests/parity" "$source/tests/kernels" "$root$source/tests/"
+xargs cp -L --parents -t "$root" <"$parity/python"
+cat >"$root/bin/runc" <<-'END'
+	#!/bin/sh
+	# `runc spec --bundle FOLDER`, as it was on the host.
+	[ "$1" = spec ] && cp /specs/runc.json "$3/config.json"
+END
+cat >"$root/tests/parity" <<-END
+	#!/bin/sh
+	exec python3 $source/tests/kernels/parity.py check /parity
+END
+chmod +x "$root/bin/runc" "$root/tests/parity"
+echo parity >>"$root/tests/order"
+
 # The libraries that they name, where they expect them.
-for program in "$root"/tests/* $(printf "$root/bin/%s " $programs); do
+find "$root/bin" "$root/tests" "$root/parity" "$root/usr/lib" -type f -perm -1 -o -name '*.so' | while read -r program; do
 	LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name librfs.so.1)") ldd "$program" 2>&- || :
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) (.*/\1/p' | sort -u | while read -r library; do
 	case $library in

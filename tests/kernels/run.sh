@@ -24,6 +24,9 @@ export PKG_CONFIG_PATH
 	scripts/setup.sh "$work/c-tests" -Dlibrary=installed && meson compile -C "$work/c-tests"
 } >"$work/c-tests.log" 2>&1 || { cat "$work/c-tests.log"; exit 1; }
 
+rm -rf "$work/parity"
+"$here/parity.py" record "$prefix" "$work/parity" >"$work/python" && mv "$work/python" "$work/parity/" || exit 1
+
 # The kernel's command line for a machine, read by init.
 machine() {
 	case ${1#*/} in
@@ -37,11 +40,11 @@ machine() {
 boot() {
 	local series=${1%%/*} log=$work/${1/\//-}.log unpacked command line
 	line=$(machine "$1") && unpacked=$(kernel "$series") && command=$(qemu) || return 1
-	"$here/initramfs.sh" "$prefix" "$work/c-tests" "$unpacked" "$work/$series.cpio.gz" || return 1
+	"$here/initramfs.sh" "$prefix" "$work/c-tests" "$work/parity" "$unpacked" "$work/$series.cpio.gz" || return 1
 	# shellcheck disable=SC2086 # a command of several words
 	timeout "$limit" $command -accel tcg -cpu max -m 2048 -nodefaults -no-reboot -display none -serial stdio \
 		-kernel "$(echo "$unpacked"/boot/vmlinuz-*)" -initrd "$work/$series.cpio.gz" \
-		-append "console=ttyS0 quiet panic=-1 random.trust_cpu=on rdinit=/init $line ${RFS_KERNELS_APPEND:-}" </dev/null |
+		-append "console=ttyS0 quiet panic=-1 random.trust_cpu=on rdinit=/init ${RFS_KERNELS_APPEND:-} $line" </dev/null |
 		tr -d '\r' >"$log"
 }
 
