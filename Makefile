@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STAGE = build/stage
-KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.12
+KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor
 
 .PHONY: help all bench deps demo test test-kernels parity lint header install clean
 

@@ -1,5 +1,5 @@
 /* SELinux labels: of new file systems, of a message queue, and of what a bind with "z" or "Z" brings in.
- * For a kernel without SELinux, where security.selinux is an attribute like others.
+ * On a kernel without SELinux, where security.selinux is an attribute like others, and with the policy of tests/kernels.
  */
 #include "bundle.h"
 #include "mounts.h"
@@ -24,12 +24,15 @@
 #define BIND(from, options) "{'destination': '/to', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
 #define DEPTH 3000
 
+/* The label of a file on a tmpfs that nobody has labelled. NULL: it has none. */
+static const char *untouched;
+
 static void check_label(const char *path, const char *expected)
 {
     char value[256] = "";
     ssize_t n = lgetxattr(path, "security.selinux", value, sizeof value - 1);
-    if (expected)
-        CHECK_THAT(n == (ssize_t)strlen(expected) && strcmp(value, expected) == 0, "%s has the label \"%s\"", path, value);
+    if (expected) /* SELinux gives the NUL, too */
+        CHECK_THAT(n == (ssize_t)strlen(expected) + (untouched != NULL) && strcmp(value, expected) == 0, "%s has the label \"%s\"", path, value);
     else
         CHECK_THAT(n == -1 && errno == ENODATA, "%s has the label \"%s\"", path, value);
 }
@@ -235,10 +238,10 @@ static void relabel(void)
         check_label(in_work("%s", tree[i]), SHARED);
     check_label(in_work("from/mounted/file"), SHARED);
     REQUIRE(umount2(in_work("from/mounted"), MNT_DETACH) == 0);
-    check_label(in_work("from/mounted"), NULL);
-    check_label(in_work("from/mounted/hidden"), NULL);
-    check_label(in_work("out"), NULL);
-    check_label(in_work("out/file"), NULL);
+    check_label(in_work("from/mounted"), untouched);
+    check_label(in_work("from/mounted/hidden"), untouched);
+    check_label(in_work("out"), untouched);
+    check_label(in_work("out/file"), untouched);
 
     REQUIRE(mount("below", in_work("from/mounted"), "tmpfs", 0, NULL) == 0);
     spec = labelled_spec();
@@ -246,8 +249,8 @@ static void relabel(void)
     run_container(plan_of(spec), NULL, inside_private, NULL);
     for (size_t i = 0; i < COUNT(tree); i++)
         check_label(in_work("%s", tree[i]), LABEL);
-    check_label(in_work("from/mounted"), NULL);
-    check_label(in_work("out/file"), NULL);
+    check_label(in_work("from/mounted"), untouched);
+    check_label(in_work("out/file"), untouched);
 }
 
 static void inside_file(void *data)
@@ -266,13 +269,13 @@ static void single_files(void)
         run_container(plan_of(spec), NULL, inside_file, NULL);
         check_label(in_work("from/%s", files[i]), LABEL);
     }
-    check_label(in_work("from"), NULL);
+    check_label(in_work("from"), untouched);
     /* what the link leads to, and the link itself */
     json_object *spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/link", "'bind', 'Z'"));
     run_container(plan_of(spec), NULL, inside_file, NULL);
     check_label(in_work("out/file"), LABEL);
-    check_label(in_work("from/link"), NULL);
+    check_label(in_work("from/link"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/dangling", "'bind', 'Z', 'src-nofollow'"));
     run_container(plan_of(spec), NULL, NULL, NULL);
@@ -347,7 +350,7 @@ static void never(void)
         run_refused(sources[i], plan_of(spec), NULL, &(struct expected){.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                                             .says = "relabel /etc:", .path = "/to"});
     }
-    check_label("/etc", NULL);
+    check_label("/etc", untouched);
     static const struct {
         const char *mount, *says;
     } wrong[] = {
@@ -381,8 +384,8 @@ static void inside_unlabelled(void *data)
 {
     (void)data;
     CHECK_THAT(warned == 1, "%u warnings", warned);
-    check_label("/to", NULL);
-    check_label("/to/file", NULL);
+    check_label("/to", untouched);
+    check_label("/to/file", untouched);
 }
 
 static void without_label(void)
@@ -413,7 +416,7 @@ static void failures(void)
     spec_add(spec, "mounts", BIND("from", "'rbind', 'Z'"));
     run_refused("ramfs below", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                                         .says = "lsetxattr zzz: Operation not supported", .says_too = "takes no SELinux labels"});
-    check_label(in_work("from"), NULL);
+    check_label(in_work("from"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/zzz", "'Z'"));
     run_refused("ramfs", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
@@ -427,11 +430,11 @@ static void failures(void)
     spec = labelled_spec();
     spec_add(spec, "mounts", "{'destination': '/bin/busybox/below', 'type': 'bind', 'source': '%s/out', 'options': ['Z']}", work);
     run_refused("no mount point", plan_of(spec), NULL, &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT});
-    check_label(in_work("out/file"), NULL);
+    check_label(in_work("out/file"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("out", "'Z'"));
     in_child(CONTAINER_NAMESPACES, without_proc, plan_of(spec));
-    check_label(in_work("out/file"), NULL);
+    check_label(in_work("out/file"), untouched);
 }
 
 static void prepare_or_busy(void *plan)
@@ -469,18 +472,133 @@ static void race(void)
     }
     int status;
     CHECK(kill(changer, SIGKILL) == 0 && waitpid(changer, &status, 0) == changer && WIFSIGNALED(status));
-    check_label(in_work("out"), NULL);
-    check_label(in_work("out/sub"), NULL);
-    check_label(in_work("out/sub/file"), NULL);
+    check_label(in_work("out"), untouched);
+    check_label(in_work("out/sub"), untouched);
+    check_label(in_work("out/sub/file"), untouched);
+}
+
+/* ---- With SELinux, and the policy of tests/kernels ---- */
+
+#define UNKNOWN "system_u:object_r:no_such_t:s0"
+#define SECRET "system_u:object_r:secret_t:s0"
+
+static void inside_labelled(void *data)
+{
+    static const char *const labelled[] = {"/dev", "/dev/null", "/dev/full", "/dev/ptmx", "/dev/stdin", "/dev/pts", "/dev/pts/ptmx", "/dev/shm",
+                                           "/dev/mqueue", "/dev/shm/new", "/masked", "/masked-file", "/own"};
+    int fd = open("/dev/shm/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0);
+    close(fd);
+    for (size_t i = 0; i < COUNT(labelled); i++)
+        check_label(labelled[i], LABEL);
+    check_label("/", untouched);
+    check_label("/proc", "system_u:object_r:proc_t:s0");
+    check_label("/sys", "system_u:object_r:sysfs_t:s0");
+    check_label("/sys/fs/cgroup", "system_u:object_r:cgroup_t:s0");
+    static const char *const mounts[] = {"/dev / rw,nosuid - tmpfs tmpfs", "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts",
+                                         "/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm", "/own / rw,relatime - tmpfs x",
+                                         "/masked / ro,relatime - tmpfs tmpfs"};
+    for (size_t i = 0; i < COUNT(mounts); i++) {
+        char pattern[200];
+        snprintf(pattern, sizeof pattern, "%s r?,context=\"" LABEL "\"*", mounts[i]);
+        check_mount(pattern);
+    }
+    (void)data;
+}
+
+static void with_selinux(void)
+{
+    only_cgroup2();
+    make_image();
+    image_file("masked/file", "x");
+    image_file("masked-file", "x");
+    json_object *spec = default_spec("runc");
+    spec_set(spec, "root.readonly", "false");
+    spec_set(spec, "linux.mountLabel", "'" LABEL "'");
+    spec_set(spec, "linux.maskedPaths", "['/masked', '/masked-file']");
+    spec_add(spec, "mounts", "{'destination': '/own', 'type': 'tmpfs', 'source': 'x', 'options': ['context=\\\"" LABEL "\\\"']}");
+    run_container(plan_of(spec), NULL, inside_labelled, NULL);
+}
+
+static void inside_context(void *data)
+{
+    const char *type = data;
+    char pattern[200];
+    snprintf(pattern, sizeof pattern, "/tmp / rw,relatime - tmpfs x rw,%s=\"" LABEL "\"*", type);
+    check_mount(pattern);
+    check_label("/tmp", strcmp(type, "fscontext") == 0 ? SHARED : LABEL); /* the file system's type, the process's level */
+}
+
+static void context_types(void)
+{
+    static const char *const kinds[] = {"context", "fscontext", "rootcontext"};
+    make_image();
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        json_object *spec = labelled_spec();
+        annotate(spec, kinds[i]);
+        spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x'}");
+        run_container(plan_of(spec), NULL, inside_context, (void *)(uintptr_t)kinds[i]);
+    }
+}
+
+static void unknown_mask(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    CHECK_ERROR(rfs_finalize(data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH,
+                .says = "fsconfig context", .says_too = "SELinux's policy may not know the label");
+}
+
+static void refused_labels(void)
+{
+    static const struct {
+        const char *label, *mount;
+        int code;
+        const char *says, *says_too;
+    } list[] = {
+        {UNKNOWN, "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x'}", -EINVAL, "fsconfig context", "SELinux's policy may not know the label"},
+        {UNKNOWN, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EINVAL, "setxattr security.selinux",
+         "SELinux's policy does not know the label"},
+        {UNKNOWN, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['Z']}", -EINVAL, "lsetxattr file",
+         "SELinux's policy does not know the label"},
+        {SECRET, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['z']}", -EACCES, "lsetxattr file", "Permission denied"},
+        {SECRET, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EACCES, "setxattr security.selinux", "Permission denied"},
+    };
+    make_image();
+    make_file(in_work("from/file"), "x");
+    for (size_t i = 0; i < COUNT(list); i++) {
+        char label[100];
+        json_object *spec = empty_spec();
+        snprintf(label, sizeof label, "'%s'", list[i].label);
+        spec_set(spec, "linux.mountLabel", label);
+        spec_add(spec, "mounts", list[i].mount, work);
+        run_refused(list[i].mount, plan_of(spec), NULL, &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                                            .says = list[i].says, .says_too = list[i].says_too});
+        check_label(in_work("from/file"), untouched);
+        check_label(in_work("from"), untouched);
+    }
+    json_object *spec = empty_spec();
+    image_file("directory/file", "x");
+    spec_set(spec, "linux.mountLabel", "'" UNKNOWN "'");
+    spec_add(spec, "linux.maskedPaths", "'/directory'");
+    in_child(CONTAINER_NAMESPACES, unknown_mask, plan_of(spec));
+}
+
+static bool policy_knows(const char *label)
+{
+    int fd = open("/sys/fs/selinux/context", O_RDWR | O_CLOEXEC);
+    bool known = fd >= 0 && write(fd, label, strlen(label) + 1) > 0;
+    close(fd);
+    return known;
 }
 
 int main(void)
 {
-    if (access("/sys/fs/selinux/enforce", F_OK) == 0)
+    bool selinux = access("/sys/fs/selinux/enforce", F_OK) == 0;
+    if (selinux && !(policy_knows(LABEL) && policy_knows(SECRET)))
         return skip_all("SELinux is enabled, and its policy knows other labels");
-    static const struct test_case cases[] = {
+    static const struct test_case always[] = {
         {"every type is labelled once, as it must be", types},
-        {"errors without SELinux", without_selinux},
         {"z and Z: all of a tree, and nothing else", relabel},
         {"z and Z: files and links", single_files},
         {"z and Z: a deep tree", deep},
@@ -489,6 +607,20 @@ int main(void)
         {"z and Z without a label", without_label},
         {"z and Z: what takes no label", failures},
         {"z and Z: a tree that changes meanwhile", race},
+    }, without[] = {
+        {"errors without SELinux", without_selinux},
+    }, with[] = {
+        {"SELinux: mounts, and what is made in them", with_selinux},
+        {"SELinux: context, fscontext, rootcontext", context_types},
+        {"SELinux: labels that are refused", refused_labels},
     };
+    struct test_case cases[COUNT(always) + COUNT(with)];
+    memcpy(cases, always, sizeof always);
+    if (!selinux) {
+        memcpy(cases + COUNT(always), without, sizeof without);
+        return run_cases(cases, COUNT(always) + COUNT(without));
+    }
+    untouched = "system_u:object_r:tmpfs_t:s0";
+    memcpy(cases + COUNT(always), with, sizeof with);
     return run_cases(cases, COUNT(cases));
 }

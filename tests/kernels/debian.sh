@@ -1,4 +1,4 @@
-# Debian's kernels and qemu, unpacked into $cache without a trace in the system's own packages.
+# Debian's kernels, qemu and compilers of policies, unpacked into $cache without a trace in the system's own packages.
 # Sourced by run.sh. Every function prints nothing but what it is asked for, and fails if that can't be had.
 
 # Kernel series, by the release that has it.
@@ -33,9 +33,21 @@ update() {
 	apt "$suite" get update >&2 && touch "$dir/updated"
 }
 
+# The folder of a package, unpacked alone.
+# usage: unpacked SUITE PACKAGE
+unpacked() {
+	local dir=$cache/$2
+	if [ ! -e "$dir" ]; then
+		update "$1" && rm -rf "$dir.new" && mkdir -p "$dir.new" &&
+			(cd "$dir.new" && apt "$1" get download "$2" >&2 && dpkg-deb -x ./*.deb . && rm ./*.deb) &&
+			mv "$dir.new" "$dir" || return 1
+	fi
+	echo "$dir"
+}
+
 # The folder of an unpacked kernel: boot/vmlinuz-*, lib/modules/* or usr/lib/modules/*.
 kernel() {
-	local suite package dir
+	local suite package
 	suite=$(suite_of "$1") && update "$suite" || return 1
 	# The metapackage's only dependency is the package with the kernel.
 	package=$(apt "$suite" cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
@@ -43,13 +55,7 @@ kernel() {
 		echo "kernels: $suite has no linux-image-amd64" >&2
 		return 1
 	fi
-	dir=$cache/$package
-	if [ ! -e "$dir" ]; then
-		rm -rf "$dir.new" && mkdir -p "$dir.new" &&
-			(cd "$dir.new" && apt "$suite" get download "$package" >&2 && dpkg-deb -x ./*.deb . && rm ./*.deb) &&
-			mv "$dir.new" "$dir" || return 1
-	fi
-	echo "$dir"
+	unpacked "$suite" "$package"
 }
 
 # A command that starts qemu. Debian 12's qemu can't be installed beside the qemu-utils of its

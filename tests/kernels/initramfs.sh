@@ -1,15 +1,16 @@
 #!/bin/bash
 # Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with
 # bundles to run, what `runc spec` and `crun spec` write, and a kernel's modules.
-# usage: initramfs.sh PREFIX TESTS PARITY KERNEL OUTPUT: where librfs is installed; a meson build folder with the C
-# tests and rfsrun; the folder that parity.py has recorded; an unpacked kernel package; the file to write
+# usage: initramfs.sh PREFIX TESTS PARITY POLICIES KERNEL OUTPUT: where librfs is installed; a meson build folder with the
+# C tests and rfsrun; the folder that parity.py has recorded; one with policies of security modules; an unpacked kernel
+# package; the file to write
 set -euo pipefail
-prefix=$1 tests=$(realpath "$2") parity=$3 kernel=$4 output=$(realpath "$5")
+prefix=$1 tests=$(realpath "$2") parity=$3 policies=$4 kernel=$5 output=$(realpath "$6")
 source=$(realpath "$(dirname "$0")/../..")
 # Not there when the tests run, and no part of librfs: a Debian to unpack.
 left_out='test-debian'
-# Run by init before it switches to another root.
-early='test-initramfs'
+# Only in some machines, or before the switch to another root.
+special='test-initramfs test-apparmor'
 modules='overlay ext4 xfs btrfs squashfs loop'
 programs='dash mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap mount umount /usr/bin/python3'
 PATH=$PATH:/usr/sbin:/sbin
@@ -42,7 +43,7 @@ for program in "$tests"/c-tests/test-*; do
 	name=${program##*/}
 	if [ -f "$program" ] && [ -x "$program" ] && [[ " $left_out " != *" $name "* ]]; then
 		cp "$program" "$root/tests/$name"
-		[ "$name" = "$early" ] || echo "$name" >>"$root/tests/order"
+		[[ " $special " = *" $name "* ]] || echo "$name" >>"$root/tests/order"
 	fi
 done
 cp "$source/tests/kernels/rfsrun-demo" "$root/tests/"
@@ -53,6 +54,7 @@ cp "$source/examples/demo/config.json" "$root/demo/"
 # The bundles of tests/parity, what containers of them saw here, and the runtime that they are written with: a configuration
 # begins with runc's.
 cp -r "$parity" "$root/parity"
+cp -r "$policies" "$root/policies"
 mkdir -p "$root$source/tests"
 cp -r "$source/tests/parity" "$source/tests/kernels" "$root$source/tests/"
 xargs cp -L --parents -t "$root" <"$parity/python"

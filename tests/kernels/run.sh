@@ -2,12 +2,12 @@
 # `make test-kernels`: the C tests on Debian's own kernels, in virtual machines under software emulation.
 # Prints a table, machine by test program, and the counts. A machine that can't be had or doesn't boot has failed.
 # usage: run.sh PREFIX [MACHINE...]: where librfs is installed; a machine is a kernel (5.10, 6.1, 6.12), which runs all
-# tests, or a kernel and what is special there (6.1/v1), which runs those that it matters to; see machine()
+# tests, or a kernel and what is special there (6.1/v1), which runs those that it matters to: see machine()
 # Downloads stay in RFS_KERNELS_CACHE (/var/tmp/librfs-kernels), logs in build/kernels.
 set -uo pipefail
 prefix=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- 5.10 6.1 6.1/v1 6.1/hybrid 6.12
+[ $# -gt 0 ] || set -- 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor
 here=$(realpath "$(dirname "$0")")
 cd "$here/../.." || exit 1
 cache=${RFS_KERNELS_CACHE:-/var/tmp/librfs-kernels}
@@ -27,11 +27,19 @@ export PKG_CONFIG_PATH
 rm -rf "$work/parity"
 "$here/parity.py" record "$prefix" "$work/parity" >"$work/python" && mv "$work/python" "$work/parity/" || exit 1
 
+# SELinux's is compiled for the oldest kernel.
+rm -rf "$work/policies"
+cp -r "$here/policies" "$work/policies" || exit 1
+cp "$(unpacked bookworm apparmor)/sbin/apparmor_parser" "$work/policies/" &&
+	"$(unpacked bookworm checkpolicy)/usr/bin/checkpolicy" -M -U allow -c 33 -o "$work/policies/selinux" "$here/policies/selinux.conf" || exit 1
+
 # The kernel's command line for a machine, read by init.
 machine() {
 	case ${1#*/} in
 	"$1") ;;
 	v1 | hybrid) echo "rfs.cgroup=${1#*/} rfs.tests=test-cgroups,test-container,rfsrun-demo" ;;
+	selinux) echo "security=selinux selinux=1 enforcing=1 rfs.tests=test-labels,rfsrun-demo" ;;
+	apparmor) echo "security=apparmor rfs.tests=test-apparmor" ;;
 	*) echo "kernels: no machine is known as $1" >&2; return 1 ;;
 	esac
 }
@@ -40,7 +48,7 @@ machine() {
 boot() {
 	local series=${1%%/*} log=$work/${1/\//-}.log unpacked command line
 	line=$(machine "$1") && unpacked=$(kernel "$series") && command=$(qemu) || return 1
-	"$here/initramfs.sh" "$prefix" "$work/c-tests" "$work/parity" "$unpacked" "$work/$series.cpio.gz" || return 1
+	"$here/initramfs.sh" "$prefix" "$work/c-tests" "$work/parity" "$work/policies" "$unpacked" "$work/$series.cpio.gz" || return 1
 	# shellcheck disable=SC2086 # a command of several words
 	timeout "$limit" $command -accel tcg -cpu max -m 2048 -nodefaults -no-reboot -display none -serial stdio \
 		-kernel "$(echo "$unpacked"/boot/vmlinuz-*)" -initrd "$work/$series.cpio.gz" \
@@ -88,11 +96,11 @@ awk -v list="$*" '
 	END {
 		count = split(list, machine)
 		printf "%-20s", "passed/failed"
-		for (i = 1; i <= count; i++) printf "%13s", machine[i]
+		for (i = 1; i <= count; i++) printf "%15s", machine[i]
 		print ""
 		for (k = 1; k <= n; k++) {
 			printf "%-20s", names[k]
-			for (i = 1; i <= count; i++) printf "%13s", ((machine[i], names[k]) in cell) ? cell[machine[i], names[k]] : "-"
+			for (i = 1; i <= count; i++) printf "%15s", ((machine[i], names[k]) in cell) ? cell[machine[i], names[k]] : "-"
 			print ""
 		}
 		printf "\nkernels: %d passed, %d failed\n", good, bad
