@@ -69,7 +69,30 @@ static void whole(void *plan)
     run_container(plan, &callbacks, inside_whole, NULL);
 }
 
-static void only_mount(void)
+/* Otherwise they are used, and what nobody knows is no reason to do without. */
+/* As AppArmor does from Linux 6.8 on, for which move_mount(2) is MS_MOVE: tests/kernels has the profile. */
+static void refuse_moves(void)
+{
+    struct filter filter;
+    filter_begin(&filter);
+    filter_load_number(&filter);
+    filter_if_equal(&filter, SYS_move_mount, 1);
+    filter_answer(&filter, SECCOMP_RET_ERRNO | EACCES);
+    filter_if_equal(&filter, SYS_mount, 3);
+    filter_load_argument(&filter, 3, false);
+    filter_if_any(&filter, MS_MOVE, 1);
+    filter_answer(&filter, SECCOMP_RET_ERRNO | EACCES);
+    filter_answer(&filter, SECCOMP_RET_ALLOW);
+    REQUIRE(filter_install(&filter, 0) == 0);
+}
+
+static void whole_without_moves(void *plan)
+{
+    refuse_moves();
+    run_container(plan, NULL, inside_whole, NULL);
+}
+
+static json_object *whole_spec(void)
 {
     only_cgroup2();
     make_image();
@@ -80,10 +103,19 @@ static void only_mount(void)
     spec_add(spec, "mounts", TMPFS("/frozen"));
     spec_add(spec, "linux.maskedPaths", "'/masked'");
     spec_add(spec, "linux.readonlyPaths", "'/frozen'");
-    in_child(0, whole, plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT));
+    return spec;
 }
 
-/* Otherwise they are used, and what nobody knows is no reason to do without. */
+static void only_mount(void)
+{
+    in_child(0, whole, plan_with_flags(whole_spec(), RFS_OPTION_CLASSIC_MOUNT));
+}
+
+static void no_moves(void)
+{
+    in_child(0, whole_without_moves, plan_of(whole_spec()));
+}
+
 static void newer_calls_are_tried(void *plan)
 {
     refuse_newer_calls();
@@ -272,6 +304,7 @@ int main(void)
 {
     static const struct test_case cases[] = {
         {"RFS_OPTION_CLASSIC_MOUNT: no newer call, and no stage when others look", only_mount},
+        {"every move refused: bound instead", no_moves},
         {"other errors of the newer calls are errors", not_without_reason},
         {"optional mounts that fail", optional},
         {"in the caller's mount namespace", in_the_callers_namespace},

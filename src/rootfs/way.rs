@@ -21,6 +21,7 @@ use crate::sys::classic::{self, Name, Names, ms_flags};
 use crate::sys::fd::{Fd, Fds};
 use crate::sys::mount::{self, Attributes, clone_tree, status};
 use crate::sys::path::of_descriptor;
+use crate::sys::resolve::mounted_on;
 
 /// The mount points of the stage.
 const DIRECTORY: &CStr = c"directory";
@@ -163,7 +164,14 @@ impl<'a> Way<'a> {
     pub fn adopt(&self, tree: Fd<'a>, is_directory: bool) -> Result<Tree<'_, 'a>> {
         match self {
             Way::Detached => Ok(Tree::detached(tree)),
-            Way::Staged(stage) => stage.take_in(is_directory, |at| stage.names.attach(&tree, at)),
+            Way::Staged(stage) => stage
+                .take_in(is_directory, |at| stage.names.attach(&tree, at))
+                .map_err(|error| match error.errno {
+                    Errno::ACCESS => error.explain(
+                        "a security module refuses to move mounts, and what the host's side has opened can't be attached otherwise",
+                    ),
+                    _ => error,
+                }),
         }
     }
 }
@@ -280,13 +288,28 @@ impl<'a> Tree<'_, 'a> {
 
     /// Attaches it over what `target` refers to. No path is looked at.
     pub fn attach(&mut self, target: impl AsFd) -> Result<()> {
-        attach(
-            self.staged.as_ref().map(|it| &it.stage.names),
-            &self.fd,
-            target,
-        )?;
-        // It is no longer in the stage.
-        core::mem::forget(self.staged.take());
+        let stage = self.staged.as_ref().map(|it| it.stage);
+        match (attach(stage.map(|it| &it.names), &self.fd, &target), stage) {
+            (Err(error), Some(stage)) if error.errno == Errno::ACCESS => {
+                self.attach_copy(stage, target.as_fd())
+            }
+            (attached, _) => {
+                attached?;
+                // It is no longer in the stage.
+                core::mem::forget(self.staged.take());
+                Ok(())
+            }
+        }
+    }
+
+    /// Where a security module refuses all moves, the mount is bound, and taken out of the stage.
+    fn attach_copy(&mut self, stage: &Stage<'a>, target: BorrowedFd<'_>) -> Result<()> {
+        stage.names.bind(&self.fd, target, true)?;
+        self.staged = None;
+        // Nothing more is done to a file.
+        if status(target, c"").during("statx", b"")?.is_directory() {
+            self.fd = stage.fds.own(mounted_on(target).during("openat2", b"..")?);
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! changes meanwhile, the walk only goes down from the root.
 
 use core::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
@@ -244,6 +244,18 @@ impl<'a> Root<'a> {
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?;
         Ok(self.fds.own(file))
     }
+}
+
+/// What is mounted on a directory: at the root of a look-up ".." leads there again, and to what is mounted on it.
+pub fn mounted_on(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(
+        directory,
+        c"..",
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT,
+    )
 }
 
 /// The length of a link's target; `None` if the descriptor is of no link.
