@@ -3,7 +3,7 @@
 """Runs each bundle of cases.py under runc, crun and rfsrun, and compares what the probe inside saw.
 
 usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
-With --refuse the others are not runc and crun, but rfsrun itself without some system calls, and nothing may differ.
+With --refuse the others are not runc and crun, but rfsrun itself without some system calls; what may differ is in ../refusals/bundles.md.
 """
 import argparse
 import ctypes
@@ -297,18 +297,37 @@ def mount_facts(lines, group):
 
 # ---- The list of differences ----
 
-def read_differences(path):
+def read_table(path, columns):
     rows = []
     with open(path) as file:
         for number, line in enumerate(file, 1):
-            if not line.startswith("| ") or line.startswith(("| cases |", "| --- |")):
+            if not line.startswith("| ") or line.startswith((f"| {columns[0]} |", "| --- |")):
                 continue
             cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-            if len(cells) != len(COLUMNS) or not all(cells) or cells[1].strip("?") not in PEERS + ("both",):
-                sys.exit(f"{path}:{number}: a row has the columns {', '.join(COLUMNS)}")
-            row = dict(zip(COLUMNS, (cell.strip("`") for cell in cells)))
-            rows.append({**row, "peer": row["peer"].strip("?"), "optional": "?" in row["peer"], "line": number,
-                         "used": set()})
+            if len(cells) != len(columns) or not all(cells):
+                sys.exit(f"{path}:{number}: a row has the columns {', '.join(columns)}")
+            rows.append({**dict(zip(columns, (cell.strip("`") for cell in cells))), "optional": False, "used": set(),
+                         "at": f"{os.path.basename(path)}:{number}"})
+    return rows
+
+
+def read_differences():
+    rows = read_table(HERE + "/differences.md", COLUMNS)
+    for row in rows:
+        row["optional"] = "?" in row["peer"]
+        peer = row["peer"].strip("?")
+        row["peers"] = PEERS if peer == "both" else (peer,)
+        if not set(row["peers"]) <= set(PEERS):
+            sys.exit(f"{row['at']}: {peer} is no peer")
+    return rows
+
+
+def read_refusals(peers):
+    """Of rfsrun without some system calls: only that a container does not start, and why."""
+    rows = read_table(HERE + "/../refusals/bundles.md", ("cases", "filter", "says", "why"))
+    for row in rows:
+        row.update({"peers": [peer for peer in peers if matches(row["filter"], peer)], "fact": "result",
+                    "theirs": " or ".join("failed: " + part for part in row["says"].split(" or ")), "ours": "*"})
     return rows
 
 
@@ -319,7 +338,7 @@ def matches(pattern, text):
 
 def explain(rows, case, peer, fact, theirs, ours):
     for row in rows:
-        if (row["peer"] in (peer, "both") and matches(row["cases"], case) and matches(row["fact"], fact)
+        if (peer in row["peers"] and matches(row["cases"], case) and matches(row["fact"], fact)
                 and matches(row["theirs"], theirs) and matches(row["ours"], ours)):
             row["used"].add(peer)
             return row
@@ -327,7 +346,7 @@ def explain(rows, case, peer, fact, theirs, ours):
 
 
 def compare(theirs, ours):
-    if theirs["result"] == "failed" or ours["result"] == "failed":
+    if theirs["result"].startswith("failed") or ours["result"] == "failed":
         names = ["result"]  # where one has no container there is nothing to compare
         if theirs["result"] == ours["result"]:
             names += [name for name in {**theirs, **ours} if name.startswith("leaked ")]
@@ -386,7 +405,7 @@ def main():
     cases = [case for case in CASES if not arguments.pattern
              or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in arguments.pattern)]
     peers = arguments.refuse or PEERS
-    rows = [] if arguments.refuse else read_differences(HERE + "/differences.md")
+    rows = read_refusals(peers) if arguments.refuse else read_differences()
     folder = tempfile.mkdtemp(prefix="librfs-parity-")
     os.chmod(folder, 0o755)
     os.mkdir(folder + "/work")
@@ -412,8 +431,8 @@ def main():
     if arguments.refuse:  # then a failure has the same reason, too
         for case in cases:
             for result in (results[case.name, peer] for peer in peers):
-                if (case.fails or "") not in result["message"]:
-                    result["facts"]["result"] += ", for another reason"
+                if result["facts"]["result"] == "failed" and (case.fails is None or case.fails not in result["message"]):
+                    result["facts"]["result"] += ": " + result["message"]
     sys.exit(report(cases, results, rows, peers, arguments.verbose, whole=not arguments.pattern))
 
 
@@ -444,7 +463,7 @@ def report(cases, results, rows, peers, verbose, whole):
                 else:
                     verdict = "explained" if verdict == "same" else verdict
                     if verbose:
-                        details.append(f"{fact}: {peer} {their_value!r}, rfsrun {our_value!r}: line {row['line']}")
+                        details.append(f"{fact}: {peer} {their_value!r}, rfsrun {our_value!r}: {row['at']}")
             if not as_expected:  # whatever the others do
                 verdict = "DIFFERENT"
             counts[peer][verdict] += 1
@@ -458,10 +477,10 @@ def report(cases, results, rows, peers, verbose, whole):
                     print(f"    {runtime} said: {results[case.name, runtime]['message'][-400:]}")
     if whole:
         for row in rows:
-            for peer in peers if row["peer"] == "both" else (row["peer"],):
+            for peer in row["peers"]:
                 if peer not in row["used"] and not row["optional"]:
                     wrong += 1
-                    print(f"differences.md:{row['line']}: stale: {peer} no longer differs so")
+                    print(f"{row['at']}: stale: {peer} no longer differs so")
     print()
     for peer, count in counts.items():
         wrong += count["DIFFERENT"]

@@ -12,32 +12,18 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE + "/../parity")
+from run import matches, read_table
+
 COLUMNS = ("test", "case", "filter", "says", "why")
-
-
-def read_differences(path):
-    rows = []
-    with open(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.startswith("| ") or line.startswith(("| test |", "| --- |")):
-                continue
-            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            if len(cells) != len(COLUMNS) or not all(cells):
-                sys.exit(f"{path}:{number}: a row has the columns {', '.join(COLUMNS)}")
-            rows.append({**dict(zip(COLUMNS, (cell.strip("`") for cell in cells))), "line": number, "used": False})
-    return rows
-
-
-def matches(pattern, text):
-    """Alternatives are separated by ' or '; * and ? are wild, brackets are not."""
-    return any(fnmatch.fnmatchcase(text, part.replace("[", "[[]")) for part in pattern.split(" or "))
 
 
 def explain(rows, test, case, name, problem):
     for row in rows:
         if (matches(row["test"], test) and matches(row["case"], case) and matches(row["filter"], name)
                 and matches(row["says"], problem)):
-            row["used"] = True
+            row["used"].add(name)
             return True
     return False
 
@@ -67,7 +53,7 @@ def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     tests, patterns = os.path.realpath(sys.argv[1]), sys.argv[2:]
-    rows = read_differences(HERE + "/differences.md")
+    rows = read_table(HERE + "/differences.md", COLUMNS)
     passed = explained = wrong = 0
     with open(HERE + "/filters") as file:
         filters = file.read().splitlines()
@@ -93,9 +79,10 @@ def main():
         wrong += counts["failed"]
     if not patterns:
         for row in rows:
-            if not row["used"]:
-                wrong += 1
-                print(f"differences.md:{row['line']}: stale: nothing fails so any more")
+            for name in filters:
+                if matches(row["filter"], name) and name not in row["used"]:
+                    wrong += 1
+                    print(f"{row['at']}: stale: with {name} nothing fails so any more")
     print(f"\ntest result: {'FAILED' if wrong else 'ok'}. {passed} passed; {wrong} failed; {explained} explained")
     sys.exit(1 if wrong else 0)
 
