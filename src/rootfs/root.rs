@@ -48,6 +48,7 @@ pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<
         // The host's side is asked but once.
         Err(error) if plan.rootfs.idmap.is_none() => {
             way = fall_back(caller, &way, error)?;
+            separate(plan, &way, rootfs)?;
             bind_on_itself(plan, caller, rootfs, &way)
         }
         bound => bound,
@@ -75,10 +76,13 @@ fn propagation_of(plan: &Plan) -> u64 {
     }
 }
 
-/// Nothing that is mounted on the rootfs may reach the outside.
+/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside.
 fn separate(plan: &Plan, way: &Way<'_>, rootfs: BorrowedFd<'_>) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
+    }
+    if let Some(names) = way.names() {
+        names.separate()?;
     }
     separate_parent(way.names(), rootfs, propagation_of(plan))
         .map_err(|error| explain_foreign(plan, error))

@@ -34,6 +34,8 @@ pub struct Names<'a> {
 }
 
 struct Process<'a> {
+    /// /proc
+    procfs: Fd<'a>,
     /// /proc/self
     directory: Fd<'a>,
     /// /proc/self/fd
@@ -61,6 +63,15 @@ impl<'a> Names<'a> {
         );
         task.map(|fd| fds.own(fd))
             .during("openat", b"/proc/self/task")
+    }
+
+    /// Keeps what is mounted in the procfs from other mount namespaces.
+    pub fn separate(&self) -> Result<()> {
+        let slave = Attributes::propagation(libc::MS_SLAVE);
+        match &self.process {
+            Some(process) => self.set_attributes(&process.procfs, false, &slave),
+            None => Ok(()),
+        }
     }
 
     /// Runs a call that takes names of descriptors as its paths.
@@ -168,7 +179,11 @@ fn open_process(fds: &Fds) -> rustix::io::Result<Option<Process<'_>>> {
     let Some(names) = open(directory.as_fd(), c"fd")? else {
         return Ok(None);
     };
-    Ok(Some(Process { directory, names }))
+    Ok(Some(Process {
+        procfs,
+        directory,
+        names,
+    }))
 }
 
 fn no_procfs() -> Error {
