@@ -194,9 +194,9 @@ impl<'a> Stage<'a> {
     }
 
     fn fill(&self, root: &Fd<'_>) -> Result<()> {
-        // MS_MOVE wants a mount's parent not to be shared.
-        let private = Attributes::propagation(libc::MS_PRIVATE);
-        self.names.set_attributes(root, false, &private)?;
+        // MS_MOVE wants a mount's parent not to be shared, and a recursive bind of /proc must not take it along.
+        let unbindable = Attributes::propagation(libc::MS_UNBINDABLE);
+        self.names.set_attributes(root, false, &unbindable)?;
         rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
         rustix::fs::mknodat(root, FILE, FileType::RegularFile, Mode::RUSR, 0)
             .during("mknodat", STAGE)
