@@ -688,6 +688,11 @@ static void only_mount(void)
     spec_add(spec, "mounts", versions);
     spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/%s:%s/%s2']}", work,
              long_name, work, long_name);
+    rfs_plan *plan = plan_of(json_object_get(spec));
+    char *steps = describe(plan);
+    CHECK_THAT(strstr(steps, "\"classic_mount\":true"), "%s", steps);
+    free(steps);
+    rfs_plan_free(plan);
     /* with them all others are made by mount(2) */
     spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', 'noexec', 'ro']}");
     spec_add(spec, "mounts", BIND("from", "/bound", "'bind', 'ro'"));

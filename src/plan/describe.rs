@@ -17,7 +17,8 @@ impl Plan {
         let mut root = Step::new("root")
             .path(&self.rootfs.path)
             .flag("descriptor", self.rootfs.fd.is_some())
-            .idmap(&self.rootfs.idmap);
+            .idmap(&self.rootfs.idmap)
+            .flag("classic_mount", self.classic_mount);
         if let Some(propagation) = self.propagation {
             root = root.word("propagation", propagation_name(propagation));
         }
