@@ -51,8 +51,7 @@ echo rfsrun-demo >>"$root/tests/order"
 cp "$source/examples/demo/look.sh" "$root/demo/rootfs/"
 cp "$source/examples/demo/config.json" "$root/demo/"
 
-# The bundles of tests/parity, what containers of them saw here, and the runtime that they are written with: a configuration
-# begins with runc's.
+# The bundles of tests/parity, what containers of them saw here, and what `runc spec` writes here, which they change.
 cp -r "$parity" "$root/parity"
 cp -r "$policies" "$root/policies"
 mkdir -p "$root$source/tests"
@@ -60,8 +59,10 @@ cp -r "$source/tests/parity" "$source/tests/kernels" "$root$source/tests/"
 xargs cp -L --parents -t "$root" <"$parity/python"
 cat >"$root/bin/runc" <<-'END'
 	#!/bin/sh
-	# `runc spec --bundle FOLDER`, as it was on the host.
-	[ "$1" = spec ] && cp /specs/runc.json "$3/config.json"
+	# usage: runc spec [--rootless] --bundle FOLDER
+	eval "folder=\$$#"
+	case $* in *--rootless*) tool=runc-rootless ;; *) tool=runc ;; esac
+	cp "/specs/$tool.json" "$folder/config.json"
 END
 cat >"$root/tests/parity" <<-END
 	#!/bin/sh
@@ -82,8 +83,9 @@ done
 cp -L "$(find "$prefix" -name librfs.so.1)" "$root/lib/x86_64-linux-gnu/librfs.so.1"
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
 
-for tool in runc crun; do
-	(cd "$root/specs" && "$tool" spec && mv config.json "$tool.json")
+for tool in runc crun 'runc --rootless'; do
+	# shellcheck disable=SC2086 # an option may follow
+	(cd "$root/specs" && set -- $tool && "$1" spec ${2:-} && mv config.json "${tool/ -/}.json")
 done
 
 # The modules and those that they need, in the order of loading. What is built in has no file.
