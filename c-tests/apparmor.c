@@ -37,7 +37,7 @@ static int tried(const char *what, long result)
 /* What the profile refuses of the new way and of the old. */
 static void try_mounts(void *data)
 {
-    int by_path = strcmp(data, "librfs-no-detached") == 0 ? 0 : EACCES;
+    int mounted = strcmp(data, "librfs-no-mount") == 0 ? EACCES : 0, moved = strcmp(data, "librfs-no-detached") == 0 ? 0 : EACCES;
     make_directory(in_work("a"), 0755);
     make_directory(in_work("b"), 0755);
     change_profile(data);
@@ -55,11 +55,11 @@ static void try_mounts(void *data)
     if (!new_mount || !bind)
         skip_case("this kernel's AppArmor does not know move_mount(2)");
     CHECK(new_mount == EACCES && bind == EACCES);
-    CHECK(tried("mount, a new file system", mount("x", in_work("a"), "tmpfs", 0, NULL)) == by_path);
-    CHECK(tried("mount, MS_BIND", mount(in_work("b"), in_work("b"), NULL, MS_BIND, NULL)) == by_path);
-    CHECK(tried("mount, MS_REMOUNT", mount(NULL, in_work("b"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)) == by_path);
-    CHECK(tried("mount, MS_PRIVATE", mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL)) == by_path);
-    CHECK(tried("mount, MS_MOVE", mount(in_work("a"), in_work("b"), NULL, MS_MOVE, NULL)) == by_path);
+    CHECK(tried("mount, a new file system", mount("x", in_work("a"), "tmpfs", 0, NULL)) == mounted);
+    CHECK(tried("mount, MS_BIND", mount(in_work("b"), in_work("b"), NULL, MS_BIND, NULL)) == mounted);
+    CHECK(tried("mount, MS_REMOUNT", mount(NULL, in_work("b"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)) == mounted);
+    CHECK(tried("mount, MS_PRIVATE", mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL)) == mounted);
+    CHECK(tried("mount, MS_MOVE", mount(in_work("a"), in_work("b"), NULL, MS_MOVE, NULL)) == moved);
     tried("mount_setattr, attached", syscall(SYS_mount_setattr, AT_FDCWD, work, 0, &attr, sizeof attr));
 }
 
@@ -68,14 +68,26 @@ static void no_detached_calls(void)
     in_child(CLONE_NEWNS, try_mounts, "librfs-no-detached");
 }
 
+static void no_move_calls(void)
+{
+    in_child(CLONE_NEWNS, try_mounts, "librfs-no-move");
+}
+
 static void no_mount_calls(void)
 {
     in_child(CLONE_NEWNS, try_mounts, "librfs-no-mount");
 }
 
-static void confined_container(void *plan)
+struct confined {
+    const rfs_plan *plan;
+    const char *profile;
+};
+
+static void confined_container(void *data)
 {
-    change_profile("librfs-no-detached");
+    const struct confined *confined = data;
+    const rfs_plan *plan = confined->plan;
+    change_profile(confined->profile);
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
@@ -105,9 +117,14 @@ static json_object *bundle_with_bind(void)
 }
 
 /* By the classic way. */
-static void container(void)
+static void without_detached(void)
 {
-    in_child(CONTAINER_NAMESPACES, confined_container, plan_of(bundle_with_bind()));
+    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){plan_of(bundle_with_bind()), "librfs-no-detached"});
+}
+
+static void without_moves(void)
+{
+    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){plan_of(bundle_with_bind()), "librfs-no-move"});
 }
 
 static void refused_container(void *plan)
@@ -128,8 +145,10 @@ int main(void)
 {
     static const struct test_case cases[] = {
         {"what a profile without detached mounts refuses", no_detached_calls},
+        {"what a profile without moves refuses", no_move_calls},
         {"what a profile without mounts refuses", no_mount_calls},
-        {"a container where detached mounts are refused", container},
+        {"a container where detached mounts are refused", without_detached},
+        {"a container where no mount may be moved", without_moves},
         {"no container where every mount is refused", refused},
     };
     return run_cases(cases, COUNT(cases));

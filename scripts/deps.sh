@@ -16,6 +16,8 @@ if [ "$1" = test ]; then
 	packages="$packages g++ binutils valgrind runc crun debootstrap python3 strace e2fsprogs xz-utils"
 	# For containers of ordinary users, and file systems to idmap.
 	packages="$packages uidmap xfsprogs btrfs-progs"
+	# Other kernels are downloaded from Debian's archive.
+	packages="$packages debian-archive-keyring"
 fi
 
 missing=

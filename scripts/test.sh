@@ -39,12 +39,14 @@ suite() {
 	shift
 	run "$name" "$@" || ran_well=0
 	# "test result: ok. 3 passed; 1 failed" is cargo's; "OK 0.14s 25 subtests passed" meson's, of a program with
-	# many cases, and without the end of one that is a single case. A program that fails counts as one failure.
+	# many cases, and without the end of one that is a single case; "kernels: 3 passed, 1 failed" is tests/kernels/run.sh's. A
+	# program that fails counts as one failure.
 	read -r good bad < <(awk '
 		/^test result:/ { good += $4; bad += $6 }
 		/^ *[0-9]+\/[0-9]+ .* OK .* subtests passed$/ { good += $(NF - 2); next }
 		/^ *[0-9]+\/[0-9]+ .* OK / { good += 1 }
 		/^(Fail|Unexpected Pass|Skipped|Timeout): / { bad += $NF }
+		/^kernels: [0-9]+ passed, / { good += $2; bad += $4 }
 		END { print good + 0, bad + 0 }' "$logs/$name.log")
 	if [ $ran_well = 0 ] && [ "$bad" = 0 ]; then bad=1; fi
 	if [ "$bad" != 0 ] && [ $ran_well = 1 ]; then
@@ -164,6 +166,10 @@ grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 suite refusals tests/refusals/run.py build/c-tests
 mapfile -t filters <tests/refusals/filters
 check refusals-parity tests/parity/run.py "${filters[@]/#/--refuse=}" "$stage"
+
+# On another kernel; `make test-kernels` has more.
+suite kernels tests/kernels/run.sh "$stage" 6.1 6.1/v1 6.1/hybrid 6.1/selinux
+sed -n 's/^6.1/      &/p' "$logs/kernels.log" | grep ' s;'
 
 host_state >"$logs/host.after"
 check host-unchanged diff -u "$logs/host.before" "$logs/host.after"

@@ -12,7 +12,7 @@ left_out='test-debian'
 # Only in some machines, or before the switch to another root.
 special='test-initramfs test-apparmor'
 modules='overlay ext4 xfs btrfs squashfs loop'
-programs='dash mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap mount umount /usr/bin/python3'
+programs='dash mkfs.ext4 mkfs.xfs mkfs.btrfs newuidmap newgidmap mount setpriv umount /usr/bin/python3'
 PATH=$PATH:/usr/sbin:/sbin
 
 root=$(mktemp -d)
@@ -55,7 +55,7 @@ cp "$source/examples/demo/config.json" "$root/demo/"
 cp -r "$parity" "$root/parity"
 cp -r "$policies" "$root/policies"
 mkdir -p "$root$source/tests"
-cp -r "$source/tests/parity" "$source/tests/kernels" "$root$source/tests/"
+cp -r "$source"/tests/{parity,kernels,refusals} "$root$source/tests/"
 xargs cp -L --parents -t "$root" <"$parity/python"
 cat >"$root/bin/runc" <<-'END'
 	#!/bin/sh
@@ -68,6 +68,7 @@ cat >"$root/tests/parity" <<-END
 	#!/bin/sh
 	exec python3 $source/tests/kernels/parity.py check /parity
 END
+echo "$source" >"$root/tests/source"
 chmod +x "$root/bin/runc" "$root/tests/parity"
 echo parity >>"$root/tests/order"
 

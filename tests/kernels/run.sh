@@ -81,8 +81,9 @@ for machine; do
 	start=$SECONDS log=$work/${machine/\//-}.log
 	: >"$log"
 	if ! boot "$machine"; then echo "kernels: $machine: not booted, or not ended within $limit s"; fi
+	tests/refusals/run.py --log "$log" >"$log.new" && mv "$log.new" "$log"
 	count "$machine" "$log" >>"$work/counts"
-	echo "$machine: $(sed -n 's/^@@ kernel //p' "$log"), $((SECONDS - start)) s"
+	echo "$machine: $(sed -n 's/^@@ kernel //p' "$log"), $((SECONDS - start)) s; $(grep -c '^ok .* # lacks it$' "$log") cases fail as they must"
 	# Cases that failed or were skipped, with the first that they said.
 	awk '/^@@ begin /{name = $3; said = ""; lines = 0} /^#/{if (lines++ < 12) said = said "    " $0 "\n"}
 		/^not ok |^ok .* # SKIP/{printf "  %s: %s\n%s", name, $0, said} /^(not )?ok /{said = ""; lines = 0}' "$log"
