@@ -153,6 +153,7 @@ check subproject subproject
 
 check c-tests-build c_tests build/c-tests
 suite c-tests meson test -C build/c-tests --print-errorlogs
+check no-case-skipped sh -c '! grep " # SKIP" build/c-tests/meson-logs/testlog.txt'
 suite valgrind meson test -C build/c-tests --print-errorlogs --timeout-multiplier 10 \
 	--wrap='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99' --suite parse
 check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address,undefined -Db_lundef=false
