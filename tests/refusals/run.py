@@ -99,8 +99,9 @@ def main():
         wrong += counts["failed"]
     if not patterns:
         for row in rows:
-            for name in filters:
-                if matches(row["filter"], name) and name not in row["used"]:
+            names = [name for name in filters if matches(row["filter"], name)]
+            for name in names or ["no filter"]:
+                if name not in row["used"]:
                     wrong += 1
                     print(f"{row['at']}: stale: with {name} nothing fails so any more")
     print(f"\ntest result: {'FAILED' if wrong else 'ok'}. {passed} passed; {wrong} failed; {explained} explained")
