@@ -12,7 +12,7 @@ here=$(realpath "$(dirname "$0")")
 cd "$here/../.." || exit 1
 cache=${RFS_KERNELS_CACHE:-/var/tmp/librfs-kernels}
 # Far more than a boot and the tests take on two slow cores.
-limit=900
+limit=1500
 work=$PWD/build/kernels
 mkdir -p "$cache" "$work"
 # shellcheck source=tests/kernels/debian.sh
