@@ -153,7 +153,7 @@ static int refuse_all(void *userdata, rfs_hook_point point)
     CHECK_ERROR(rfs_bind_fd(plan, file, "/etc", &err), &err, .code = -ENOTDIR, .says = "is a file, but the destination is a directory");
     CHECK_ERROR(rfs_bind_fd(plan, directory, "/there", &err), &err, .code = -ENOTDIR, .says = "is a directory, but the destination is a file");
     CHECK_ERROR(rfs_bind_fd(plan, file, "/there/below", &err), &err, .code = -ENOTDIR);
-    CHECK(access("/target", F_OK) != 0);
+    CHECK(access(image("target"), F_OK) != 0);
     char longest[5000];
     memset(longest, 'x', sizeof longest);
     for (size_t i = 0; i < sizeof longest; i += 100)

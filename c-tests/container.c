@@ -559,8 +559,9 @@ static void umask_and_cwd(void)
 
 static void inside_console(void *data)
 {
-    (void)data;
     rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_bind_console(*(int *)data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE, .says = "a devpts outside the container");
+    CHECK(access("/dev/console", F_OK) == -1);
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(pty >= 0 && unlockpt(pty) == 0);
     int terminal = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -585,7 +586,11 @@ static void console(void)
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620']}");
-    run_container(plan_of(spec), NULL, inside_console, NULL);
+    int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(pty >= 0 && unlockpt(pty) == 0);
+    int outside = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(outside >= 0);
+    run_container(plan_of(spec), NULL, inside_console, &outside);
 }
 
 static void inside_readonly_mounts(void *data)

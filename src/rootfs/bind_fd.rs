@@ -45,6 +45,19 @@ fn bind(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()
         .during("fcntl", b"")
         .map_err(|error| error.explain(format_args!("descriptor {raw} is not open")))?;
     let (status, place) = place(source)?;
+    let explain = |error: Error| {
+        match error.errno {
+        Errno::INVAL => error.explain(format_args!(
+            "descriptor {raw} is of no file that this mount namespace has: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
+        )),
+        _ => error,
+    }
+    };
+    // What the host's side has opened is detached. It has no other place, and before Linux 6.15 can't be cloned.
+    let cloned = match place {
+        Place::Detached => None,
+        _ => Some(way.clone_descriptor(&fds, source, true).map_err(explain)?),
+    };
     let shape = if status.is_directory() {
         Shape::Directory
     } else {
@@ -54,19 +67,11 @@ fn bind(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()
     if target.is_proc {
         return Err(Error::invalid("/proc is for the container's own procfs"));
     }
-    let bound = match place {
-        // What the host's side has opened has no other place, and before Linux 6.15 can't be cloned.
-        Place::Detached => way.attach_descriptor(source, target.as_fd()),
-        _ => way
-            .clone_descriptor(&fds, source, true)
-            .and_then(|mut tree| tree.attach(&target)),
+    let attached = match cloned {
+        Some(mut tree) => tree.attach(&target),
+        None => way.attach_descriptor(source, target.as_fd()),
     };
-    bound.map_err(|error| match error.errno {
-        Errno::INVAL => error.explain(format_args!(
-            "descriptor {raw} is of no file that this mount namespace has: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
-        )),
-        _ => error,
-    })
+    attached.map_err(explain)
 }
 
 /// The rules about /proc are about a path without "..". ".." is taken lexically, as in a configuration.

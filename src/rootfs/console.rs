@@ -1,7 +1,7 @@
 //! /dev/console from the terminal's own descriptor: a path such as /dev/pts/0 could be swapped
 //! in the container (CVE-2025-52565).
 
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::way::Way;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::sys::classic::is_refusal;
-use crate::sys::fd::{self, Fds};
+use crate::sys::fd::{self, Fd, Fds};
 use crate::sys::mount::{Status, status};
 
 const CONSOLE: &[u8] = b"/dev/console";
@@ -36,6 +36,26 @@ fn bind(raw: RawFd) -> Result<()> {
             format_args!("descriptor {raw} is not the terminal's end of a pseudoterminal"),
         ));
     }
+    match bind_by(&Way::Detached, &fds, pty) {
+        Err(error) if is_refusal(error.errno) => bind_by(&Way::staged(&fds)?, &fds, pty),
+        bound => bound,
+    }
+}
+
+fn bind_by<'a>(way: &Way<'a>, fds: &'a Fds, pty: BorrowedFd<'_>) -> Result<()> {
+    let mut tree = way.clone_descriptor(fds, pty, false).map_err(|error| {
+        let error = error.on(b"pty_fd");
+        match error.errno {
+            Errno::INVAL => error.explain("the terminal is of a devpts outside the container: open it there, after rfs_prepare()"),
+            _ => error,
+        }
+    })?;
+    let target = open_target(fds)?;
+    tree.attach(&target).map_err(|error| error.on(CONSOLE))
+}
+
+/// /dev/console itself, made if it is missing.
+fn open_target(fds: &Fds) -> Result<Fd<'_>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::DIRECTORY;
     let dev =
         fds.own(rustix::fs::openat(CWD, c"/dev", flags, Mode::empty()).during("openat", b"/dev")?);
@@ -49,28 +69,7 @@ fn bind(raw: RawFd) -> Result<()> {
         }
         made => made,
     };
-    let target = fds.own(target.during("openat", CONSOLE)?);
-    let bound = match bind_by(&Way::Detached, &fds, pty, target.as_fd()) {
-        Err(error) if is_refusal(error.errno) => {
-            bind_by(&Way::staged(&fds)?, &fds, pty, target.as_fd())
-        }
-        bound => bound,
-    };
-    bound.map_err(|error| match error.errno {
-        Errno::INVAL => error.on(b"pty_fd").explain(
-            "the terminal is of a devpts outside the container: open it there, after rfs_prepare()",
-        ),
-        _ => error.on(CONSOLE),
-    })
-}
-
-fn bind_by<'a>(
-    way: &Way<'a>,
-    fds: &'a Fds,
-    pty: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-) -> Result<()> {
-    way.clone_descriptor(fds, pty, false)?.attach(target)
+    Ok(fds.own(target.during("openat", CONSOLE)?))
 }
 
 fn is_terminal(status: &Status) -> bool {
