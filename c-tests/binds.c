@@ -425,37 +425,27 @@ static void inside_bound_proc(void *data)
     CHECK(strcmp(data, "with the warning") != 0 || access("/proc/kernel/hostname", F_OK) == 0);
 }
 
-static char warnings[2048];
-
-static void take_warning(void *userdata, rfs_log_level level, const char *message)
-{
-    (void)userdata;
-    if (level == RFS_LOG_WARNING)
-        snprintf(warnings + strlen(warnings), sizeof warnings - strlen(warnings), "%s\n", message);
-}
-
 static void inside_warned(void *data)
 {
-    CHECK_THAT(strstr(warnings, "mounts[0]: \"/proc/sys\", which is bound on /proc, is in a procfs but is not its root"), "warnings: %s", warnings);
+    CHECK_THAT(strstr(logged_warnings, "mounts[0]: \"/proc/sys\", which is bound on /proc, is in a procfs but is not its root"), "warnings: %s", logged_warnings);
     inside_bound_proc(data);
 }
 
 static void inside_unwarned(void *data)
 {
-    CHECK_THAT(!*warnings, "warnings: %s", warnings);
+    CHECK_THAT(!*logged_warnings, "warnings: %s", logged_warnings);
     inside_bound_proc(data);
 }
 
 static void procfs_on_proc(void)
 {
-    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .log = take_warning};
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'bind', 'source': '/proc/sys', 'options': ['bind']}");
-    run_container(plan_of(spec), &callbacks, inside_warned, (void *)(uintptr_t)"with the warning");
+    run_container(plan_of(spec), &with_warnings, inside_warned, (void *)(uintptr_t)"with the warning");
     spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'bind', 'source': '/proc', 'options': ['rbind']}");
-    run_container(plan_of(spec), &callbacks, inside_unwarned, (void *)(uintptr_t)"without");
+    run_container(plan_of(spec), &with_warnings, inside_unwarned, (void *)(uintptr_t)"without");
     static const struct expected expected = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
                                              .says = "only a proc file system, new or bound, may be mounted on /proc"};
     spec = empty_spec();

@@ -418,6 +418,17 @@ static void in_container_namespaces(void (*process)(void *), void *data)
     free(after);
 }
 
+char logged_warnings[2048];
+
+static void take_warning(void *userdata, rfs_log_level level, const char *message)
+{
+    (void)userdata;
+    if (level == RFS_LOG_WARNING)
+        snprintf(logged_warnings + strlen(logged_warnings), sizeof logged_warnings - strlen(logged_warnings), "%s\n", message);
+}
+
+const rfs_callbacks with_warnings = {.size = sizeof with_warnings, .log = take_warning};
+
 void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data)
 {
     in_container_namespaces(container_process, &(struct container){plan, callbacks, inside, data});

@@ -51,6 +51,10 @@ rfs_plan *plan_with_flags(json_object *spec, uint64_t flags); /* the same, with 
 /* What rfs_plan_describe() writes. malloced. */
 char *describe(const rfs_plan *plan);
 
+/* Callbacks that keep the warnings, each with a newline. */
+extern char logged_warnings[2048];
+extern const rfs_callbacks with_warnings;
+
 /* In a container's namespaces: prepares and finalizes, which must succeed, and calls inside.
  * Checks that this namespace's mounts stay as they were. */
 void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data);

@@ -380,39 +380,28 @@ static void inside_user_namespace(void *data)
     check_mount("/dev/loop-control /loop-control rw,relatime - devtmpfs * *");
 }
 
-static char warnings[1024];
-
-static void take_warning(void *userdata, rfs_log_level level, const char *message)
-{
-    (void)userdata;
-    if (level == RFS_LOG_WARNING)
-        snprintf(warnings + strlen(warnings), sizeof warnings - strlen(warnings), "%s\n", message);
-}
-
-static void user_namespace(void *plan)
-{
-    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .log = take_warning};
-    enter_user_namespace();
-    run_container(plan, &callbacks, inside_user_namespace, NULL);
-}
-
 /* What can't be given to the host's node is not left out in silence. */
 static void inside_warned(void *data)
 {
     (void)data;
     static const char *const warned[] = {"mode", "owner"};
-    char expected[sizeof warnings] = "";
+    char expected[sizeof logged_warnings] = "";
     for (size_t i = 0; i < COUNT(warned); i++)
         snprintf(expected + strlen(expected), sizeof expected - strlen(expected),
                  "\"%s/%s\": the host's node is bound, with its own mode and owner instead of those asked for\n", work, warned[i]);
-    CHECK_THAT(strcmp(warnings, expected) == 0, "%s", warnings);
+    CHECK_THAT(strcmp(logged_warnings, expected) == 0, "%s", logged_warnings);
 }
 
-static void user_namespace_warned(void *plan)
+struct in_namespace {
+    rfs_plan *plan;
+    void (*inside)(void *);
+};
+
+static void user_namespace(void *data)
 {
-    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .log = take_warning};
+    const struct in_namespace *in = data;
     enter_user_namespace();
-    run_container(plan, &callbacks, inside_warned, NULL);
+    run_container(in->plan, &with_warnings, in->inside, NULL);
 }
 
 /* With and without the caller saying so. */
@@ -423,9 +412,9 @@ static void in_user_namespace(void)
     spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "linux.devices", DEVICE("/dev/loop-control", "c", ", 'major': 10, 'minor': 237"));
     rfs_plan *unsaid = plan_of_config(config_from_json(spec));
-    in_child(0, user_namespace, unsaid);
+    in_child(0, user_namespace, &(struct in_namespace){unsaid, inside_user_namespace});
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-    in_child(0, user_namespace, plan_of(spec));
+    in_child(0, user_namespace, &(struct in_namespace){plan_of(spec), inside_user_namespace});
     static const char *const names[] = {"plain", "mode", "owner"};
     static const char *const wishes[] = {"'fileMode': 416", "'fileMode': 438", "'fileMode': 416, 'uid': 5"};
     spec = empty_spec();
@@ -434,7 +423,7 @@ static void in_user_namespace(void)
         REQUIRE(mknod(in_work("%s", names[i]), S_IFCHR | 0640, makedev(1, 7)) == 0);
         spec_add(spec, "linux.devices", DEVICE("%s/%s", "c", ", 'major': 1, 'minor': 7, %s"), work, names[i], wishes[i]);
     }
-    in_child(0, user_namespace_warned, plan_of(spec));
+    in_child(0, user_namespace, &(struct in_namespace){plan_of(spec), inside_warned});
 }
 
 static void inside_bound_over(void *data)
