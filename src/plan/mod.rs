@@ -4,6 +4,7 @@
 
 pub mod attributes;
 mod build;
+pub mod data;
 mod describe;
 mod devices;
 mod hooks;

@@ -6,6 +6,7 @@ use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, SUPERBLOCK_FLAGS, of_new_mount};
+use super::data::Data;
 use super::{
     Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, PARAMETER_MAX, Parameter, idmap,
     label, paths, proc,
@@ -14,8 +15,6 @@ use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 
-/// What mount(2) takes of data, without the NUL: copy_mount_options() in fs/namespace.c.
-const DATA_MAX: usize = 4095;
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
@@ -433,33 +432,9 @@ fn new_superblock(
         instead: None,
     };
     if made.needs_classic() {
-        check_data(&made)?;
+        Data::new(&made.parameters)?;
     }
     Ok(made)
-}
-
-/// What fsconfig(2) takes one by one mount(2) takes as one text.
-fn check_data(made: &Filesystem) -> Result<()> {
-    let length = |it: &Parameter| {
-        let quotes = if label::is_label(it.key.as_bytes()) {
-            2
-        } else {
-            0
-        };
-        let value = it
-            .value
-            .as_ref()
-            .map_or(0, |value| 1 + value.as_bytes().len());
-        it.key.as_bytes().len() + value + quotes + 1
-    };
-    let all = made.parameters.iter().map(length).sum::<usize>();
-    if all <= DATA_MAX {
-        return Ok(());
-    }
-    Err(Error::check(
-        Errno::TOOBIG,
-        format_args!("options: {all} bytes are more than mount(2) takes ({DATA_MAX})"),
-    ))
 }
 
 fn has_label(parameters: &[Parameter]) -> bool {

@@ -6,7 +6,6 @@ pub mod callbacks;
 mod cgroup;
 pub mod console;
 mod copy_up;
-mod data;
 mod devices;
 mod finalize;
 pub mod hooks;

@@ -12,10 +12,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::data::Data;
 use super::state::State;
 use crate::detached;
 use crate::error::{During, Error, Result};
+use crate::plan::data::Data;
 use crate::plan::{Bind, Filesystem};
 use crate::sys::classic::{self, Name, Names, ms_flags};
 use crate::sys::fd::{Fd, Fds};
@@ -246,10 +246,7 @@ impl<'a> Stage<'a> {
     }
 
     fn superblock(&self, wanted: &Filesystem, mode: Option<&CStr>) -> Result<Tree<'_, 'a>> {
-        let mut data = Data::new();
-        for parameter in &wanted.parameters {
-            data.push(&parameter.key, parameter.value.as_deref())?;
-        }
+        let mut data = Data::new(&wanted.parameters)?;
         if let Some(mode) = mode {
             data.push(c"mode", Some(mode))?;
         }

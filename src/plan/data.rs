@@ -4,9 +4,10 @@ use core::ffi::CStr;
 
 use rustix::io::Errno;
 
+use super::Parameter;
+use super::attributes::superblock_flag;
+use super::label::is_label;
 use crate::error::{Error, Result};
-use crate::plan::attributes::superblock_flag;
-use crate::plan::label::is_label;
 
 /// A page, with the NUL: copy_mount_options() in fs/namespace.c.
 const DATA_MAX: usize = 4096;
@@ -20,12 +21,16 @@ pub struct Data {
 }
 
 impl Data {
-    pub fn new() -> Self {
-        Data {
+    pub fn new(parameters: &[Parameter]) -> Result<Self> {
+        let mut data = Data {
             flags: 0,
             bytes: [0; DATA_MAX],
             length: 0,
+        };
+        for parameter in parameters {
+            data.push(&parameter.key, parameter.value.as_deref())?;
         }
+        Ok(data)
     }
 
     pub fn push(&mut self, key: &CStr, value: Option<&CStr>) -> Result<()> {
