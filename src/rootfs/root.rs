@@ -41,14 +41,12 @@ pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<
         Way::Detached
     };
     if let Err(error) = separate(plan, &way, rootfs) {
-        way = fall_back(caller, &way, error)?;
-        separate(plan, &way, rootfs)?;
+        way = fall_back(plan, caller, rootfs, &way, error)?;
     }
     let bound = match bind_on_itself(plan, caller, rootfs, &way) {
         // The host's side is asked but once.
         Err(error) if plan.rootfs.idmap.is_none() => {
-            way = fall_back(caller, &way, error)?;
-            separate(plan, &way, rootfs)?;
+            way = fall_back(plan, caller, rootfs, &way, error)?;
             bind_on_itself(plan, caller, rootfs, &way)
         }
         bound => bound,
@@ -57,7 +55,13 @@ pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<
 }
 
 /// The other way, unless that would fail alike.
-fn fall_back<'a>(caller: Caller<'a>, way: &Way<'a>, error: Error) -> Result<Way<'a>> {
+fn fall_back<'a>(
+    plan: &Plan,
+    caller: Caller<'a>,
+    rootfs: BorrowedFd<'_>,
+    way: &Way<'a>,
+    error: Error,
+) -> Result<Way<'a>> {
     if way.names().is_some() || !is_refusal(error.errno) {
         return Err(error);
     }
@@ -65,7 +69,9 @@ fn fall_back<'a>(caller: Caller<'a>, way: &Way<'a>, error: Error) -> Result<Way<
         Level::Debug,
         format_args!("all mounts are made by mount(2): {error}"),
     );
-    Way::staged(caller.fds)
+    let way = Way::staged(caller.fds)?;
+    separate(plan, &way, rootfs)?;
+    Ok(way)
 }
 
 /// What the mount that the rootfs lies on becomes, and its own.

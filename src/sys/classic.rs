@@ -15,17 +15,13 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::fd::{Fd, Fds};
 use super::mount::{Attributes, attributes_of, has_set_attributes, set_attributes, status};
+use super::resolve::DIRECTORY;
 use crate::error::{During, Error, Result, Text};
 
 /// <linux/magic.h>
-pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// Only the root of a procfs has it: <linux/proc_fs.h>.
 pub const PROC_ROOT_INO: u64 = 1;
-
-const DIRECTORY: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 /// The process's own directory in a procfs, opened once: neither an image nor the switch of the root can change where
 /// the names in it lead. Without one there is "." for what concerns a single directory.
@@ -58,7 +54,7 @@ impl<'a> Names<'a> {
         let task = rustix::fs::openat(
             &self.process()?.directory,
             c"task",
-            DIRECTORY,
+            DIRECTORY | OFlags::NOFOLLOW,
             Mode::empty(),
         );
         task.map(|fd| fds.own(fd))
@@ -158,7 +154,7 @@ fn open_process(fds: &Fds) -> rustix::io::Result<Option<Process<'_>>> {
     let open = |at: BorrowedFd<'_>, path: &CStr| match rustix::fs::openat(
         at,
         path,
-        DIRECTORY,
+        DIRECTORY | OFlags::NOFOLLOW,
         Mode::empty(),
     ) {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -171,8 +167,7 @@ fn open_process(fds: &Fds) -> rustix::io::Result<Option<Process<'_>>> {
         return Ok(None);
     }
     // A link, of the procfs itself.
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat(&procfs, c"self", flags, Mode::empty()) {
+    let directory = match rustix::fs::openat(&procfs, c"self", DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         directory => fds.own(directory?),
     };
@@ -194,8 +189,7 @@ fn no_procfs() -> Error {
 
 /// Runs a call in another directory, and returns to that of the caller.
 fn within(directory: BorrowedFd<'_>, call: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let before = rustix::fs::openat(CWD, c".", flags, Mode::empty())
+    let before = rustix::fs::openat(CWD, c".", DIRECTORY, Mode::empty())
         .during("openat", b".")
         .map_err(|error| error.explain("mount(2) on descriptors leaves the working directory for a moment, and must be able to return"))?;
     rustix::process::fchdir(directory).during("fchdir", b"")?;

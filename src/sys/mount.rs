@@ -247,24 +247,20 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
 /// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on another, or
 /// nothing is above; of a file that can't be told, and the calls that want a root refuse another by themselves.
 fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
-    let open = |path: &CStr| {
+    let open = |at: BorrowedFd<'_>, path: &CStr| {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(dir, path, flags, Mode::empty())
+        rustix::fs::openat(at, path, flags, Mode::empty())
     };
     let opened;
-    let (fd, up) = if path.is_empty() {
-        (dir, open(c".."))
+    let fd = if path.is_empty() {
+        dir
     } else {
-        opened = open(path)?;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        (
-            opened.as_fd(),
-            rustix::fs::openat(&opened, c"..", flags, Mode::empty()),
-        )
+        opened = open(dir, path)?;
+        opened.as_fd()
     };
     let stat = rustix::fs::fstat(fd)?;
     let mount_id = mount_id(fd)?;
-    let is_mount_root = match up {
+    let is_mount_root = match open(fd, c"..") {
         // A file.
         Err(Errno::NOTDIR) => true,
         up => {

@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 /// How often a look-up is tried again that a rename or mount elsewhere disturbed (EAGAIN, openat2(2)).
 const MAX_TRIES: usize = 128;
 
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A directory that nothing resolved here can leave.
 #[derive(Clone, Copy)]
@@ -248,11 +248,10 @@ impl<'a> Root<'a> {
 
 /// What is mounted on a directory: at the root of a look-up ".." leads there again, and to what is mounted on it.
 pub fn mounted_on(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat2(
         directory,
         c"..",
-        flags,
+        DIRECTORY,
         Mode::empty(),
         ResolveFlags::IN_ROOT,
     )
