@@ -240,6 +240,7 @@ static void mount_sources(void)
     mount_source("noexec", MS_NOEXEC | MS_NOSUID);
     mount_source("strict", MS_NOSUID | MS_STRICTATIME);
     mount_source("nodiratime", MS_NODEV | MS_NODIRATIME);
+    mount_source("nosymfollow", MS_NOSUID | MS_NOSYMFOLLOW);
     mount_source("atime", MS_NOATIME);
     mount_source("bare", 0);
 }
@@ -264,6 +265,10 @@ static const struct locked locked[] = {
     {"noexec", "'bind', 'rw'", "rw,nosuid,noexec,relatime", NULL},
     {"noexec", "'bind', 'dev', 'ro'", "ro,nosuid,noexec,relatime", NULL},
     {"noexec", "'bind', 'suid', 'nosuid', 'ro'", "ro,nosuid,noexec,relatime", NULL}, /* the last one counts */
+    /* the kernel has no lock for nosymfollow: kept, but cleared if asked */
+    {"nosymfollow", "'bind'", "rw,nosuid,relatime,nosymfollow", NULL},
+    {"nosymfollow", "'bind', 'ro'", "ro,nosuid,relatime,nosymfollow", NULL},
+    {"nosymfollow", "'bind', 'ro', 'symfollow'", "ro,nosuid,relatime", NULL},
     /* all mentioned: nothing to inherit */
     {"locked", "'bind', 'ro', 'nosuid', 'nodev'", "ro,nosuid,nodev,noatime", NULL},
     {"bare", "'bind', 'ro', 'nodev'", "ro,nodev,relatime", NULL},
@@ -285,6 +290,8 @@ static const struct locked locked[] = {
     {"locked", "'bind', 'atime'", NULL, "can't clear what is locked on the source: noatime"},
     {"noexec", "'bind', 'exec'", NULL, "can't clear what is locked on the source: noexec"},
     {"nodiratime", "'bind', 'diratime'", NULL, "can't clear what is locked on the source: nodiratime"},
+    {"strict", "'bind', 'nostrictatime'", NULL, "can't clear what is locked on the source: strictatime"},
+    {"nosymfollow", "'bind', 'suid', 'symfollow'", NULL, "can't clear what is locked on the source: nosuid"},
     {"noexec", "'bind', 'nosuid', 'suid'", NULL, "can't clear what is locked on the source: nosuid"},
     /* asked for other access times */
     {"locked", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: noatime"},

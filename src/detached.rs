@@ -163,7 +163,7 @@ pub struct AttributeNames(pub u64);
 
 impl core::fmt::Display for AttributeNames {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let mut names = crate::config::options::attribute_names(self.0).peekable();
+        let mut names = crate::sys::flags::names(self.0).peekable();
         if names.peek().is_none() {
             return f.write_str("relatime");
         }

@@ -1,18 +1,16 @@
-//! The one table of mount options: runtime-spec config.md "Linux mount options", mount(8), mount_setattr(2),
-//! and a few of crun's and LXC's.
+//! The one table of mount options: those of the flags in `sys::flags`, the others of runtime-spec config.md "Linux mount
+//! options" and mount(8), and a few of crun's and LXC's.
 //! An option that is not here is data for the file system.
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
 
 use libc::{
-    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME,
+    MOUNT_ATTR__ATIME, MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_PRIVATE,
+    MS_REC, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_SYNCHRONOUS, MS_UNBINDABLE,
 };
-use libc::{
-    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV,
-    MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC,
-    MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS,
-    MS_UNBINDABLE,
-};
+
+use crate::sys::flags::{FLAGS, MountFlag};
 
 /// What a mount point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,102 +61,111 @@ use Effect::{
     Recursive, Relabel, Set, SourceNoFollow,
 };
 
-const fn all_below(set: u64) -> Effect {
-    Recursive { set, clear: 0 }
-}
-
-const fn none_below(clear: u64) -> Effect {
-    Recursive { set: 0, clear }
-}
-
-/// Access times are one field of three values: it is cleared whole before one is set
-/// (mount_setattr(2)). Clearing a value leaves the default, relatime, which is 0.
-const fn atime_below(set: u64) -> Effect {
-    Recursive {
-        set,
-        clear: MOUNT_ATTR__ATIME,
-    }
-}
-
-const TABLE: &[(&[u8], Effect)] = &[
-    (b"Z", Relabel { shared: false }),
-    (b"async", Clear(MS_SYNCHRONOUS)),
-    (b"atime", Clear(MS_NOATIME)),
-    (b"bind", Set(MS_BIND)),
-    (b"copy-symlink", CopySymlink),
-    (b"create=dir", Create(Shape::Directory)),
-    (b"create=file", Create(Shape::File)),
-    (b"defaults", Nothing),
-    (b"dest-nofollow", DestinationNoFollow),
-    (b"dev", Clear(MS_NODEV)),
-    (b"diratime", Clear(MS_NODIRATIME)),
-    (b"dirsync", Set(MS_DIRSYNC)),
-    (b"exec", Clear(MS_NOEXEC)),
-    (b"idmap", Idmap { recursive: false }),
-    (b"iversion", Set(MS_I_VERSION)),
-    (b"lazytime", Set(MS_LAZYTIME)),
-    (b"loud", Clear(MS_SILENT)),
-    (b"mand", Set(MS_MANDLOCK)),
-    (b"noatime", Set(MS_NOATIME)),
-    (b"nodev", Set(MS_NODEV)),
-    (b"nodiratime", Set(MS_NODIRATIME)),
-    (b"noexec", Set(MS_NOEXEC)),
-    (b"noiversion", Clear(MS_I_VERSION)),
-    (b"nolazytime", Clear(MS_LAZYTIME)),
-    (b"nomand", Clear(MS_MANDLOCK)),
-    (b"norelatime", Clear(MS_RELATIME)),
-    (b"nostrictatime", Clear(MS_STRICTATIME)),
-    (b"nosuid", Set(MS_NOSUID)),
-    (b"nosymfollow", Set(MS_NOSYMFOLLOW)),
-    (b"optional", Optional),
-    (b"private", Propagation(MS_PRIVATE)),
-    (b"ratime", atime_below(0)),
-    (b"rbind", Set(MS_BIND | MS_REC)),
-    (b"rdev", none_below(MOUNT_ATTR_NODEV)),
-    (b"rdiratime", none_below(MOUNT_ATTR_NODIRATIME)),
-    (b"relatime", Set(MS_RELATIME)),
-    (b"remount", Set(MS_REMOUNT)),
-    (b"rexec", none_below(MOUNT_ATTR_NOEXEC)),
-    (b"ridmap", Idmap { recursive: true }),
-    (b"rnoatime", atime_below(MOUNT_ATTR_NOATIME)),
-    (b"rnodev", all_below(MOUNT_ATTR_NODEV)),
-    (b"rnodiratime", all_below(MOUNT_ATTR_NODIRATIME)),
-    (b"rnoexec", all_below(MOUNT_ATTR_NOEXEC)),
-    (b"rnorelatime", atime_below(0)),
-    (b"rnostrictatime", atime_below(0)),
-    (b"rnosuid", all_below(MOUNT_ATTR_NOSUID)),
-    (b"rnosymfollow", all_below(MOUNT_ATTR_NOSYMFOLLOW)),
-    (b"ro", Set(MS_RDONLY)),
-    (b"rprivate", Propagation(MS_PRIVATE | MS_REC)),
-    (b"rrelatime", atime_below(0)),
-    (b"rro", all_below(MOUNT_ATTR_RDONLY)),
-    (b"rrw", none_below(MOUNT_ATTR_RDONLY)),
-    (b"rshared", Propagation(MS_SHARED | MS_REC)),
-    (b"rslave", Propagation(MS_SLAVE | MS_REC)),
-    (b"rstrictatime", atime_below(MOUNT_ATTR_STRICTATIME)),
-    (b"rsuid", none_below(MOUNT_ATTR_NOSUID)),
-    (b"rsymfollow", none_below(MOUNT_ATTR_NOSYMFOLLOW)),
-    (b"runbindable", Propagation(MS_UNBINDABLE | MS_REC)),
-    (b"rw", Clear(MS_RDONLY)),
-    (b"shared", Propagation(MS_SHARED)),
-    (b"silent", Set(MS_SILENT)),
-    (b"slave", Propagation(MS_SLAVE)),
-    (b"src-nofollow", SourceNoFollow),
-    (b"strictatime", Set(MS_STRICTATIME)),
-    (b"suid", Clear(MS_NOSUID)),
-    (b"symfollow", Clear(MS_NOSYMFOLLOW)),
-    (b"sync", Set(MS_SYNCHRONOUS)),
-    (b"tmpcopyup", CopyUp),
-    (b"unbindable", Propagation(MS_UNBINDABLE)),
-    (b"z", Relabel { shared: true }),
+const OTHERS: [(&CStr, Effect); 34] = [
+    (c"Z", Relabel { shared: false }),
+    (c"async", Clear(MS_SYNCHRONOUS)),
+    (c"bind", Set(MS_BIND)),
+    (c"copy-symlink", CopySymlink),
+    (c"create=dir", Create(Shape::Directory)),
+    (c"create=file", Create(Shape::File)),
+    (c"defaults", Nothing),
+    (c"dest-nofollow", DestinationNoFollow),
+    (c"dirsync", Set(MS_DIRSYNC)),
+    (c"idmap", Idmap { recursive: false }),
+    (c"iversion", Set(MS_I_VERSION)),
+    (c"lazytime", Set(MS_LAZYTIME)),
+    (c"loud", Clear(MS_SILENT)),
+    (c"mand", Set(MS_MANDLOCK)),
+    (c"noiversion", Clear(MS_I_VERSION)),
+    (c"nolazytime", Clear(MS_LAZYTIME)),
+    (c"nomand", Clear(MS_MANDLOCK)),
+    (c"optional", Optional),
+    (c"private", Propagation(MS_PRIVATE)),
+    (c"rbind", Set(MS_BIND | MS_REC)),
+    (c"remount", Set(MS_REMOUNT)),
+    (c"ridmap", Idmap { recursive: true }),
+    (c"rprivate", Propagation(MS_PRIVATE | MS_REC)),
+    (c"rshared", Propagation(MS_SHARED | MS_REC)),
+    (c"rslave", Propagation(MS_SLAVE | MS_REC)),
+    (c"runbindable", Propagation(MS_UNBINDABLE | MS_REC)),
+    (c"shared", Propagation(MS_SHARED)),
+    (c"silent", Set(MS_SILENT)),
+    (c"slave", Propagation(MS_SLAVE)),
+    (c"src-nofollow", SourceNoFollow),
+    (c"sync", Set(MS_SYNCHRONOUS)),
+    (c"tmpcopyup", CopyUp),
+    (c"unbindable", Propagation(MS_UNBINDABLE)),
+    (c"z", Relabel { shared: true }),
 ];
+
+const fn below(set: u64, clear: u64) -> Effect {
+    Recursive { set, clear }
+}
+
+/// The four options of a flag.
+const fn of_flag(flag: &MountFlag) -> [(&'static CStr, Effect); 4] {
+    let bit = flag.attribute;
+    let (set_below, clear_below) = if flag.is_atime_mode() {
+        // One field of three values is cleared whole before one is set (mount_setattr(2)). Clearing a value leaves the
+        // default, relatime, which is 0.
+        (below(bit, MOUNT_ATTR__ATIME), below(0, MOUNT_ATTR__ATIME))
+    } else {
+        (below(bit, 0), below(0, bit))
+    };
+    [
+        (flag.set, Set(flag.ms)),
+        (flag.clear, Clear(flag.ms)),
+        (flag.set_below, set_below),
+        (flag.clear_below, clear_below),
+    ]
+}
+
+pub const COUNT: usize = OTHERS.len() + 4 * FLAGS.len();
+
+/// In the order of their bytes.
+static TABLE: [(&CStr, Effect); COUNT] = sorted();
+
+/// By insertion, when the library is compiled.
+const fn sorted() -> [(&'static CStr, Effect); COUNT] {
+    let mut table = [(c"", Nothing); COUNT];
+    let mut count = 0;
+    while count < COUNT {
+        let new = if count < OTHERS.len() {
+            OTHERS[count]
+        } else {
+            let index = count - OTHERS.len();
+            of_flag(&FLAGS[index / 4])[index % 4]
+        };
+        let mut at = count;
+        while at > 0 && is_less(new.0, table[at - 1].0) {
+            table[at] = table[at - 1];
+            at -= 1;
+        }
+        table[at] = new;
+        count += 1;
+    }
+    table
+}
+
+const fn is_less(left: &CStr, right: &CStr) -> bool {
+    let (left, right) = (left.to_bytes_with_nul(), right.to_bytes_with_nul());
+    let mut index = 0;
+    // The NUL ends it, as all names differ.
+    while left[index] == right[index] {
+        index += 1;
+    }
+    left[index] < right[index]
+}
+
+/// The name of an option, in the order of their bytes.
+pub const fn name(index: usize) -> &'static CStr {
+    TABLE[index].0
+}
 
 /// The effect of an option; `None` if it is the file system's.
 pub fn effect(option: &[u8]) -> Option<Effect> {
-    let index = TABLE
-        .binary_search_by(|(name, _)| (*name).cmp(option))
-        .ok()?;
-    Some(TABLE[index].1)
+    let index = TABLE.binary_search_by(|(name, _)| name.to_bytes().cmp(option));
+    Some(TABLE[index.ok()?].1)
 }
 
 /// The MS_* flags of a propagation's name: also the values of linux.rootfsPropagation.
@@ -169,39 +176,80 @@ pub fn propagation(name: &[u8]) -> Option<u64> {
     }
 }
 
-/// The names of MOUNT_ATTR_* flags, for errors and descriptions.
-pub fn attribute_names(attributes: u64) -> impl Iterator<Item = &'static str> {
-    [
-        (MOUNT_ATTR_RDONLY, "ro"),
-        (MOUNT_ATTR_NOSUID, "nosuid"),
-        (MOUNT_ATTR_NODEV, "nodev"),
-        (MOUNT_ATTR_NOEXEC, "noexec"),
-        (MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
-        (MOUNT_ATTR_NODIRATIME, "nodiratime"),
-        (MOUNT_ATTR_NOATIME, "noatime"),
-        (MOUNT_ATTR_STRICTATIME, "strictatime"),
-    ]
-    .into_iter()
-    .filter(move |(bit, _)| attributes & bit != 0)
-    .map(|(_, name)| name)
-}
-
 /// The name of MS_PRIVATE and its kin.
 pub fn propagation_name(flags: u64) -> &'static str {
     TABLE
         .iter()
         .find(|(_, effect)| *effect == Propagation(flags))
-        .and_then(|(name, _)| core::str::from_utf8(name).ok())
+        .and_then(|(name, _)| name.to_str().ok())
         .unwrap_or("unknown")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libc::{
+        MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+        MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_STRICTATIME,
+        MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY,
+        MS_RELATIME, MS_STRICTATIME,
+    };
 
     #[test]
     fn the_table_is_sorted_for_its_search() {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
+        for (name, effect) in OTHERS {
+            assert_eq!(self::effect(name.to_bytes()), Some(effect));
+        }
+    }
+
+    #[test]
+    fn the_options_of_flags_are_those_of_the_runtime_spec() {
+        let flags: [(&str, Effect); 36] = [
+            ("ro", Set(MS_RDONLY)),
+            ("rw", Clear(MS_RDONLY)),
+            ("nosuid", Set(MS_NOSUID)),
+            ("suid", Clear(MS_NOSUID)),
+            ("nodev", Set(MS_NODEV)),
+            ("dev", Clear(MS_NODEV)),
+            ("noexec", Set(MS_NOEXEC)),
+            ("exec", Clear(MS_NOEXEC)),
+            ("nosymfollow", Set(MS_NOSYMFOLLOW)),
+            ("symfollow", Clear(MS_NOSYMFOLLOW)),
+            ("nodiratime", Set(MS_NODIRATIME)),
+            ("diratime", Clear(MS_NODIRATIME)),
+            ("noatime", Set(MS_NOATIME)),
+            ("atime", Clear(MS_NOATIME)),
+            ("strictatime", Set(MS_STRICTATIME)),
+            ("nostrictatime", Clear(MS_STRICTATIME)),
+            ("relatime", Set(MS_RELATIME)),
+            ("norelatime", Clear(MS_RELATIME)),
+            ("rro", below(MOUNT_ATTR_RDONLY, 0)),
+            ("rrw", below(0, MOUNT_ATTR_RDONLY)),
+            ("rnosuid", below(MOUNT_ATTR_NOSUID, 0)),
+            ("rsuid", below(0, MOUNT_ATTR_NOSUID)),
+            ("rnodev", below(MOUNT_ATTR_NODEV, 0)),
+            ("rdev", below(0, MOUNT_ATTR_NODEV)),
+            ("rnoexec", below(MOUNT_ATTR_NOEXEC, 0)),
+            ("rexec", below(0, MOUNT_ATTR_NOEXEC)),
+            ("rnosymfollow", below(MOUNT_ATTR_NOSYMFOLLOW, 0)),
+            ("rsymfollow", below(0, MOUNT_ATTR_NOSYMFOLLOW)),
+            ("rnodiratime", below(MOUNT_ATTR_NODIRATIME, 0)),
+            ("rdiratime", below(0, MOUNT_ATTR_NODIRATIME)),
+            ("rnoatime", below(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME)),
+            ("ratime", below(0, MOUNT_ATTR__ATIME)),
+            (
+                "rstrictatime",
+                below(MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+            ),
+            ("rnostrictatime", below(0, MOUNT_ATTR__ATIME)),
+            ("rrelatime", below(0, MOUNT_ATTR__ATIME)),
+            ("rnorelatime", below(0, MOUNT_ATTR__ATIME)),
+        ];
+        assert_eq!(flags.len() + OTHERS.len(), COUNT);
+        for (name, expected) in flags {
+            assert_eq!(effect(name.as_bytes()), Some(expected), "{name}");
+        }
     }
 
     #[test]
@@ -216,7 +264,5 @@ mod tests {
         }
         assert_eq!(propagation(b"ro"), None);
         assert_eq!(effect(b"size=5"), None);
-        let names: Vec<_> = attribute_names(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME).collect();
-        assert_eq!(names, ["ro", "noatime"]);
     }
 }

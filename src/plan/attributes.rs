@@ -2,38 +2,9 @@
 
 use core::ffi::CStr;
 
-use libc::{
-    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME,
-    MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME,
-    MS_STRICTATIME, MS_SYNCHRONOUS,
-};
+use libc::{MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_RDONLY, MS_SYNCHRONOUS};
 
-/// The attributes that are bits of their own.
-const BITS: [(u64, u64); 5] = [
-    (MS_RDONLY, MOUNT_ATTR_RDONLY),
-    (MS_NOSUID, MOUNT_ATTR_NOSUID),
-    (MS_NODEV, MOUNT_ATTR_NODEV),
-    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
-    (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
-];
-const ALL_BITS: u64 = MOUNT_ATTR_RDONLY
-    | MOUNT_ATTR_NOSUID
-    | MOUNT_ATTR_NODEV
-    | MOUNT_ATTR_NOEXEC
-    | MOUNT_ATTR_NOSYMFOLLOW;
-const ATIME: u64 = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
-/// MS_* flags that are a mount's, not a superblock's.
-pub const MS_MOUNT_FLAGS: u64 = MS_RDONLY
-    | MS_NOSUID
-    | MS_NODEV
-    | MS_NOEXEC
-    | MS_NOSYMFOLLOW
-    | MS_NOATIME
-    | MS_NODIRATIME
-    | MS_RELATIME
-    | MS_STRICTATIME;
+use crate::sys::flags::{self, ATIME, LOCKABLE, MS_ATIME, MS_MOUNT_FLAGS, NOT_ATIME};
 
 /// The flags of a superblock, by their parameters: vfs_parse_sb_flag() in fs/fs_context.c. It has none for the last,
 /// which only mount(2) takes.
@@ -57,34 +28,6 @@ pub fn superblock_flag(key: &CStr) -> Option<u64> {
 pub struct Change {
     pub set: u64,
     pub clear: u64,
-}
-
-fn bits(ms: u64) -> u64 {
-    BITS.iter()
-        .filter(|(flag, _)| ms & flag != 0)
-        .fold(0, |all, (_, attribute)| all | attribute)
-}
-
-/// The access time attributes, by the rules of path_mount() in fs/namespace.c: strictatime wins, and relatime is the default.
-fn atime(ms: u64) -> u64 {
-    let mode = if ms & MS_STRICTATIME != 0 {
-        MOUNT_ATTR_STRICTATIME
-    } else if ms & MS_NOATIME != 0 {
-        MOUNT_ATTR_NOATIME
-    } else {
-        0
-    };
-    let directories = if ms & MS_NODIRATIME != 0 {
-        MOUNT_ATTR_NODIRATIME
-    } else {
-        0
-    };
-    mode | directories
-}
-
-/// The attributes of a new mount.
-pub fn of_new_mount(ms: u64) -> u64 {
-    bits(ms) | atime(ms)
 }
 
 /// What a bind's options ask of its attributes.
@@ -112,20 +55,11 @@ impl BindChange {
 
     /// Also where nothing was asked for: a remount then clears all.
     pub fn exactly(set: u64, cleared: u64) -> Self {
-        let atime_flags = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
-        let cleared_atime = if cleared & MS_NOATIME != 0 {
-            MOUNT_ATTR_NOATIME
-        } else {
-            0
-        } | if cleared & MS_NODIRATIME != 0 {
-            MOUNT_ATTR_NODIRATIME
-        } else {
-            0
-        };
+        let attributes = flags::from_ms(set);
         BindChange {
-            set: bits(set),
-            cleared: bits(cleared) | cleared_atime,
-            atime: (set & atime_flags != 0).then(|| atime(set)),
+            set: attributes & NOT_ATIME,
+            cleared: flags::named_by_ms(cleared),
+            atime: (set & MS_ATIME != 0).then_some(attributes & ATIME),
         }
     }
 
@@ -134,13 +68,13 @@ impl BindChange {
         let atime_clear = if self.atime.is_some() { ATIME } else { 0 };
         Change {
             set: self.set | self.atime.unwrap_or(0),
-            clear: (ALL_BITS & !self.set) | atime_clear,
+            clear: (NOT_ATIME & !self.set) | atime_clear,
         }
     }
 
     /// What was asked for is added to what the source has, which may be locked. `source`: its MOUNT_ATTR_*.
     pub fn inheriting(&self, source: u64) -> Result<Change, Locked> {
-        let cannot_clear = source & self.cleared;
+        let cannot_clear = source & self.cleared & LOCKABLE;
         if cannot_clear != 0 {
             return Err(Locked::CannotClear(cannot_clear));
         }
@@ -148,8 +82,8 @@ impl BindChange {
             return Err(Locked::CannotChangeAtime(source & ATIME));
         }
         Ok(Change {
-            set: self.set | (source & ALL_BITS),
-            clear: 0,
+            set: self.set | (source & NOT_ATIME & !self.cleared),
+            clear: source & self.cleared,
         })
     }
 }
@@ -157,6 +91,8 @@ impl BindChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libc::{MOUNT_ATTR_NOATIME, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY};
+    use libc::{MS_NOATIME, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME};
 
     #[test]
     fn a_bind_without_flags_is_left_alone() {
@@ -172,10 +108,10 @@ mod tests {
     fn flags_replace_and_atime_stays_unless_named() {
         let change = BindChange::new(MS_RDONLY, 0).unwrap().replacing();
         assert_eq!(change.set, MOUNT_ATTR_RDONLY);
-        assert_eq!(change.clear, ALL_BITS & !MOUNT_ATTR_RDONLY);
+        assert_eq!(change.clear, NOT_ATIME & !MOUNT_ATTR_RDONLY);
         let change = BindChange::new(MS_NOATIME, 0).unwrap().replacing();
         assert_eq!(change.set, MOUNT_ATTR_NOATIME);
-        assert_eq!(change.clear, ALL_BITS | ATIME);
+        assert_eq!(change.clear, NOT_ATIME | ATIME);
     }
 
     #[test]
@@ -198,5 +134,28 @@ mod tests {
             Err(Locked::CannotChangeAtime(0))
         );
         assert!(ask(MS_RELATIME, 0).inheriting(0).is_ok());
+    }
+
+    #[test]
+    fn what_can_not_be_locked_is_kept_until_it_is_cleared() {
+        let source = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOSYMFOLLOW;
+        let kept = BindChange::new(MS_RDONLY, 0).unwrap().inheriting(source);
+        assert_eq!(
+            kept,
+            Ok(Change {
+                set: MOUNT_ATTR_RDONLY | source,
+                clear: 0
+            })
+        );
+        let cleared = BindChange::new(0, MS_NOSYMFOLLOW)
+            .unwrap()
+            .inheriting(source);
+        assert_eq!(
+            cleared,
+            Ok(Change {
+                set: MOUNT_ATTR_NOSUID,
+                clear: MOUNT_ATTR_NOSYMFOLLOW
+            })
+        );
     }
 }

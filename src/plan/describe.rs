@@ -8,7 +8,8 @@ use super::{
     Bind, Device, Filesystem, Hook, Idmap, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch,
 };
 use crate::config::HookKind;
-use crate::config::options::{attribute_names, propagation_name};
+use crate::config::options::propagation_name;
+use crate::sys::flags;
 
 impl Plan {
     /// Steps in the order of execution.
@@ -99,8 +100,8 @@ fn mount(mount: &Mount) -> Step {
     let step = match mount.recursive {
         None => step,
         Some(change) => step
-            .list("set_recursively", attribute_names(change.set))
-            .list("clear_recursively", attribute_names(change.clear)),
+            .list("set_recursively", flags::names(change.set))
+            .list("clear_recursively", flags::names(change.clear)),
     };
     step.list(
         "propagation",
@@ -118,7 +119,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
     });
     step.string("type", &filesystem.fstype)
         .string("source", &filesystem.source)
-        .list("set", attribute_names(filesystem.attributes))
+        .list("set", flags::names(filesystem.attributes))
         .list("parameters", parameters)
         .flag("copy_up", filesystem.copy_up.is_some())
         .idmap(&filesystem.idmap)
@@ -145,8 +146,8 @@ fn bind(step: Step, bind: &Bind) -> Step {
 }
 
 fn attributes(step: Step, change: Change) -> Step {
-    step.list("set", attribute_names(change.set))
-        .list("clear", attribute_names(change.clear))
+    step.list("set", flags::names(change.set))
+        .list("clear", flags::names(change.clear))
 }
 
 fn device(device: &Device) -> Step {

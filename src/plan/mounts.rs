@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use rustix::io::Errno;
 
-use super::attributes::{BindChange, Change, MS_MOUNT_FLAGS, SUPERBLOCK_FLAGS, of_new_mount};
+use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
 use super::data::Data;
 use super::{
     Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, PARAMETER_MAX, Parameter, idmap,
@@ -14,6 +14,7 @@ use super::{
 use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
+use crate::sys::flags;
 
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
@@ -422,7 +423,7 @@ fn new_superblock(
         fstype: paths::path("type", fstype)?,
         source: paths::c_string("source", source)?,
         parameters,
-        attributes: of_new_mount(options.set & MS_MOUNT_FLAGS),
+        attributes: flags::from_ms(options.set),
         plain_target: false,
         copy_mode: false,
         copy_up: None,
@@ -526,7 +527,7 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
             ask_if_unreachable: false,
         },
         tmpfs,
-        hierarchy: of_new_mount(CGROUP_FLAGS | (options.set & MS_RDONLY)),
+        hierarchy: flags::from_ms(CGROUP_FLAGS | (options.set & MS_RDONLY)),
         namespace: config.cgroup_namespace,
         mask_if_missing: config.rootless_cgroups,
     })

@@ -17,8 +17,9 @@ use crate::detached;
 use crate::error::{During, Error, Result};
 use crate::plan::data::Data;
 use crate::plan::{Bind, Filesystem};
-use crate::sys::classic::{self, Name, Names, ms_flags};
+use crate::sys::classic::{self, Name, Names};
 use crate::sys::fd::{Fd, Fds};
+use crate::sys::flags;
 use crate::sys::mount::{self, Attributes, clone_tree, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::mounted_on;
@@ -250,7 +251,8 @@ impl<'a> Stage<'a> {
         if let Some(mode) = mode {
             data.push(c"mode", Some(mode))?;
         }
-        let flags = MountFlags::from_bits_retain((data.flags | ms_flags(wanted.attributes)) as u32);
+        let flags =
+            MountFlags::from_bits_retain((data.flags | flags::to_ms(wanted.attributes)) as u32);
         let mount = |at: BorrowedFd<'_>| {
             // From the caller's directory: a source may be relative, and so may paths in the data.
             let path = of_descriptor(at);

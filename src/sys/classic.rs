@@ -4,16 +4,13 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use libc::{
-    MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME,
-};
+use libc::{MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::fd::{Fd, Fds};
+use super::flags;
 use super::mount::{Attributes, attributes_of, has_set_attributes, set_attributes, status};
 use super::resolve::DIRECTORY;
 use crate::error::{During, Error, Result, Text};
@@ -136,7 +133,7 @@ impl<'a> Names<'a> {
                 return Err(Error::system(Errno::NOSYS, "mount_setattr"));
             }
             let before = attributes_of(mount).during("fstatfs", b"")?;
-            let flags = ms_flags((before & !change.clear) | change.set) | libc::MS_BIND;
+            let flags = flags::to_ms((before & !change.clear) | change.set) | libc::MS_BIND;
             let flags = MountFlags::from_bits_retain(flags as u32);
             self.with_name(mount, |path| rustix::mount::mount_remount(path, flags, c""))?;
         }
@@ -248,29 +245,6 @@ pub fn is_procfs(fd: impl AsFd) -> rustix::io::Result<bool> {
     let filesystem = rustix::fs::fstatfs(fd)?;
     #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
     Ok(i64::from(filesystem.f_type) == PROC_SUPER_MAGIC)
-}
-
-/// The flags of mount(2) for MOUNT_ATTR_*, each access time mode with its own: none at all would keep a mount's.
-pub fn ms_flags(attributes: u64) -> u64 {
-    let flags = [
-        (MOUNT_ATTR_RDONLY, libc::MS_RDONLY),
-        (MOUNT_ATTR_NOSUID, libc::MS_NOSUID),
-        (MOUNT_ATTR_NODEV, libc::MS_NODEV),
-        (MOUNT_ATTR_NOEXEC, libc::MS_NOEXEC),
-        (MOUNT_ATTR_NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
-        (MOUNT_ATTR_NOATIME, libc::MS_NOATIME),
-        (MOUNT_ATTR_STRICTATIME, libc::MS_STRICTATIME),
-        (MOUNT_ATTR_NODIRATIME, libc::MS_NODIRATIME),
-    ];
-    let given = flags
-        .iter()
-        .filter(|(attribute, _)| attributes & attribute != 0);
-    let atime = if attributes & libc::MOUNT_ATTR__ATIME == 0 {
-        libc::MS_RELATIME
-    } else {
-        0
-    };
-    given.fold(atime, |all, (_, flag)| all | flag)
 }
 
 /// A descriptor's number.

@@ -2,6 +2,7 @@
 
 pub mod classic;
 pub mod fd;
+pub mod flags;
 pub mod mount;
 pub mod namespace;
 pub mod page;

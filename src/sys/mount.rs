@@ -9,6 +9,7 @@ use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::fd::{Fd, Fds};
+use super::flags;
 use crate::error::Text;
 
 /// The arguments of mount_setattr(2), laid out as the kernel's `struct mount_attr`.
@@ -96,36 +97,11 @@ pub fn has_set_attributes() -> bool {
     result != 0 && last_errno() == Errno::INVAL
 }
 
-/// The MOUNT_ATTR_* of the mount that a descriptor lies on, from the f_flags of statfs(2) (calculate_f_flags() in fs/statfs.c).
+/// The MOUNT_ATTR_* of the mount that a descriptor lies on.
 pub fn attributes_of(mount: impl AsFd) -> Result<u64> {
     let filesystem = rustix::fs::fstatfs(mount)?;
     #[allow(clippy::unnecessary_cast)] // f_flags has another width elsewhere.
-    Ok(from_statfs(filesystem.f_flags as u64))
-}
-
-fn from_statfs(flags: u64) -> u64 {
-    // The ST_* flags of <linux/statfs.h>: the first four are the same bits as the attributes.
-    const SAME: u64 = libc::MOUNT_ATTR_RDONLY
-        | libc::MOUNT_ATTR_NOSUID
-        | libc::MOUNT_ATTR_NODEV
-        | libc::MOUNT_ATTR_NOEXEC;
-    const ST_NOATIME: u64 = 0x400;
-    const ST_NODIRATIME: u64 = 0x800;
-    const ST_RELATIME: u64 = 0x1000;
-    const ST_NOSYMFOLLOW: u64 = 0x2000;
-    let mode = if flags & ST_NOATIME != 0 {
-        libc::MOUNT_ATTR_NOATIME
-    } else if flags & ST_RELATIME != 0 {
-        0
-    } else {
-        libc::MOUNT_ATTR_STRICTATIME
-    };
-    let others = [
-        (ST_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
-        (ST_NOSYMFOLLOW, libc::MOUNT_ATTR_NOSYMFOLLOW),
-    ];
-    let given = others.iter().filter(|(flag, _)| flags & flag != 0);
-    given.fold((flags & SAME) | mode, |all, (_, attribute)| all | attribute)
+    Ok(flags::from_st(filesystem.f_flags as u64))
 }
 
 /// A detached copy of the mount that `dir` and `path` lie on, with its root there: open_tree(2).
@@ -352,20 +328,5 @@ impl Status {
     /// mem(4): the device 1:3.
     pub fn is_dev_null(&self) -> bool {
         self.is_character_device(1, 3)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statfs_without_an_atime_flag_means_strictatime() {
-        assert_eq!(from_statfs(0), libc::MOUNT_ATTR_STRICTATIME);
-        assert_eq!(from_statfs(0x1000 | 0x4), libc::MOUNT_ATTR_NODEV);
-        assert_eq!(
-            from_statfs(0x2400),
-            libc::MOUNT_ATTR_NOSYMFOLLOW | libc::MOUNT_ATTR_NOATIME
-        );
     }
 }
