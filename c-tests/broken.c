@@ -56,6 +56,18 @@ static void target_in_proc(json_object *spec)
     spec_add(spec, "mounts", "{'destination': '/target', 'type': 'tmpfs', 'source': 'tmpfs'}");
 }
 
+static void target_is_no_text(json_object *spec)
+{
+    image_link("/proc/\xff\xfe", "target");
+    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'tmpfs', 'source': 'tmpfs'}");
+}
+
+static void target_has_control_characters(json_object *spec)
+{
+    image_link("/proc/self/attr/\n\033[31m\xe2\x80\xae", "target");
+    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'tmpfs', 'source': 'tmpfs'}");
+}
+
 static void proc_is_a_link(json_object *spec)
 {
     (void)spec;
@@ -210,6 +222,8 @@ const struct broken all_broken[] = {
     {"overlay without its lower directory", overlay_without_lower, NULL, false, false, {0, MOUNTS, ADDED}},
     {"target below a file", target_is_file, NULL, false, false, {-ENOTDIR, MOUNTS, ADDED, .path = "/target/below"}},
     {"target in /proc", target_in_proc, NULL, false, false, {-EINVAL, MOUNTS, ADDED, .path = "/target"}},
+    {"target is a link to bytes that are no text", target_is_no_text, NULL, false, false, {-EINVAL, MOUNTS, ADDED, .says_too = "it leads to /proc/\\xff\\xfe:"}},
+    {"target is a link to control characters", target_has_control_characters, NULL, false, false, {-EINVAL, MOUNTS, ADDED, .says_too = "/attr/\\x0a\\x1b[31m\\xe2\\x80\\xae:"}},
     {"/proc is a link", proc_is_a_link, NULL, false, false, {0, MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]", .path = "/proc"}},
     {"full rootfs", new_target, fill_up, false, false, {-ENOSPC, MOUNTS, ADDED, .says_too = "/target"}},
     {"read-only rootfs without the target", new_target, make_read_only, false, false, {-EROFS, MOUNTS, ADDED, .says_too = "/target"}},

@@ -389,7 +389,7 @@ static void options_add_up(void)
 {
     rfs_config *config = new_config();
     rfs_error err = fresh_error();
-    rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_READONLY_ROOTFS, .cwd = "/first"};
+    rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_READONLY_ROOTFS, .cwd = "/first\n\xff"};
     CHECK_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
     options = (rfs_options){.size = sizeof options, .flags = RFS_OPTION_NO_DEFAULT_DEVICES};
     CHECK_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
@@ -401,7 +401,7 @@ static void options_add_up(void)
     char text[65536];
     rewind(file);
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    CHECK(strstr(text, "/first"));
+    CHECK(strstr(text, "\"/first\\\\x0a\\\\xff\""));
     CHECK(!strstr(text, "/dev/zero"));
     fclose(file);
     rfs_plan_free(plan);

@@ -182,7 +182,7 @@ static void keep_log(void *userdata, rfs_log_level level, const char *message)
 {
     struct log *log = userdata;
     CHECK(level == RFS_LOG_WARNING || level == RFS_LOG_DEBUG);
-    CHECK_THAT(!strchr(message, '\n') && strlen(message) > 5, "log: %s", message);
+    CHECK_THAT(!strpbrk(message, "\n\033") && strlen(message) > 5, "log: %s", message);
     if (level != RFS_LOG_WARNING) {
         log->others++;
         return;
@@ -199,15 +199,15 @@ static void warnings(void)
     rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &log, .log = keep_log};
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/absolute', 'type': 'tmpfs'}");
-    spec_add(spec, "mounts", "{'destination': 'some/relative', 'type': 'tmpfs'}");
+    spec_add(spec, "mounts", "{'destination': 'some/rel\\na\\u001btive', 'type': 'tmpfs'}");
     rfs_plan *plan = plan_of(spec);
     /* in this process, whose namespace is new to the plan */
     REQUIRE(unshare(CLONE_NEWNS) == 0);
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
-    CHECK_THAT(log.warnings == 1 && strstr(log.text, "some/relative"), "%u warnings: %s", log.warnings, log.text);
-    check_mount("/some/relative / rw,relatime - tmpfs *");
+    CHECK_THAT(log.warnings == 1 && strstr(log.text, "\"some/rel\\x0aa\\x1btive\""), "%u warnings: %s", log.warnings, log.text);
+    check_mount("/some/rel\\012a\033tive / rw,relatime - tmpfs *");
 }
 
 /* mountfd */

@@ -1,5 +1,6 @@
 #include "harness.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -93,12 +94,39 @@ static bool terminated(const char *text, size_t size)
     return memchr(text, 0, size) != NULL;
 }
 
+/* Text that can be written to a terminal: UTF-8, which has no bytes 0xfe and 0xff, and no control characters. */
+static bool is_plain(const char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text) || (unsigned char)*text >= 0xfe)
+            return false;
+    return true;
+}
+
+/* err.detail is err.message, but for ": " and strerror(3)'s words where a system call failed. */
+static void check_detail(const char *file, int line, const rfs_error *err)
+{
+    char words[128], expected[sizeof err->message];
+    snprintf(words, sizeof words, ": %s", strerror(-err->code));
+    const char *at = strstr(err->message, words);
+    bool is_rule = strcmp(err->operation, "check") == 0 || strcmp(err->operation, "hook") == 0;
+    if (strlen(err->message) == sizeof err->message - 1)
+        return; /* cut, each at another place */
+    if (is_rule)
+        at = NULL;
+    else
+        check_at(at != NULL, file, line, "no \"%s\" in the message: %s", words, err->message);
+    size_t before = at ? (size_t)(at - err->message) : strlen(err->message);
+    snprintf(expected, sizeof expected, "%.*s%s", (int)before, err->message, at ? at + strlen(words) : "");
+    check_at(strcmp(err->detail, expected) == 0, file, line, "err.detail is \"%s\", expected \"%s\"", err->detail, expected);
+}
+
 bool check_error_at(const char *file, int line, int rc, const rfs_error *err, const struct expected *expected)
 {
     if (rc >= 0)
         return check_at(false, file, line, "succeeded (%d) where %d was expected", rc, expected->code);
     if (!terminated(err->message, sizeof err->message) || !terminated(err->path, sizeof err->path) ||
-        !terminated(err->operation, sizeof err->operation))
+        !terminated(err->operation, sizeof err->operation) || !terminated(err->detail, sizeof err->detail))
         return check_at(false, file, line, "returned %d, and the error's strings do not end", rc);
     int before = failures;
     check_at(!expected->code || rc == expected->code, file, line, "returned %d, expected %d: %s", rc,
@@ -118,7 +146,8 @@ bool check_error_at(const char *file, int line, int rc, const rfs_error *err, co
                  (long long)err->index, expected->object, (long long)expected->index, err->message);
     size_t length = strlen(err->message);
     check_at(length >= 10, file, line, "the message is no sentence: \"%s\"", err->message);
-    check_at(!strpbrk(err->message, "\n\r\t\033"), file, line, "control characters in the message: %s", err->message);
+    check_at(is_plain(err->message) && is_plain(err->path), file, line, "raw bytes in the message: %s", err->message);
+    check_detail(file, line, err);
     check_at(err->operation[0] != '\0', file, line, "no operation: %s", err->message);
     check_at(!expected->says || strstr(err->message, expected->says), file, line, "the message does not say \"%s\": %s",
              expected->says, err->message);

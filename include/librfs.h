@@ -377,9 +377,16 @@ typedef struct rfs_error {
     char path[256];
     /**
      * One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
-     * what to do.
+     * what to do. It ends with no newline.
+     *
+     * Bytes that are not UTF-8, control characters, and characters without a width or that turn the direction of
+     * writing are written as \xNN, here and in `path` and log messages: a file's name can't move the terminal's cursor.
      */
     char message[1024];
+    /**
+     * `message` without ": " and the words of the errno: for a caller that writes strerror(-code) itself.
+     */
+    char detail[1024];
 } rfs_error;
 
 /**

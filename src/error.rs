@@ -1,95 +1,14 @@
 //! The one error type. It never allocates: it is also made in the child of a raw clone, where
 //! another thread may have held malloc's lock.
 
-use core::fmt::{self, Display, Write};
+use core::fmt::{self, Display};
 
 use rustix::io::Errno;
 
 use crate::sys::page::Page;
+pub use crate::text::Text;
 
 pub type Result<T> = core::result::Result<T, Error>;
-
-/// Text of at most `N` bytes. What doesn't fit is cut at a character's boundary.
-#[derive(Clone)]
-pub struct Text<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-}
-
-impl<const N: usize> Text<N> {
-    pub const fn new() -> Self {
-        Text {
-            bytes: [0; N],
-            len: 0,
-        }
-    }
-
-    #[inline(never)]
-    pub fn format(text: impl Display) -> Self {
-        let mut made = Self::new();
-        // Writing into a Text does not fail.
-        let _ = write!(made, "{text}");
-        made
-    }
-
-    /// A path: bytes outside UTF-8 and control characters are replaced, for a message is one line and ends with NUL; a
-    /// long one keeps its end, which tells more.
-    #[inline(never)]
-    pub fn path(path: &[u8]) -> Self {
-        let mut made = Self::new();
-        let mut rest = path;
-        if rest.len() > N {
-            let _ = made.write_str("...");
-            rest = &rest[rest.len() - (N - 3)..];
-        }
-        for chunk in rest.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                let _ = made.write_char(if c.is_control() { '?' } else { c });
-            }
-            for _ in chunk.invalid() {
-                let _ = made.write_char('?');
-            }
-        }
-        made
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    pub fn as_str(&self) -> &str {
-        // Only whole characters are ever written.
-        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-impl<const N: usize> Default for Text<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const N: usize> Write for Text<N> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut end = text.len().min(N - self.len);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.bytes[self.len..self.len + end].copy_from_slice(&text.as_bytes()[..end]);
-        self.len += end;
-        Ok(())
-    }
-}
-
-impl<const N: usize> fmt::Debug for Text<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
 
 /// Where it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,16 +158,13 @@ impl Error {
         static NONE: Details = Details::new("mmap");
         self.details.as_deref().unwrap_or(&NONE)
     }
-}
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Display::fmt(self, f)
+    /// For a caller that writes the words of the errno itself.
+    pub fn detail(&self) -> Detail<'_> {
+        Detail(self)
     }
-}
 
-impl Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn sentence(&self, f: &mut fmt::Formatter<'_>, with_errno: bool) -> fmt::Result {
         let details = self.details();
         write!(f, "{}", details.object)?;
         match (details.object == Object::None, details.path.is_empty()) {
@@ -264,7 +180,9 @@ impl Display for Error {
         if !details.acted_on.is_empty() {
             write!(f, " {}", details.acted_on.as_str())?;
         }
-        write!(f, ": {}", Description(self.errno))?;
+        if with_errno {
+            write!(f, ": {}", Description(self.errno))?;
+        }
         if !details.kernel.is_empty() {
             write!(f, " (the kernel says: {})", details.kernel.as_str())?;
         }
@@ -272,6 +190,28 @@ impl Display for Error {
             write!(f, "; {}", details.explanation.as_str())?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+/// The sentence for a person.
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sentence(f, true)
+    }
+}
+
+/// An error's sentence without the words of its errno.
+pub struct Detail<'a>(&'a Error);
+
+impl Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.sentence(f, false)
     }
 }
 
@@ -291,54 +231,139 @@ struct Description(Errno);
 
 impl Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            Errno::PERM => "Operation not permitted",
-            Errno::NOENT => "No such file or directory",
-            Errno::SRCH => "No such process",
-            Errno::INTR => "Interrupted system call",
-            Errno::IO => "Input/output error",
-            Errno::NXIO => "No such device or address",
-            Errno::TOOBIG => "Argument list too long",
-            Errno::NOEXEC => "Exec format error",
-            Errno::BADF => "Bad file descriptor",
-            Errno::AGAIN => "Resource temporarily unavailable",
-            Errno::NOMEM => "Cannot allocate memory",
-            Errno::ACCESS => "Permission denied",
-            Errno::FAULT => "Bad address",
-            Errno::NOTBLK => "Block device required",
-            Errno::BUSY => "Device or resource busy",
-            Errno::EXIST => "File exists",
-            Errno::XDEV => "Invalid cross-device link",
-            Errno::NODEV => "No such device",
-            Errno::NOTDIR => "Not a directory",
-            Errno::ISDIR => "Is a directory",
-            Errno::INVAL => "Invalid argument",
-            Errno::NFILE => "Too many open files in system",
-            Errno::MFILE => "Too many open files",
-            Errno::NOTTY => "Inappropriate ioctl for device",
-            Errno::TXTBSY => "Text file busy",
-            Errno::FBIG => "File too large",
-            Errno::NOSPC => "No space left on device",
-            Errno::ROFS => "Read-only file system",
-            Errno::MLINK => "Too many links",
-            Errno::PIPE => "Broken pipe",
-            Errno::RANGE => "Numerical result out of range",
-            Errno::NAMETOOLONG => "File name too long",
-            Errno::NOSYS => "Function not implemented",
-            Errno::NOTEMPTY => "Directory not empty",
-            Errno::LOOP => "Too many levels of symbolic links",
-            Errno::BADMSG => "Bad message",
-            Errno::NODATA => "No data available",
-            Errno::OVERFLOW => "Value too large for defined data type",
-            Errno::PROTO => "Protocol error",
-            Errno::CONNRESET => "Connection reset by peer",
-            Errno::TOOMANYREFS => "Too many references: cannot splice",
-            Errno::USERS => "Too many users",
-            Errno::OPNOTSUPP => "Operation not supported",
-            Errno::STALE => "Stale file handle",
-            Errno::DQUOT => "Disk quota exceeded",
-            Errno::NOMEDIUM => "No medium found",
-            other => return write!(f, "error {}", other.raw_os_error()),
+        let text = match self.0.raw_os_error() {
+            libc::EPERM => "Operation not permitted",
+            libc::ENOENT => "No such file or directory",
+            libc::ESRCH => "No such process",
+            libc::EINTR => "Interrupted system call",
+            libc::EIO => "Input/output error",
+            libc::ENXIO => "No such device or address",
+            libc::E2BIG => "Argument list too long",
+            libc::ENOEXEC => "Exec format error",
+            libc::EBADF => "Bad file descriptor",
+            libc::ECHILD => "No child processes",
+            libc::EAGAIN => "Resource temporarily unavailable",
+            libc::ENOMEM => "Cannot allocate memory",
+            libc::EACCES => "Permission denied",
+            libc::EFAULT => "Bad address",
+            libc::ENOTBLK => "Block device required",
+            libc::EBUSY => "Device or resource busy",
+            libc::EEXIST => "File exists",
+            libc::EXDEV => "Invalid cross-device link",
+            libc::ENODEV => "No such device",
+            libc::ENOTDIR => "Not a directory",
+            libc::EISDIR => "Is a directory",
+            libc::EINVAL => "Invalid argument",
+            libc::ENFILE => "Too many open files in system",
+            libc::EMFILE => "Too many open files",
+            libc::ENOTTY => "Inappropriate ioctl for device",
+            libc::ETXTBSY => "Text file busy",
+            libc::EFBIG => "File too large",
+            libc::ENOSPC => "No space left on device",
+            libc::ESPIPE => "Illegal seek",
+            libc::EROFS => "Read-only file system",
+            libc::EMLINK => "Too many links",
+            libc::EPIPE => "Broken pipe",
+            libc::EDOM => "Numerical argument out of domain",
+            libc::ERANGE => "Numerical result out of range",
+            libc::EDEADLK => "Resource deadlock avoided",
+            libc::ENAMETOOLONG => "File name too long",
+            libc::ENOLCK => "No locks available",
+            libc::ENOSYS => "Function not implemented",
+            libc::ENOTEMPTY => "Directory not empty",
+            libc::ELOOP => "Too many levels of symbolic links",
+            libc::ENOMSG => "No message of desired type",
+            libc::EIDRM => "Identifier removed",
+            libc::ECHRNG => "Channel number out of range",
+            libc::EL2NSYNC => "Level 2 not synchronized",
+            libc::EL3HLT => "Level 3 halted",
+            libc::EL3RST => "Level 3 reset",
+            libc::ELNRNG => "Link number out of range",
+            libc::EUNATCH => "Protocol driver not attached",
+            libc::ENOCSI => "No CSI structure available",
+            libc::EL2HLT => "Level 2 halted",
+            libc::EBADE => "Invalid exchange",
+            libc::EBADR => "Invalid request descriptor",
+            libc::EXFULL => "Exchange full",
+            libc::ENOANO => "No anode",
+            libc::EBADRQC => "Invalid request code",
+            libc::EBADSLT => "Invalid slot",
+            libc::EBFONT => "Bad font file format",
+            libc::ENOSTR => "Device not a stream",
+            libc::ENODATA => "No data available",
+            libc::ETIME => "Timer expired",
+            libc::ENOSR => "Out of streams resources",
+            libc::ENONET => "Machine is not on the network",
+            libc::ENOPKG => "Package not installed",
+            libc::EREMOTE => "Object is remote",
+            libc::ENOLINK => "Link has been severed",
+            libc::EADV => "Advertise error",
+            libc::ESRMNT => "Srmount error",
+            libc::ECOMM => "Communication error on send",
+            libc::EPROTO => "Protocol error",
+            libc::EMULTIHOP => "Multihop attempted",
+            libc::EDOTDOT => "RFS specific error",
+            libc::EBADMSG => "Bad message",
+            libc::EOVERFLOW => "Value too large for defined data type",
+            libc::ENOTUNIQ => "Name not unique on network",
+            libc::EBADFD => "File descriptor in bad state",
+            libc::EREMCHG => "Remote address changed",
+            libc::ELIBACC => "Can not access a needed shared library",
+            libc::ELIBBAD => "Accessing a corrupted shared library",
+            libc::ELIBSCN => ".lib section in a.out corrupted",
+            libc::ELIBMAX => "Attempting to link in too many shared libraries",
+            libc::ELIBEXEC => "Cannot exec a shared library directly",
+            libc::EILSEQ => "Invalid or incomplete multibyte or wide character",
+            libc::ERESTART => "Interrupted system call should be restarted",
+            libc::ESTRPIPE => "Streams pipe error",
+            libc::EUSERS => "Too many users",
+            libc::ENOTSOCK => "Socket operation on non-socket",
+            libc::EDESTADDRREQ => "Destination address required",
+            libc::EMSGSIZE => "Message too long",
+            libc::EPROTOTYPE => "Protocol wrong type for socket",
+            libc::ENOPROTOOPT => "Protocol not available",
+            libc::EPROTONOSUPPORT => "Protocol not supported",
+            libc::ESOCKTNOSUPPORT => "Socket type not supported",
+            libc::EOPNOTSUPP => "Operation not supported",
+            libc::EPFNOSUPPORT => "Protocol family not supported",
+            libc::EAFNOSUPPORT => "Address family not supported by protocol",
+            libc::EADDRINUSE => "Address already in use",
+            libc::EADDRNOTAVAIL => "Cannot assign requested address",
+            libc::ENETDOWN => "Network is down",
+            libc::ENETUNREACH => "Network is unreachable",
+            libc::ENETRESET => "Network dropped connection on reset",
+            libc::ECONNABORTED => "Software caused connection abort",
+            libc::ECONNRESET => "Connection reset by peer",
+            libc::ENOBUFS => "No buffer space available",
+            libc::EISCONN => "Transport endpoint is already connected",
+            libc::ENOTCONN => "Transport endpoint is not connected",
+            libc::ESHUTDOWN => "Cannot send after transport endpoint shutdown",
+            libc::ETOOMANYREFS => "Too many references: cannot splice",
+            libc::ETIMEDOUT => "Connection timed out",
+            libc::ECONNREFUSED => "Connection refused",
+            libc::EHOSTDOWN => "Host is down",
+            libc::EHOSTUNREACH => "No route to host",
+            libc::EALREADY => "Operation already in progress",
+            libc::EINPROGRESS => "Operation now in progress",
+            libc::ESTALE => "Stale file handle",
+            libc::EUCLEAN => "Structure needs cleaning",
+            libc::ENOTNAM => "Not a XENIX named type file",
+            libc::ENAVAIL => "No XENIX semaphores available",
+            libc::EISNAM => "Is a named type file",
+            libc::EREMOTEIO => "Remote I/O error",
+            libc::EDQUOT => "Disk quota exceeded",
+            libc::ENOMEDIUM => "No medium found",
+            libc::EMEDIUMTYPE => "Wrong medium type",
+            libc::ECANCELED => "Operation canceled",
+            libc::ENOKEY => "Required key not available",
+            libc::EKEYEXPIRED => "Key has expired",
+            libc::EKEYREVOKED => "Key has been revoked",
+            libc::EKEYREJECTED => "Key was rejected by service",
+            libc::EOWNERDEAD => "Owner died",
+            libc::ENOTRECOVERABLE => "State not recoverable",
+            libc::ERFKILL => "Operation not possible due to RF-kill",
+            libc::EHWPOISON => "Memory page has hardware error",
+            unknown => return write!(f, "Unknown error {unknown}"),
         };
         f.write_str(text)
     }
@@ -364,9 +389,40 @@ mod tests {
     }
 
     #[test]
-    fn text_is_cut_between_characters_and_paths_keep_their_end() {
-        assert_eq!(Text::<4>::format("aaaé").as_str(), "aaa");
-        assert_eq!(Text::<8>::path(b"/very/long/path").as_str(), ".../path");
-        assert_eq!(Text::<8>::path(b"/a\xffb\0\n").as_str(), "/a?b??");
+    fn an_errno_has_the_words_of_strerror() {
+        for number in 1..=4095 {
+            let theirs = std::io::Error::from_raw_os_error(number).to_string();
+            let ours = Description(Errno::from_raw_os_error(number)).to_string();
+            assert_eq!(format!("{ours} (os error {number})"), theirs);
+        }
+    }
+
+    #[test]
+    fn a_detail_is_the_message_without_the_words_of_errno() {
+        let error = Error::system(Errno::INVAL, "fsconfig")
+            .on(b"nosuchopt")
+            .explain("remove it")
+            .about(Object::Mount(3), b"/data")
+            .said_by_kernel(Text::format("tmpfs: Unknown parameter 'nosuchopt'"));
+        assert_eq!(
+            error.detail().to_string(),
+            "mounts[3] (/data): fsconfig nosuchopt \
+             (the kernel says: tmpfs: Unknown parameter 'nosuchopt'); remove it"
+        );
+        let rule = Error::invalid("type: it is empty").about(Object::Mount(0), b"");
+        assert_eq!(rule.detail().to_string(), rule.to_string());
+    }
+
+    #[test]
+    fn nothing_raw_reaches_a_message() {
+        let error = Error::system(Errno::NOENT, "openat2")
+            .on(b"/x\n\xff")
+            .explain(format_args!("it leads to {}", "\x1b[31m"))
+            .about(Object::Mount(1), "/a\u{202e}b".as_bytes());
+        assert_eq!(
+            error.to_string(),
+            "mounts[1] (/a\\xe2\\x80\\xaeb): openat2 /x\\x0a\\xff: No such file or directory; \
+             it leads to \\x1b[31m"
+        );
     }
 }

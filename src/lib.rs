@@ -15,3 +15,4 @@ pub mod plan;
 pub mod rootfs;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod text;

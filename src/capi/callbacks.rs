@@ -8,8 +8,9 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::types::*;
-use crate::error::{self, Error, Text};
+use crate::error::{self, Error};
 use crate::rootfs::callbacks::{Callbacks, HookPoint, Level, Request};
+use crate::text::{Escaped, Text};
 
 impl Callbacks for rfs_callbacks {
     fn mountfd(&self, request: &Request<'_>) -> Option<error::Result<RawFd>> {
@@ -34,8 +35,8 @@ impl Callbacks for rfs_callbacks {
         Some(answer.map_err(|errno| {
             let error = Error::system(errno, "mountfd callback");
             match text(&err.message) {
-                "" => error,
-                said => error.explain(format_args!("the host's side says: {said}")),
+                b"" => error,
+                said => error.explain(format_args!("the host's side says: {}", Escaped(said))),
             }
         }))
     }
@@ -78,21 +79,18 @@ impl Callbacks for rfs_callbacks {
         };
         let text = Text::<1023>::format(message);
         let mut line = [0; 1024];
-        for (to, from) in line.iter_mut().zip(text.as_bytes()) {
-            // One line, whatever a path has in it.
-            *to = if from.is_ascii_control() { b' ' } else { *from };
-        }
+        line[..text.as_bytes().len()].copy_from_slice(text.as_bytes());
         // SAFETY: as above; the line ends with NUL.
         unsafe { log(self.userdata, level, line.as_ptr().cast()) };
     }
 }
 
 /// What a callback wrote into an rfs_error, which may lack its NUL.
-fn text(message: &[c_char]) -> &str {
+fn text(message: &[c_char]) -> &[u8] {
     // SAFETY: of one size and without invalid values.
     let bytes = unsafe { &*(core::ptr::from_ref(message) as *const [u8]) };
     let length = bytes.iter().position(|&byte| byte == 0);
-    core::str::from_utf8(&bytes[..length.unwrap_or(bytes.len())]).unwrap_or_default()
+    &bytes[..length.unwrap_or(bytes.len())]
 }
 
 /// A callback's result: a negative errno, or a number that is none.

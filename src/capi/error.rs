@@ -1,10 +1,12 @@
 //! An Error as the caller's rfs_error.
 
 use core::ffi::c_char;
+use core::fmt::Display;
 use core::mem::{offset_of, size_of};
 
 use super::types::*;
-use crate::error::{Error, Object, Stage, Text};
+use crate::error::{Error, Object, Stage};
+use crate::text::Text;
 
 /// The first version's end of `index`: without it nothing could be told.
 const SMALLEST: usize = offset_of!(rfs_error, operation);
@@ -20,6 +22,7 @@ impl rfs_error {
         operation: [0; 32],
         path: [0; 256],
         message: [0; 1024],
+        detail: [0; 1024],
     };
 }
 
@@ -57,7 +60,8 @@ pub unsafe fn fill(err: *mut rfs_error, error: &Error) {
         &details.path
     };
     copy(&mut filled.path, path.as_bytes());
-    copy(&mut filled.message, Text::<1023>::format(error).as_bytes());
+    write(&mut filled.message, error);
+    write(&mut filled.detail, error.detail());
     let length = usize::try_from(size)
         .unwrap_or(usize::MAX)
         .min(size_of::<rfs_error>());
@@ -65,6 +69,11 @@ pub unsafe fn fill(err: *mut rfs_error, error: &Error) {
     unsafe {
         core::ptr::copy_nonoverlapping((&raw const filled).cast::<u8>(), err.cast::<u8>(), length);
     }
+}
+
+#[inline(never)]
+fn write(to: &mut [c_char; 1024], text: impl Display) {
+    copy(to, Text::<1023>::format(text).as_bytes());
 }
 
 /// Copies what fits, and leaves at least one NUL.

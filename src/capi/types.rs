@@ -71,8 +71,13 @@ pub struct rfs_error {
     /// The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
     pub path: [c_char; 256],
     /// One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
-    /// what to do.
+    /// what to do. It ends with no newline.
+    ///
+    /// Bytes that are not UTF-8, control characters, and characters without a width or that turn the direction of
+    /// writing are written as \xNN, here and in `path` and log messages: a file's name can't move the terminal's cursor.
     pub message: [c_char; 1024],
+    /// `message` without ": " and the words of the errno: for a caller that writes strerror(-code) itself.
+    pub detail: [c_char; 1024],
 }
 
 /// A range of ids in a mapping. The same fields as in config.json.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Bytes, Config, Device, DeviceKind, Hook, HookKind, IdMapping, Mount};
 use crate::error::{Error, Result, Stage};
+use crate::text::Quoted;
 
 /// Reads the configuration of a bundle, whose absolute path relative ones are taken from.
 pub fn parse(json: &[u8], bundle: &[u8]) -> Result<Config> {
@@ -17,8 +18,8 @@ fn read(json: &[u8], bundle: &[u8]) -> Result<Config> {
     let spec = Node::top(&value);
     if !bundle.starts_with(b"/") {
         return Err(Error::invalid(format_args!(
-            "the bundle's path \"{}\" is not absolute; give what realpath(3) makes of it",
-            bundle.escape_ascii()
+            "the bundle's path {} is not absolute; give what realpath(3) makes of it",
+            Quoted(bundle)
         )));
     }
     let root = spec.field("root")?;
@@ -105,8 +106,8 @@ fn device(device: &Node<'_>) -> Result<Device> {
         b"p" => DeviceKind::Fifo,
         other => {
             return Err(kind.error(format_args!(
-                "\"{}\" is no type of a device node; it is one of \"b\", \"c\", \"u\" and \"p\"",
-                other.escape_ascii()
+                "{} is no type of a device node; it is one of \"b\", \"c\", \"u\" and \"p\"",
+                Quoted(other)
             )));
         }
     };

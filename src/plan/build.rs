@@ -11,6 +11,7 @@ use super::{
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
 use crate::error::{Error, Object, Result, Stage};
+use crate::text::Quoted;
 
 impl Plan {
     /// Checks a configuration whole; the first thing wrong with it is the error.
@@ -74,8 +75,8 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
             let rootfs = paths::path("rootfs", path)?;
             if !path.starts_with(b"/") {
                 return Err(Error::invalid(format_args!(
-                    "rootfs: the path {:?} is not absolute",
-                    String::from_utf8_lossy(path)
+                    "rootfs: the path {} is not absolute",
+                    Quoted(path)
                 )));
             }
             if fd.is_none() && paths::clean(path) == b"/" {
@@ -108,8 +109,8 @@ fn rootfs_idmap(config: &Config) -> Result<Option<Idmap>> {
     };
     if asked.is_none() {
         return Err(Error::invalid(format_args!(
-            "rootfs_idmap: {:?} is neither \"idmap\" nor \"ridmap\", with \"=\" and a mapping or without",
-            String::from_utf8_lossy(&option[..option.len().min(64)])
+            "rootfs_idmap: {} is neither \"idmap\" nor \"ridmap\", with \"=\" and a mapping or without",
+            Quoted(option)
         )));
     }
     idmap::idmap(config, (&[], &[]), asked)
@@ -130,9 +131,9 @@ fn check_cgroup_path(config: &Config) -> Result<()> {
 fn root_propagation(name: &[u8]) -> Result<u64> {
     propagation(name).ok_or_else(|| {
         Error::invalid(format_args!(
-            "linux.rootfsPropagation: {:?} is none of private, slave, shared and unbindable, \
+            "linux.rootfsPropagation: {} is none of private, slave, shared and unbindable, \
              with or without an \"r\" before it",
-            String::from_utf8_lossy(&name[..name.len().min(64)])
+            Quoted(name)
         ))
     })
 }
@@ -182,8 +183,8 @@ fn cwd(config: &Config) -> Result<Option<CString>> {
     paths::path("process.cwd", cwd)?;
     if !cwd.starts_with(b"/") {
         return Err(Error::invalid(format_args!(
-            "process.cwd: the path {:?} is not absolute",
-            String::from_utf8_lossy(cwd)
+            "process.cwd: the path {} is not absolute",
+            Quoted(cwd)
         )));
     }
     let cleaned = paths::clean(cwd);
@@ -216,8 +217,8 @@ fn indexed(
         let inside = paths::inside("path", bytes).map_err(|error| error.about(object, bytes))?;
         if inside.was_relative {
             warn(format!(
-                "{object}: the path {:?} is not absolute; it is taken from \"/\"",
-                String::from_utf8_lossy(bytes)
+                "{object}: the path {} is not absolute; it is taken from \"/\"",
+                Quoted(bytes)
             ));
         }
         if let Err(place) = seen.binary_search(&inside.path) {

@@ -8,8 +8,10 @@ use super::{
     Bind, Device, Filesystem, Hook, Idmap, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch,
 };
 use crate::config::HookKind;
+
 use crate::config::options::propagation_name;
 use crate::sys::flags;
+use crate::text::Escaped;
 
 impl Plan {
     /// Steps in the order of execution.
@@ -111,10 +113,10 @@ fn mount(mount: &Mount) -> Step {
 
 fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
     let parameters = filesystem.parameters.iter().map(|parameter| {
-        let key = parameter.key.to_string_lossy();
+        let key = Escaped(parameter.key.to_bytes());
         match &parameter.value {
-            Some(value) => format!("{key}={}", value.to_string_lossy()),
-            None => key.into_owned(),
+            Some(value) => format!("{key}={}", Escaped(value.to_bytes())),
+            None => key.to_string(),
         }
     });
     step.string("type", &filesystem.fstype)
@@ -175,7 +177,12 @@ fn hook(kind: HookKind, index: usize, hook: &Hook) -> Step {
         .word("kind", kind.name())
         .number("index", index)
         .path(&hook.path)
-        .list("args", hook.args.iter().map(|arg| arg.to_string_lossy()));
+        .list(
+            "args",
+            hook.args
+                .iter()
+                .map(|arg| Escaped(arg.to_bytes()).to_string()),
+        );
     match hook.timeout {
         None => step,
         Some(timeout) => step.number("timeout", timeout.as_secs() as usize),
@@ -203,7 +210,7 @@ impl Step {
     }
 
     fn string(self, key: &str, value: &CStr) -> Self {
-        self.word(key, &value.to_string_lossy())
+        self.word(key, &Escaped(value.to_bytes()).to_string())
     }
 
     /// Only where there is one.

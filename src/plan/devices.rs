@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use super::{Device, paths};
 use crate::config::{self, Config, DeviceKind};
 use crate::error::{Error, Object, Result, Stage};
+use crate::text::Quoted;
 
 /// Name below /dev and minor number; all but tty have the major number of mem(4).
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -84,8 +85,8 @@ fn device(index: usize, wanted: &config::Device, warn: &mut impl FnMut(String)) 
     let path = paths::inside("path", &wanted.path)?;
     if path.was_relative {
         warn(format!(
-            "linux.devices[{index}]: the path {:?} is not absolute; it is taken from \"/\"",
-            String::from_utf8_lossy(&wanted.path)
+            "linux.devices[{index}]: the path {} is not absolute; it is taken from \"/\"",
+            Quoted(&wanted.path)
         ));
     }
     let format = match wanted.kind {

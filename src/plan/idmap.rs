@@ -3,6 +3,7 @@
 use super::{Idmap, MAX_ID_MAPPINGS, Mappings};
 use crate::config::{Config, IdMapping};
 use crate::error::{Error, Result};
+use crate::text::Quoted;
 
 /// What an option asks for.
 #[derive(Clone, Copy)]
@@ -176,8 +177,7 @@ fn number(text: &[u8]) -> Option<u32> {
 }
 
 fn wrong(part: &[u8], what: &str) -> Error {
-    let shown = String::from_utf8_lossy(&part[..part.len().min(64)]);
-    Error::invalid(format_args!("options: \"idmap=\": {shown:?} {what}"))
+    Error::invalid(format_args!("options: \"idmap=\": {} {what}", Quoted(part)))
 }
 
 fn check(field: &str, mappings: &[IdMapping]) -> Result<()> {

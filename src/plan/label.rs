@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::{Parameter, mounts, paths};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::text::{Escaped, Quoted};
 
 /// The parameters that give a superblock a label: mount(8), selinux_fs_parameters[] in security/selinux/hooks.c.
 const KEYS: [&CStr; 4] = [c"context", c"fscontext", c"defcontext", c"rootcontext"];
@@ -55,9 +56,9 @@ pub fn parameter(config: &Config) -> Result<Option<Parameter>> {
             .find(|key| key.to_bytes() == name)
             .ok_or_else(|| {
                 Error::invalid(format_args!(
-                    "mount_context_type (run.oci.mount_context_type): {:?} is none of context, fscontext, \
+                    "mount_context_type (run.oci.mount_context_type): {} is none of context, fscontext, \
                      defcontext and rootcontext",
-                    String::from_utf8_lossy(&name[..name.len().min(64)])
+                    Quoted(name)
                 ))
             })?,
     };
@@ -90,7 +91,7 @@ pub fn of_bind(config: &Config, source: Option<&CStr>, shared: bool) -> Result<O
     let cleaned = source.map(|source| paths::clean(source.to_bytes()));
     let is_refused = |path: &Vec<u8>| NEVER_RELABELLED.iter().any(|it| it.to_bytes() == path);
     if let Some(path) = cleaned.filter(is_refused) {
-        return Err(refused(&String::from_utf8_lossy(&path)));
+        return Err(refused(&path));
     }
     if !shared {
         return of_file(config);
@@ -98,11 +99,12 @@ pub fn of_bind(config: &Config, source: Option<&CStr>, shared: bool) -> Result<O
     paths::c_string(FIELD, &without_categories(label)?).map(Some)
 }
 
-pub fn refused(path: &str) -> Error {
+pub fn refused(path: &[u8]) -> Error {
     Error::check(
         Errno::PERM,
         format_args!(
-            "options: \"z\" and \"Z\" can't relabel {path}: the host needs the labels there"
+            "options: \"z\" and \"Z\" can't relabel {}: the host needs the labels there",
+            Escaped(path)
         ),
     )
 }
@@ -113,8 +115,8 @@ fn without_categories(label: &[u8]) -> Result<Vec<u8>> {
     match (parts.next(), parts.next(), parts.next()) {
         (Some(user), Some(role), Some(kind)) => Ok([user, role, kind, b"s0"].join(&b':')),
         _ => Err(Error::invalid(format_args!(
-            "{FIELD}: {:?} is no USER:ROLE:TYPE:LEVEL, whose level \"z\" would replace",
-            String::from_utf8_lossy(&label[..label.len().min(64)])
+            "{FIELD}: {} is no USER:ROLE:TYPE:LEVEL, whose level \"z\" would replace",
+            Quoted(label)
         ))),
     }
 }

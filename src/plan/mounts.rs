@@ -15,6 +15,7 @@ use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 use crate::sys::flags;
+use crate::text::Quoted;
 
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
@@ -104,8 +105,8 @@ pub fn mount(
     let destination = paths::inside("destination", &wanted.destination)?;
     if destination.was_relative {
         warn(format!(
-            "mounts[{index}]: the destination {:?} is not absolute, which is deprecated; it is taken from \"/\"",
-            String::from_utf8_lossy(&wanted.destination)
+            "mounts[{index}]: the destination {} is not absolute, which is deprecated; it is taken from \"/\"",
+            Quoted(&wanted.destination)
         ));
     }
     let destination = destination.path;
@@ -175,8 +176,8 @@ fn warn_of_options_without_meaning(
         .filter(|option| is_for_superblocks(option))
     {
         warn(format!(
-            "mounts[{index}]: the option {:?} means nothing for a bind, and is ignored",
-            String::from_utf8_lossy(option)
+            "mounts[{index}]: the option {} means nothing for a bind, and is ignored",
+            Quoted(option)
         ));
     }
 }
@@ -445,7 +446,7 @@ fn has_label(parameters: &[Parameter]) -> bool {
 }
 
 fn parameter(data: &[u8]) -> Result<Parameter> {
-    let shown = String::from_utf8_lossy(&data[..data.len().min(64)]);
+    let shown = Quoted(data);
     let (key, value) = match data.iter().position(|&b| b == b'=') {
         None => (data, None),
         Some(equals) => (&data[..equals], Some(&data[equals + 1..])),
@@ -453,10 +454,10 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
     if key.is_empty() || value.is_some_and(<[u8]>::is_empty) {
         let what = if key.is_empty() { "name" } else { "value" };
         return Err(Error::invalid(format_args!(
-            "options: {shown:?} has no {what}"
+            "options: {shown} has no {what}"
         )));
     }
-    let field = format!("options: {shown:?}");
+    let field = format!("options: {shown}");
     let mut value = value.map(<[u8]>::to_vec);
     if label::is_label(key) {
         // mount(2) takes the quotes away that keep a label's commas together; fsconfig(2) takes a value as it is.

@@ -12,6 +12,7 @@ use super::target;
 use super::{Context, masks, mountinfo};
 use crate::error::{Error, Result};
 use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter, Shape};
+use crate::text::{Escaped, Quoted};
 
 const MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 /// <linux/magic.h>
@@ -43,8 +44,9 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => cx.log(
             Level::Debug,
             format_args!(
-                "mounts[{}]: cgroup2 can't be mounted here, and {:?} is bound: {error}",
-                mount.index, wanted.bind.source
+                "mounts[{}]: cgroup2 can't be mounted here, and {} is bound: {error}",
+                mount.index,
+                Quoted(wanted.bind.source.to_bytes())
             ),
         ),
         Err(error) => return Err(error),
@@ -179,8 +181,8 @@ impl Hierarchy {
             Some(below) => Ok([&self.mountpoint, below].concat()),
             None => Err(Error::invalid(format_args!(
                 "the cgroup {} of this process is outside of what is mounted at {}",
-                String::from_utf8_lossy(&self.own),
-                String::from_utf8_lossy(&self.mountpoint)
+                Escaped(&self.own),
+                Escaped(&self.mountpoint)
             ))),
         }
     }

@@ -13,6 +13,7 @@ use crate::error::{During, Error, Object, Result};
 use crate::plan::{Device, Shape};
 use crate::sys::mount::{Status, status};
 use crate::sys::path::of_descriptor;
+use crate::text::Quoted;
 
 const DEV: &CStr = c"/dev";
 /// In every container, by the runtime-spec (runtime-linux.md, "Dev symbolic links"). /proc/self, not
@@ -92,7 +93,10 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
             let path = &device.path;
             cx.log(
                 Level::Debug,
-                format_args!("{path:?}: mknod(2) is refused, the host's is bound"),
+                format_args!(
+                    "{}: mknod(2) is refused, the host's is bound",
+                    Quoted(path.to_bytes())
+                ),
             );
             return bind(cx, directory, device);
         }
@@ -171,7 +175,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         let path = &device.path;
         cx.log(
             Level::Warning,
-            format_args!("{path:?}: the host's node is bound, with its own mode and owner instead of those asked for"),
+            format_args!("{}: the host's node is bound, with its own mode and owner instead of those asked for", Quoted(path.to_bytes())),
         );
     }
     let file = match cx.root.make_file_at(directory, device.name.as_bytes(), 0) {

@@ -73,11 +73,7 @@ impl Display for Said<'_> {
         if output.is_empty() {
             return Ok(());
         }
-        let mut line = [0; process::OUTPUT];
-        for (to, from) in line.iter_mut().zip(output) {
-            *to = if from.is_ascii_control() { b' ' } else { *from };
-        }
-        let line = Text::<400>::path(&line[..output.len()]);
+        let line = Text::<400>::path(output);
         write!(f, "; its output: {}", line.as_str())
     }
 }

@@ -21,6 +21,7 @@ use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::classic::{PROC_ROOT_INO, change_attributes, is_procfs};
 use crate::sys::mount::{Attributes, is_idmapped, status};
 use crate::sys::path::of_descriptor;
+use crate::text::Quoted;
 
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match attempt(cx, mount) {
@@ -105,8 +106,9 @@ fn bind_instead(
     cx.log(
         Level::Debug,
         format_args!(
-            "mounts[{}]: a new one can't be mounted here, and {:?} is bound: {error}",
-            mount.index, instead.source
+            "mounts[{}]: a new one can't be mounted here, and {} is bound: {error}",
+            mount.index,
+            Quoted(instead.source.to_bytes())
         ),
     );
     let cloned = cx.way.clone_source(cx.fds, instead);
@@ -242,8 +244,9 @@ fn check_procfs(
         cx.log(
             Level::Warning,
             format_args!(
-                "mounts[{}]: {:?}, which is bound on /proc, is in a procfs but is not its root",
-                mount.index, wanted.source
+                "mounts[{}]: {}, which is bound on /proc, is in a procfs but is not its root",
+                mount.index,
+                Quoted(wanted.source.to_bytes())
             ),
         );
     }

@@ -47,7 +47,7 @@ pub fn relabel(fds: &Fds, tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
         if let Ok(there) = rustix::fs::stat(path)
             && (there.st_dev, there.st_ino) == (root.st_dev, root.st_ino)
         {
-            return Err(refused(&path.to_string_lossy()));
+            return Err(refused(path.to_bytes()));
         }
     }
     if FileType::from_raw_mode(root.st_mode) == FileType::Directory {

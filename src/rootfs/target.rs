@@ -99,7 +99,7 @@ fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     if rule == proc::Target::Refused {
         return Err(Error::invalid(format_args!(
             "it leads to {}: {}",
-            path.to_string_lossy(),
+            crate::text::Escaped(path.to_bytes()),
             proc::REFUSED
         )));
     }
