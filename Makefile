@@ -51,10 +51,10 @@ test-kernels: deps
 
 lint:
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --all-features --locked -- -D warnings
 
 header:
-	RFS_WRITE_HEADER=1 cargo build
+	RFS_WRITE_HEADER=1 cargo test --locked --features header --test header
 
 clean:
 	cargo clean

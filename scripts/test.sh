@@ -138,8 +138,8 @@ c_tests() {
 host_state >"$logs/host.before"
 
 check format cargo fmt --check
-check clippy cargo clippy --all-targets --locked -- -D warnings
-suite cargo-test cargo test --locked
+check clippy cargo clippy --all-targets --all-features --locked -- -D warnings
+suite cargo-test cargo test --locked --all-features
 
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
 check symbols sh -c "scripts/check-symbols.sh $(find "$stage" -name librfs.so.1) $stage/include/librfs.h"

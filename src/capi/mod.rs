@@ -9,17 +9,3 @@ mod mountfd;
 mod plan;
 mod run;
 pub mod types;
-
-#[cfg(test)]
-mod header {
-    /// `make header` writes it; this catches forgetting that.
-    #[test]
-    fn the_committed_header_is_the_generated_one() {
-        let committed = include_str!("../../include/librfs.h");
-        let generated = include_str!(concat!(env!("OUT_DIR"), "/librfs.h"));
-        assert!(
-            committed == generated,
-            "include/librfs.h is not what cbindgen makes of src/capi: run `make header`"
-        );
-    }
-}
