@@ -457,6 +457,64 @@ static void without_an_error(void)
     rfs_config_free(config);
 }
 
+static bool is_option_name(const char *name)
+{
+    const char *const *names = rfs_mount_option_names();
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+static void option_names(void)
+{
+    const char *const *names = rfs_mount_option_names();
+    CHECK(names == rfs_mount_option_names());
+    CHECK(names[0] != NULL);
+    for (size_t i = 1; names[0] && names[i]; i++)
+        CHECK_THAT(strcmp(names[i - 1], names[i]) < 0, "%s comes before %s", names[i - 1], names[i]);
+    static const char *const known[] = {"ro", "symfollow", "rnosymfollow", "rstrictatime", "ridmap", "rslave", "create=dir", "z"};
+    for (size_t i = 0; i < COUNT(known); i++)
+        CHECK_THAT(is_option_name(known[i]), "%s", known[i]);
+    CHECK(!is_option_name("size=5") && !is_option_name("mode") && !is_option_name(""));
+}
+
+/* What a runtime knows and librfs leaves to the file system. */
+static bool is_data(const char *name)
+{
+    /* acl(5): MS_POSIXACL means nothing from outside the kernel. The others are crun's, "recursive" flags of a superblock, which has nothing below. */
+    static const char *const data[] = {"acl", "noacl", "rasync", "rdirsync", "rmand", "rnomand", "rsync"};
+    for (size_t i = 0; i < COUNT(data); i++)
+        if (strcmp(name, data[i]) == 0)
+            return true;
+    return false;
+}
+
+/* How many names `mountOptions` has in what the command prints. */
+static int check_features(const char *command)
+{
+    static char text[65536];
+    int count = 0;
+    FILE *output = popen(command, "r");
+    text[fread(text, 1, sizeof text - 1, output)] = '\0';
+    pclose(output);
+    char *start = strstr(text, "\"mountOptions\":"), *end = start ? strchr(start, ']') : NULL;
+    if (!end)
+        return 0;
+    *end = '\0';
+    strtok(strchr(start, '['), "\"");
+    for (char *name; (name = strtok(NULL, "\"")) != NULL; strtok(NULL, "\""), count++)
+        CHECK_THAT(is_option_name(name) || is_data(name), "%s: %s is not known here", command, name);
+    return count;
+}
+
+/* runc has `features` since 1.1, crun since 1.9. */
+static void options_of_other_runtimes(void)
+{
+    CHECK(check_features("runc features 2>&1") > 50);
+    int count = check_features("crun features 2>&1");
+    CHECK_THAT(count == 0 || count > 50, "crun: %d", count);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -481,6 +539,8 @@ int main(void)
         {"the bundle argument", bundle_argument},
         {"configurations that are good", good_configurations},
         {"failures without an rfs_error", without_an_error},
+        {"names of mount options", option_names},
+        {"mount options that runc and crun know", options_of_other_runtimes},
     };
     return run_attempts(cases, COUNT(cases));
 }

@@ -795,6 +795,13 @@ int rfs_config_set_options(struct rfs_config *config,
 void rfs_config_free(struct rfs_config *config);
 
 /**
+ * The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer to
+ * `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
+ * Static: nothing is allocated, and nothing is to be freed.
+ */
+const char *const *rfs_mount_option_names(void);
+
+/**
  * Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
  * (or see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
  * *out: owned by the caller; free it with rfs_plan_free().

@@ -8,7 +8,7 @@ library=$1 header=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sed -n 's/^\(int\|void\|const char \*\) *\(rfs_[a-z0-9_]*\)(.*/\2@@LIBRFS_1/p' "$header" | sort >"$work/declared"
+sed -n 's/^\(int\|void\|const char \*\|const char \*const \*\) *\(rfs_[a-z0-9_]*\)(.*/\2@@LIBRFS_1/p' "$header" | sort >"$work/declared"
 nm -D --defined-only --with-symbol-versions "$library" |
 	awk '$2 != "A" { print $NF }' | sort >"$work/exported"
 if ! [ -s "$work/declared" ] || ! diff -u "$work/declared" "$work/exported"; then

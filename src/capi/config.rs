@@ -8,7 +8,7 @@ use super::input::{
     hook_kind, invalid, known_flags, mappings, null, optional, required, sized, slice, strings,
 };
 use super::types::*;
-use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, oci};
+use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, oci, options};
 use crate::error::{Object, Result};
 
 /// What is wanted. Mutable; built before the fork.
@@ -183,6 +183,31 @@ pub unsafe extern "C" fn rfs_config_free(config: *mut rfs_config) {
         // SAFETY: the header demands that it come from here and not be used again.
         drop(unsafe { Box::from_raw(config) });
     }
+}
+
+/// The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer to
+/// `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
+/// Static: nothing is allocated, and nothing is to be freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn rfs_mount_option_names() -> *const *const c_char {
+    static NAMES: OptionNames = option_names();
+    NAMES.0.as_ptr()
+}
+
+/// The names, and NULL.
+struct OptionNames([*const c_char; options::COUNT + 1]);
+
+// SAFETY: the pointers are to constants, which every thread may read.
+unsafe impl Sync for OptionNames {}
+
+const fn option_names() -> OptionNames {
+    let mut names = [core::ptr::null(); options::COUNT + 1];
+    let mut index = 0;
+    while index < options::COUNT {
+        names[index] = options::name(index).as_ptr();
+        index += 1;
+    }
+    OptionNames(names)
 }
 
 /// Hands an object to the caller.

@@ -59,7 +59,8 @@ cp -r "$source"/tests/{parity,kernels,refusals} "$root$source/tests/"
 xargs cp -L --parents -t "$root" <"$parity/python"
 cat >"$root/bin/runc" <<-'END'
 	#!/bin/sh
-	# usage: runc spec [--rootless] --bundle FOLDER
+	# usage: runc features | runc spec [--rootless] --bundle FOLDER
+	[ "$1" != features ] || exec cat /specs/features.json
 	eval "folder=\$$#"
 	case $* in *--rootless*) tool=runc-rootless ;; *) tool=runc ;; esac
 	cp "/specs/$tool.json" "$folder/config.json"
@@ -84,6 +85,7 @@ done
 cp -L "$(find "$prefix" -name librfs.so.1)" "$root/lib/x86_64-linux-gnu/librfs.so.1"
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
 
+runc features >"$root/specs/features.json"
 for tool in runc crun 'runc --rootless'; do
 	# shellcheck disable=SC2086 # an option may follow
 	(cd "$root/specs" && set -- $tool && "$1" spec ${2:-} && mv config.json "${tool/ -/}.json")
