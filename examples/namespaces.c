@@ -35,7 +35,7 @@ static void read_namespaces(struct namespaces *n, struct json_object *config)
             ;
         if (k == COUNT(known) || namespaces_have(n, known[k].type))
             fail("config.json: linux.namespaces[%zu]: \"%s\" comes twice, or this program can't make it", i, name);
-        if (!path) {
+        if (!path || !*path) { /* Go writes an empty one where there is none */
             n->made |= (uint64_t)known[k].type;
             continue;
         }
@@ -68,8 +68,9 @@ bool namespaces_without_mappings(struct json_object *config)
 {
     struct json_object *list = json_at(config, "/linux/namespaces");
     for (size_t i = 0; i < json_length(list); i++) {
-        const char *name = json_string_at(json_object_array_get_idx(list, i), "/type");
-        if (name && strcmp(name, "user") == 0 && json_at(json_object_array_get_idx(list, i), "/path"))
+        struct json_object *entry = json_object_array_get_idx(list, i);
+        const char *name = json_string_at(entry, "/type"), *path = json_string_at(entry, "/path");
+        if (name && strcmp(name, "user") == 0 && path && *path)
             return false; /* it has its own */
     }
     return json_length(json_at(config, "/linux/uidMappings")) == 0 && json_length(json_at(config, "/linux/gidMappings")) == 0;

@@ -142,6 +142,7 @@ mkdir -p $H/volume $H/config $H/shm $R/tmp; chmod 1777 $H/shm $R/tmp; echo kept 
 for f in resolv.conf hostname hosts .containerenv; do echo $f >$H/$f; done
 """
 whole("whole/runc-spec")
+Case("whole/namespaces-without-a-path", [DEV], change={"linux/namespaces": [{"type": type, "path": ""} for type in ("pid", "ipc", "uts", "mount")]})
 whole("whole/runc-spec-read-only", change={"root/readonly": True})
 whole("whole/docker", ENGINE_FILES, spec=written_by("docker"))
 whole("whole/podman", ENGINE_FILES, spec=written_by("podman"), look="list /tmp", change={"root/readonly": True})
