@@ -503,6 +503,8 @@ static void with_callbacks_of_sizes(void *data)
     CHECK_ERROR(rfs_prepare(data, &callbacks, &err), &err, .code = -EINVAL);
     callbacks.size = 7;
     CHECK_ERROR(rfs_prepare(data, &callbacks, &err), &err, .code = -EINVAL);
+    callbacks = (rfs_callbacks){.size = sizeof callbacks, .state = "{}", .state_len = ((size_t)64 << 20) + 1};
+    CHECK_ERROR(rfs_prepare(data, &callbacks, &err), &err, .code = -E2BIG, .says = "state");
     larger.tail[3] = 0;
     REQUIRE_SUCCESS(rfs_prepare(data, &larger.known, &err), &err);
 }

@@ -46,6 +46,10 @@ pub unsafe extern "C" fn rfs_prepare(
             )
             .at(Stage::Root));
         }
+        let state = callbacks.state.cast::<u8>();
+        // SAFETY: the header demands state_len bytes there.
+        unsafe { slice("rfs_callbacks.state", state, callbacks.state_len) }
+            .map_err(|error| error.at(Stage::Root))?;
         rootfs::prepare(&plan.plan, &plan.state, &callbacks)
     };
     // SAFETY: pointers are NULL or as the header demands.
