@@ -154,6 +154,8 @@ static void mounts_section(void)
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'type': 'bind'")},
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'options': ['rbind']")},
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'type': 'bind', 'source': ''")},
+        {-EINVAL, "mounts[1]", "an object", "{" ROOT ", 'mounts': [{'destination': '/x', 'type': 'tmpfs'}, ['/y', 'tmpfs']]}"},
+        {-EINVAL, "mounts", "duplicate", "{" ROOT ", 'mounts': [], 'mounts': []}"},
     };
     try_each(list, COUNT(list));
 }
@@ -209,6 +211,10 @@ static void id_mappings(void)
         {-EINVAL, "mounts[1]", "gidMappings", MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': [" IDS(0, 1000, 1) "]")},
         {-EINVAL, "mounts[1]", "uidMappings", MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'gidMappings': [" IDS(0, 1000, 1) "]")},
         {-EINVAL, "mounts[1]", "gidMappings", IDMAP(IDS(0, 1000, 1), "", "")},
+        {-EINVAL, "mounts[1].uidMappings[0]", "size", IDMAP("{'containerID': 0, 'hostID': 0}", IDS(0, 1000, 1), "")},
+        {-EINVAL, "mounts[1].gidMappings[1]", "hostID", IDMAP(IDS(0, 1, 1), IDS(0, 1, 1) ", {'containerID': 0, 'size': 7}", "")},
+        {-EINVAL, "mounts[1].gidMappings[0]", "an object", IDMAP(IDS(0, 1, 1), "[0, 0, 1]", "")},
+        {-EINVAL, "linux.uidMappings[0]", "containerID", LINUX("'uidMappings': [{'hostID': 0, 'size': 1}]")},
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(0, 1000, 10) "," IDS(5, 3000, 10), IDS(0, 1000, 1), "")},
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(0, 1000, 10) "," IDS(20, 1005, 10), IDS(0, 1000, 1), "")},
         {-EINVAL, "mounts[1]", "gidMappings", IDMAP(IDS(0, 1000, 1), IDS(0, 1000, 2) "," IDS(1, 4000, 1), "")},
@@ -304,6 +310,10 @@ static void process_and_linux(void)
         {-EINVAL, "mountLabel", NULL, LINUX("'mountLabel': 'a\\u0000b'")},
         {-EINVAL, "linux.namespaces", NULL, LINUX("'namespaces': 'mount'")},
         {-EINVAL, "linux.namespaces[0]", NULL, LINUX("'namespaces': [{'type': 5}]")},
+        {-EINVAL, "linux.namespaces[1].type", "mount", LINUX("'namespaces': [{'type': 'user'}, {'type': 'mnt'}]")},
+        {-EINVAL, "linux.namespaces[0].path", NULL, LINUX("'namespaces': [{'type': 'user', 'path': 5}]")},
+        {-EINVAL, "hooks.poststart[0].timeout", "-3", "{" ROOT ", 'hooks': {'poststart': [{'path': '/x', 'timeout': -3}]}}"},
+        {-EINVAL, "hooks.poststart[0]", "path", "{" ROOT ", 'hooks': {'poststart': [{'timeout': 3}]}}"},
     };
     try_each(list, COUNT(list));
 }
@@ -386,6 +396,16 @@ static void hundred_thousand_mounts(void)
     free(json);
 }
 
+/* What is over the limit is not read: there is nothing there. */
+static void over_64_mib(void)
+{
+    rfs_error err = fresh_error();
+    rfs_config *config = SENTINEL;
+    int rc = rfs_config_from_oci("{}", ((size_t)64 << 20) + 1, test_bundle, &config, &err);
+    CHECK_ERROR(rc, &err, .code = -E2BIG, .stage = RFS_STAGE_CONFIG, .says = "json");
+    CHECK(config == SENTINEL);
+}
+
 static void bundle_argument(void)
 {
     static const char json[] = "{\"root\": {\"path\": \"rootfs\"}}";
@@ -425,12 +445,12 @@ static void good_configurations(void)
         OPTIONS("tmpfs", "'ro', ''"),
         LINUX("'rootfsPropagation': ''"),
         LINUX("'rootfsPropagation': 'rslave'"),
-        LINUX("'namespaces': [{'type': 'mount'}, {'type': 'time'}]"),
+        LINUX("'namespaces': [{'type': 'mount', 'path': ''}, {'type': 'time', 'path': null}]"),
         LINUX("'maskedPaths': null, 'readonlyPaths': null, 'devices': null, 'mountLabel': ''"),
         PROCESS("'cwd': '/../../foo/bar', 'user': {'uid': 0, 'gid': 0, 'umask': 511}"),
         "{'root': {'path': 'rootfs', 'readonly': true}, 'process': {'cwd': '/'}}",
         /* what is none of our business */
-        "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}}",
+        "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}, 'annotations': {'a': 7}}",
         PROCESS("'cwd': '/', 'args': 'sh', 'env': 1, 'capabilities': [], 'rlimits': 'none', 'terminal': 3"),
         LINUX("'seccomp': 17, 'resources': 'many', 'sysctl': [1], 'cgroupsPath': 4, 'timeOffsets': 0"),
     };
@@ -536,6 +556,7 @@ int main(void)
         {"strings of 1 MB", megabyte_strings},
         {"a path over PATH_MAX", path_over_path_max},
         {"100,000 mounts", hundred_thousand_mounts},
+        {"over 64 MiB", over_64_mib},
         {"the bundle argument", bundle_argument},
         {"configurations that are good", good_configurations},
         {"failures without an rfs_error", without_an_error},

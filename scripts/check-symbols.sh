@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks a built librfs.so: it exports the functions of the header, all of version LIBRFS_1, and
-# nothing else; its SONAME is librfs.so.1; stripped it stays under 640 KB, of which
-# 277 KB are the standard library (180 KB of that print backtraces, which stable Rust can't leave out).
+# nothing else; its SONAME is librfs.so.1; stripped it stays under 850 KB, of which
+# 277 KB are the standard library (180 KB of that print backtraces, which stable Rust can't leave out) and 80 KB read config.json.
 # usage: check-symbols.sh LIBRFS_SO LIBRFS_H
 set -eu
 library=$1 header=$2
@@ -24,8 +24,8 @@ fi
 
 strip -o "$work/stripped" "$library"
 size=$(stat -c %s "$work/stripped")
-if [ "$size" -gt 640000 ]; then
-	echo "$library: $size bytes stripped, over 640000" >&2
+if [ "$size" -gt 850000 ]; then
+	echo "$library: $size bytes stripped, over 850000" >&2
 	exit 1
 fi
 echo "$library: $(wc -l <"$work/exported") functions, $size bytes stripped"

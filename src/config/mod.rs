@@ -3,6 +3,7 @@
 
 pub mod oci;
 pub mod options;
+mod strict;
 
 use std::os::fd::RawFd;
 
