@@ -8,7 +8,6 @@ use super::{
     Bind, Device, Filesystem, Hook, Idmap, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch,
 };
 use crate::config::HookKind;
-
 use crate::config::options::propagation_name;
 use crate::sys::flags;
 use crate::text::Escaped;

@@ -55,18 +55,21 @@ class Case:
     ids         the container has a user namespace of its own: mappings of users and of groups, each a list of ids inside,
                 ids of the host, how many. The image belongs to it
     user        an ordinary user of the host starts the runtime, with no privilege
+    prefix      a command that starts the runtime: ["prlimit", "--nofile=64"]
     user_namespace  the whole runtime runs in a user namespace, whose ids are the host's
     """
 
     def __init__(self, name, mounts=(), setup="", change=None, only=None, look="", namespaces="piumc", fails=None,
                  terminal=False, user_namespace=False, hybrid_cgroups=False, host_umask=0o022, arguments=(),
-                 stdin_null=False, made_modes=False, expects=None, spec=None, ids=None, user=None):
+                 stdin_null=False, made_modes=False, expects=None, spec=None, ids=None, user=None,
+                 prefix=()):
         self.name, self.setup, self.fails, self.terminal = name, setup, fails, terminal
         self.user_namespace, self.hybrid_cgroups = user_namespace, hybrid_cgroups
         self.host_umask, self.arguments, self.stdin_null = host_umask, arguments, stdin_null
         self.made_modes, self.expects, self.ids, self.user = made_modes, expects or {}, ids, user
         self.mounts = list(only if only is not None else [PROC, *mounts])
         self.change, self.look, self.namespaces, self.spec = change or {}, look.split(), namespaces, spec
+        self.prefix = list(prefix)
         CASES.append(self)
 
     def config(self, work, cgroup):
