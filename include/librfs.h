@@ -71,7 +71,7 @@
 #define RFS_STAGE_DEVICES 5
 
 /**
- * A hook failed, or the hooks callback.
+ * A hook failed, or the point callback.
  */
 #define RFS_STAGE_HOOKS 6
 
@@ -220,6 +220,17 @@
 #define RFS_OPTION_CLASSIC_MOUNT 4096
 
 /**
+ * rfs_finalize() leaves the umask as it is.
+ */
+#define RFS_OPTION_KEEP_UMASK 8192
+
+/**
+ * rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
+ * rfs_container_set_rootfs_fd() gives it.
+ */
+#define RFS_OPTION_ROOTFS_LATER 16384
+
+/**
  * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
  */
 #define RFS_REQUEST_RECURSIVE 1
@@ -235,17 +246,17 @@
 #define RFS_REQUEST_IDMAP_RECURSIVE 4
 
 /**
- * Deprecated by the runtime-spec; run by the host at RFS_HOOK_MOUNTS_READY, before createRuntime.
+ * Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
  */
 #define RFS_HOOKS_PRESTART 1
 
 /**
- * Run by the host at RFS_HOOK_MOUNTS_READY.
+ * Run by the host at RFS_POINT_MOUNTS_READY.
  */
 #define RFS_HOOKS_CREATE_RUNTIME 2
 
 /**
- * Run in the container's namespaces at RFS_HOOK_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+ * Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
  */
 #define RFS_HOOKS_CREATE_CONTAINER 3
 
@@ -285,25 +296,35 @@
 #define RFS_MOUNTFD_CERTAINLY 2
 
 /**
- * Mounts and /dev are there, the old root is still the root, the working directory has not
- * changed: the host runs the prestart and createRuntime hooks now, in this order.
+ * The rootfs is a mount of its own. Nothing is mounted in it yet.
  */
-#define RFS_HOOK_MOUNTS_READY 1
+#define RFS_POINT_ROOT_READY 257
 
 /**
- * The working directory is the rootfs, the old root still the root: createContainer hooks.
+ * All mounts are made. Nothing in /dev is made yet.
  */
-#define RFS_HOOK_CREATE_CONTAINER 2
+#define RFS_POINT_MOUNTED 258
+
+/**
+ * The devices and links in /dev are made, too. The old root is still the root, and the working directory has not
+ * changed: the host runs the prestart and createRuntime hooks now, in this order.
+ */
+#define RFS_POINT_MOUNTS_READY 259
+
+/**
+ * The working directory is the rootfs; the old root is still the root. The createContainer hooks are run now.
+ */
+#define RFS_POINT_CREATE_CONTAINER 260
 
 /**
  * The last moment at which the host's files can be reached.
  */
-#define RFS_HOOK_BEFORE_PIVOT 3
+#define RFS_POINT_BEFORE_SWITCH 261
 
 /**
- * The rootfs is "/", the old root is gone, nothing is read-only yet.
+ * The rootfs is "/", the old root is gone, and nothing is read-only yet.
  */
-#define RFS_HOOK_AFTER_PIVOT 4
+#define RFS_POINT_AFTER_SWITCH 262
 
 /**
  * The configuration works, but probably not as meant.
@@ -321,7 +342,12 @@
 typedef struct rfs_config rfs_config;
 
 /**
- * What will be done: checked, frozen, and the same on both sides of a fork.
+ * One start of a plan: all that changes while it is carried out. Made before the fork, used by one process and thread.
+ */
+typedef struct rfs_container rfs_container;
+
+/**
+ * What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
  */
 typedef struct rfs_plan rfs_plan;
 
@@ -618,6 +644,10 @@ typedef struct rfs_options {
      * RFS_MOUNTFD_ROOTFS. NULL: it is not.
      */
     const char *rootfs_idmap;
+    /**
+     * The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
+     */
+    const char *bundle;
 } rfs_options;
 
 /**
@@ -652,9 +682,9 @@ typedef struct rfs_mount_request {
 } rfs_mount_request;
 
 /**
- * When a hooks callback is called.
+ * A moment of rfs_prepare() at which the point callback is called. No value is an rfs_hook_kind.
  */
-typedef uint32_t rfs_hook_point;
+typedef uint32_t rfs_point;
 
 /**
  * How much a message matters.
@@ -662,8 +692,9 @@ typedef uint32_t rfs_hook_point;
 typedef uint32_t rfs_log_level;
 
 /**
- * What the library asks of its caller during rfs_prepare(). Every function may be NULL. They are called in
- * the process and thread that called rfs_prepare(), with the umask it had, and must return, not jump away.
+ * What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
+ * function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
+ * return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
  */
 typedef struct rfs_callbacks {
     /**
@@ -681,10 +712,11 @@ typedef struct rfs_callbacks {
     int (*mountfd)(void *userdata,
                    const struct rfs_mount_request *request);
     /**
-     * Called at each rfs_hook_point in turn; a negative errno ends rfs_prepare() with it.
+     * Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
+     * rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
      */
-    int (*hooks)(void *userdata,
-                 rfs_hook_point point);
+    int (*point)(void *userdata,
+                 rfs_point point);
     /**
      * Takes a message of one line without a newline, valid during the call.
      */
@@ -693,8 +725,8 @@ typedef struct rfs_callbacks {
                 const char *message);
     /**
      * The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-     * createContainer hooks are run at RFS_HOOK_CREATE_CONTAINER, after the hooks callback. NULL: that callback
-     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two, it is -EINVAL.
+     * createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
+     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
      */
     const char *state;
     /**
@@ -727,7 +759,7 @@ int rfs_config_from_oci(const char *json,
                         struct rfs_error *err);
 
 /**
- * Begins a configuration by hand: the rootfs (absolute, or NULL if rfs_options.rootfs_fd will be given), the devices that the
+ * Begins a configuration by hand: the rootfs (absolute, or NULL if a descriptor will be given), the devices that the
  * runtime-spec demands, own mount namespace, nothing else.
  * *out: owned by the caller; free it with rfs_config_free().
  */
@@ -825,7 +857,14 @@ int rfs_plan_describe(const struct rfs_plan *plan,
                       struct rfs_error *err);
 
 /**
- * Frees it. NULL is allowed.
+ * A warning about the configuration: it works, but probably not as meant. i counts from 0; NULL past the last.
+ * The string is the plan's. A container's log callback is told the same.
+ */
+const char *rfs_plan_warning(const struct rfs_plan *plan,
+                             uint64_t i);
+
+/**
+ * Frees it. Containers made from it stay valid. NULL is allowed.
  */
 void rfs_plan_free(struct rfs_plan *plan);
 
@@ -835,62 +874,196 @@ void rfs_plan_free(struct rfs_plan *plan);
 const char *rfs_version(void);
 
 /**
- * In the container's process: makes the mounts, devices and links in the rootfs, calls the hooks,
+ * Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates, and
+ * what comes after it does not. The plan may be freed afterwards.
+ * *out: owned by the caller; each side of the fork may free its copy with rfs_container_free().
+ */
+RFS_MUST_USE
+int rfs_container_new(const struct rfs_plan *plan,
+                      struct rfs_container **out,
+                      struct rfs_error *err);
+
+/**
+ * Before rfs_prepare(): gives the rootfs as a directory's descriptor (O_PATH is enough). It wins over the path and over
+ * rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
+ * rfs_options.rootfs_fd for what it may be.
+ *
+ * -EINVAL: rfs_prepare() has been called. -EBADF: fd is negative.
+ */
+RFS_MUST_USE
+int rfs_container_set_rootfs_fd(struct rfs_container *container,
+                                int fd,
+                                struct rfs_error *err);
+
+/**
+ * Before rfs_prepare(): gives the source of a bind, mounts[index], as a descriptor (O_PATH is enough). It wins over the
+ * path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
+ * rfs_mount.source_fd for what it may be.
+ *
+ * -EINVAL: no such mount, or none that is a bind; rfs_prepare() has been called. -EBADF: fd is negative.
+ */
+RFS_MUST_USE
+int rfs_container_set_source_fd(struct rfs_container *container,
+                                uint64_t index,
+                                int fd,
+                                struct rfs_error *err);
+
+/**
+ * In a callback of rfs_prepare(): a descriptor (O_PATH) of the container's root as it is now. What the caller opened
+ * before rfs_prepare() lies below the mount that the rootfs has become, and what is mounted there is not seen in the
+ * container. Borrowed: it is good until the callback returns.
+ *
+ * -EINVAL: container is NULL, or this is not called in such a callback.
+ */
+int rfs_container_root_fd(const struct rfs_container *container);
+
+/**
+ * In the container's process: makes the mounts, devices and links in the rootfs, calls the callbacks,
  * makes the rootfs the root, and creates process.cwd. Afterwards the working directory is "/",
  * and those of descriptors 0, 1 and 2 that were the host's /dev/null are the container's.
  *
- * callbacks may be NULL. The caller is in a new mount namespace and has CAP_SYS_ADMIN over it; the process should have one thread
- * or have unshared CLONE_FS. No heap allocation, but for cgroup v1, tmpcopyup, "z" and "Z", and RFS_OPTION_NO_PIVOT.
+ * callbacks may be NULL; what they point to must be valid until the container's last call. The caller is in a new mount
+ * namespace and has CAP_SYS_ADMIN over it; the process has one thread or has unshared CLONE_FS. It may share its memory with
+ * the process that made the container (CLONE_VM).
  *
- * After a failure the namespace is half made and good for nothing but _exit(). Outside the rootfs, where mount points,
- * nodes and links may have been made, the host is untouched, but for labels that "z" and "Z" had set.
+ * After a failure the mount namespace is incomplete, and the process can only report the error and call _exit(2). On the
+ * host nothing outside the rootfs is changed, except for labels that "z" and "Z" have set.
  *
- * -EINVAL: called in the namespace where the plan was made, or a second time; or the kernel refused an argument.
- * -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message.
+ * -EINVAL: called in the mount namespace where the plan was made, or a second time; or the kernel refused an argument.
+ * -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message. -ENOMEM: there is no memory.
  */
 RFS_MUST_USE
-int rfs_prepare(const struct rfs_plan *plan,
+int rfs_prepare(struct rfs_container *container,
                 const struct rfs_callbacks *callbacks,
                 struct rfs_error *err);
 
 /**
  * After rfs_prepare() and whatever must still write to the rootfs: makes the mounts that asked for
  * it, then the root, read-only, sets the umask, makes the read-only paths so and masks the masked
- * ones. No heap allocation.
+ * ones.
  *
- * -EINVAL: rfs_prepare() has not succeeded in this process (one forked off later is another), or this has
- * been done already. -EBUSY: a mount is still open for writing.
+ * -EINVAL: rfs_prepare() has not succeeded with this container, or "/" is not the root that it has made; this has
+ * been done already. -EBUSY: a file on a mount is still open for writing.
  */
 RFS_MUST_USE
-int rfs_finalize(const struct rfs_plan *plan,
+int rfs_finalize(struct rfs_container *container,
                  struct rfs_error *err);
 
 /**
- * Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
+ * Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
  * -EINVAL: as rfs_finalize(), or masking is left to that.
  */
 RFS_MUST_USE
-int rfs_mask_paths(const struct rfs_plan *plan,
+int rfs_mask_paths(struct rfs_container *container,
                    struct rfs_error *err);
 
 /**
- * Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS. No heap allocation.
+ * Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
  * -EINVAL: as rfs_finalize(), or it is left to that.
  */
 RFS_MUST_USE
-int rfs_readonly_paths(const struct rfs_plan *plan,
+int rfs_readonly_paths(struct rfs_container *container,
                        struct rfs_error *err);
 
 /**
- * After rfs_prepare(): binds the pseudoterminal on /dev/console, which is created if missing. pty_fd is the terminal's
- * (not the controlling, "master") end, opened in the container's devpts (posix_openpt(3) after rfs_prepare()); borrowed.
- * It is checked to be a terminal of a devpts, and no path in the container leads to it.
+ * Binds a pseudoterminal on the container's /dev/console, which is created if missing. It may be called in an
+ * rfs_callbacks.point from RFS_POINT_MOUNTS_READY on, and after rfs_prepare() until rfs_finalize(). pty_fd is the terminal's
+ * (not the controlling, "master") end, of a devpts that this mount namespace has: opened in the container's own
+ * (posix_openpt(3) after rfs_prepare(), TIOCGPTPEER), or before the switch also in the host's. O_PATH is enough. Borrowed.
+ * It is checked to be a terminal of a devpts, and no path in the container leads to it. For further terminals see
+ * rfs_bind_fd().
  *
- * -ENOTTY: pty_fd is not such a terminal.
+ * -ENOTTY: pty_fd is not such a terminal. -EINVAL: it is called elsewhere.
  */
 RFS_MUST_USE
-int rfs_bind_console(int pty_fd,
+int rfs_bind_console(struct rfs_container *container,
+                     int pty_fd,
                      struct rfs_error *err);
+
+/**
+ * Binds what fd refers to (a file, a socket, a terminal, a directory with the mounts below it) at target, an absolute path in
+ * the container; a missing mount point is made. It may be called in an rfs_callbacks.point, and after rfs_prepare() until
+ * rfs_finalize(). fd is borrowed (O_PATH is enough). It is of a file of this mount namespace: opened after unshare(2) and, after
+ * the switch, in the container; or it is a detached mount, such as rfs_mountfd_open() gives, which is then attached itself.
+ *
+ * -EINVAL: it is called elsewhere; fd is of another mount namespace; target is not absolute, or is "/", or is /proc
+ * or below it.
+ */
+RFS_MUST_USE
+int rfs_bind_fd(struct rfs_container *container,
+                int fd,
+                const char *target,
+                struct rfs_error *err);
+
+/**
+ * Frees it. NULL is allowed. It frees memory: in the child of a raw clone made by a program with threads, leave it to
+ * execve(2).
+ */
+void rfs_container_free(struct rfs_container *container);
+
+/**
+ * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
+ * that is needed before the fork.
+ *
+ * -EINVAL: plan is NULL, or index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
+ */
+RFS_MUST_USE
+int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
+                            uint64_t index);
+
+/**
+ * On the host's side: opens a mount of the plan (or RFS_MOUNTFD_ROOTFS) for the container's process: a detached clone of
+ * the source in this process's mount namespace, or a new file system, with its flags, the propagation it would have in the
+ * container's namespace, and its idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
+ * RFS_MOUNTFD_NEVER can be opened.
+ *
+ * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
+ * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
+ * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
+ * A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
+ * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
+ *
+ * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
+ * -EINVAL: no such mount, or none that needs help; no mappings; a file system that can't be idmapped; the mappings are
+ * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
+ */
+RFS_MUST_USE
+int rfs_mountfd_open(const struct rfs_plan *plan,
+                     uint64_t index,
+                     int userns_fd,
+                     int mntns_fd,
+                     struct rfs_error *err);
+
+/**
+ * On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
+ * index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
+ * error, with its reason, and this goes on. Equal mappings share a user namespace.
+ *
+ * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
+ * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
+ * it at that time. userns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd is refused.
+ *
+ * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
+ * times an index that is unknown, needs no help or was served before, or if the answers are not read.
+ * No SIGPIPE is raised.
+ */
+RFS_MUST_USE
+int rfs_mountfd_serve(const struct rfs_plan *plan,
+                      int socket,
+                      int userns_fd,
+                      int mntns_fd,
+                      struct rfs_error *err);
+
+/**
+ * In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
+ * rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
+ *
+ * Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
+ * host's side is gone.
+ */
+RFS_MUST_USE
+int rfs_mountfd_request(void *socket,
+                        const struct rfs_mount_request *request);
 
 /**
  * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
@@ -915,83 +1088,6 @@ int rfs_run_hooks(const struct rfs_plan *plan,
                   const char *state,
                   size_t state_len,
                   struct rfs_error *err);
-
-/**
- * In an rfs_callbacks.hooks before RFS_HOOK_AFTER_PIVOT: binds what fd refers to (a file, a socket, a directory with the
- * mounts below it) at target, an absolute path in the container; a missing mount point is made. fd is borrowed (O_PATH is
- * enough), and of a file of this mount namespace: opened after unshare(2), or as a detached mount, such as
- * rfs_mountfd_open() gives, which then is what is attached. No heap allocation.
- *
- * -EINVAL: not in such a callback; fd is of another mount namespace; the target is not absolute, or is the root, or /proc
- * or below.
- */
-RFS_MUST_USE
-int rfs_bind_fd(const struct rfs_plan *plan,
-                int fd,
-                const char *target,
-                struct rfs_error *err);
-
-/**
- * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
- * that is needed before the fork.
- *
- * -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
- */
-RFS_MUST_USE
-int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
-                            size_t mount_index);
-
-/**
- * On the host's side: opens a mount of the plan (or RFS_MOUNTFD_ROOTFS) for the container's process: a detached clone of
- * the source in this process's mount namespace, or a new file system, with its flags, the propagation it would have in the
- * container's namespace, and its idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
- * RFS_MOUNTFD_NEVER can be opened.
- *
- * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
- * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
- * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
- * A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
- * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
- *
- * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
- * -EINVAL: no such mount, or none that needs help; no mappings; a file system that can't be idmapped; the mappings are
- * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
- */
-RFS_MUST_USE
-int rfs_mountfd_open(const struct rfs_plan *plan,
-                     size_t mount_index,
-                     int userns_fd,
-                     struct rfs_error *err);
-
-/**
- * On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
- * index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
- * error, with its reason, and this goes on. Equal mappings share a user namespace.
- *
- * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
- * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
- * it at that time. userns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd is refused.
- *
- * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
- * times an index that is unknown, needs no help or was served before, or if the answers are not read.
- * No SIGPIPE is raised.
- */
-RFS_MUST_USE
-int rfs_mountfd_serve(const struct rfs_plan *plan,
-                      int socket,
-                      int userns_fd,
-                      struct rfs_error *err);
-
-/**
- * In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
- * rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
- *
- * Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
- * host's side is gone.
- */
-RFS_MUST_USE
-int rfs_mountfd_request(void *socket,
-                        const struct rfs_mount_request *request);
 
 #ifdef __cplusplus
 }  // extern "C"

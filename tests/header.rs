@@ -4,7 +4,7 @@
 use std::{env, fs};
 
 /// In the order of the header.
-const SOURCES: [&str; 5] = ["types", "config", "plan", "run", "mountfd"];
+const SOURCES: [&str; 6] = ["types", "config", "plan", "container", "mountfd", "hooks"];
 
 #[test]
 fn the_committed_header_is_the_generated_one() {

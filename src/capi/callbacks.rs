@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::types::*;
 use crate::error::{self, Error};
-use crate::rootfs::callbacks::{Callbacks, HookPoint, Level, Request};
+use crate::rootfs::callbacks::{Callbacks, Level, Point, Request};
 use crate::text::{Escaped, Text};
 
 impl Callbacks for rfs_callbacks {
@@ -41,22 +41,24 @@ impl Callbacks for rfs_callbacks {
         }))
     }
 
-    fn wants_hooks(&self) -> bool {
-        self.hooks.is_some()
+    fn wants_points(&self) -> bool {
+        self.point.is_some()
     }
 
-    fn hook(&self, point: HookPoint) -> Result<(), Errno> {
-        let Some(hooks) = self.hooks else {
+    fn point(&self, point: Point) -> Result<(), Errno> {
+        let Some(call) = self.point else {
             return Ok(());
         };
         let point = match point {
-            HookPoint::MountsReady => RFS_HOOK_MOUNTS_READY,
-            HookPoint::CreateContainer => RFS_HOOK_CREATE_CONTAINER,
-            HookPoint::BeforePivot => RFS_HOOK_BEFORE_PIVOT,
-            HookPoint::AfterPivot => RFS_HOOK_AFTER_PIVOT,
+            Point::RootReady => RFS_POINT_ROOT_READY,
+            Point::Mounted => RFS_POINT_MOUNTED,
+            Point::MountsReady => RFS_POINT_MOUNTS_READY,
+            Point::CreateContainer => RFS_POINT_CREATE_CONTAINER,
+            Point::BeforeSwitch => RFS_POINT_BEFORE_SWITCH,
+            Point::AfterSwitch => RFS_POINT_AFTER_SWITCH,
         };
         // SAFETY: as above.
-        answer(unsafe { hooks(self.userdata, point) }).map(drop)
+        answer(unsafe { call(self.userdata, point) }).map(drop)
     }
 
     fn state(&self) -> Option<&[u8]> {

@@ -45,7 +45,7 @@ pub unsafe extern "C" fn rfs_config_from_oci(
     unsafe { guard(err, || give(out, read)) }
 }
 
-/// Begins a configuration by hand: the rootfs (absolute, or NULL if rfs_options.rootfs_fd will be given), the devices that the
+/// Begins a configuration by hand: the rootfs (absolute, or NULL if a descriptor will be given), the devices that the
 /// runtime-spec demands, own mount namespace, nothing else.
 /// *out: owned by the caller; free it with rfs_config_free().
 #[unsafe(no_mangle)]
@@ -333,7 +333,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_CLASSIC_MOUNT - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_ROOTFS_LATER - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -352,6 +352,8 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.default_devices &= !has(RFS_OPTION_NO_DEFAULT_DEVICES);
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
     config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
+    config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
+    config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);
     config.rootfs_fd = rootfs_fd.or(config.rootfs_fd);
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;
@@ -378,6 +380,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
         (&mut config.mount_label, options.mount_label),
         (&mut config.mount_context_type, options.mount_context_type),
         (&mut config.cgroup_path, options.cgroup_path),
+        (&mut config.bundle, options.bundle),
     ] {
         // SAFETY: as promised by the caller.
         if let Some(given) = unsafe { optional(given) } {

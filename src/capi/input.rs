@@ -112,6 +112,18 @@ pub unsafe fn required(name: &str, string: *const c_char) -> Result<Bytes> {
     unsafe { optional(string) }.ok_or_else(|| null(name))
 }
 
+/// The limit for every array that a caller hands over.
+pub fn check_array(name: &str, length: usize, element: usize) -> Result<()> {
+    if length <= LARGEST_ARRAY / element {
+        return Ok(());
+    }
+    Err(Error::check(
+        Errno::TOOBIG,
+        format_args!("{name}: its length is {length}, which makes more than {LARGEST_ARRAY} bytes"),
+    )
+    .at(Stage::Config))
+}
+
 /// # Safety
 /// `first` is NULL or the first of `length` elements.
 pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result<&'a [T]> {
@@ -123,15 +135,7 @@ pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result
             "{name} is NULL, but its length is {length}"
         )));
     }
-    if length > LARGEST_ARRAY / size_of::<T>() {
-        return Err(Error::check(
-            Errno::TOOBIG,
-            format_args!(
-                "{name}: its length is {length}, which makes more than {LARGEST_ARRAY} bytes"
-            ),
-        )
-        .at(Stage::Config));
-    }
+    check_array(name, length, size_of::<T>())?;
     // SAFETY: as promised by the caller.
     Ok(unsafe { core::slice::from_raw_parts(first, length) })
 }

@@ -2,10 +2,11 @@
 
 mod callbacks;
 mod config;
+mod container;
 mod error;
 mod guard;
+mod hooks;
 mod input;
 mod mountfd;
 mod plan;
-mod run;
 pub mod types;

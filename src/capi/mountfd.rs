@@ -15,30 +15,19 @@ use crate::mountfd::{self, Namespaces, Need, Wanted};
 /// Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
 /// that is needed before the fork.
 ///
-/// -EINVAL: plan is NULL, or mount_index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
+/// -EINVAL: plan is NULL, or index is beyond the configuration's mounts and not RFS_MOUNTFD_ROOTFS.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rfs_plan_mountfd_needed(
-    plan: *const rfs_plan,
-    mount_index: usize,
-) -> c_int {
+pub unsafe extern "C" fn rfs_plan_mountfd_needed(plan: *const rfs_plan, index: u64) -> c_int {
     // SAFETY: the header demands that it come from rfs_plan_new.
     let plan = unsafe { plan.as_ref() };
-    match plan.and_then(|plan| Wanted::of(&plan.plan, number(mount_index))) {
+    match plan.and_then(|plan| Wanted::of(&plan.plan, index)) {
         None => -Errno::INVAL.raw_os_error(),
         Some(wanted) => match wanted.need() {
             Need::Never => RFS_MOUNTFD_NEVER,
             Need::Possibly => RFS_MOUNTFD_POSSIBLY,
             Need::Certainly => RFS_MOUNTFD_CERTAINLY,
         },
-    }
-}
-
-/// RFS_MOUNTFD_ROOTFS as a size_t is the largest of these.
-fn number(mount_index: usize) -> u64 {
-    match mount_index {
-        usize::MAX => RFS_MOUNTFD_ROOTFS,
-        index => index as u64,
     }
 }
 
@@ -60,21 +49,22 @@ fn number(mount_index: usize) -> u64 {
 #[must_use]
 pub unsafe extern "C" fn rfs_mountfd_open(
     plan: *const rfs_plan,
-    mount_index: usize,
+    index: u64,
     userns_fd: c_int,
+    mntns_fd: c_int,
     err: *mut rfs_error,
 ) -> c_int {
     let open = || {
         // SAFETY: as in demand.
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
-        let wanted = Wanted::of(plan, number(mount_index)).ok_or_else(|| {
+        let wanted = Wanted::of(plan, index).ok_or_else(|| {
             let count = plan.mounts.len();
             Error::invalid(format_args!(
-                "mount_index is {mount_index}, but the plan has {count} mounts"
+                "index is {index}, but the plan has {count} mounts"
             ))
             .at(Stage::Mountfd)
         })?;
-        let opened = Namespaces::new(userns_fd)
+        let opened = Namespaces::new(userns_fd, mntns_fd)
             .and_then(|mut namespaces| mountfd::open(plan, wanted, &mut namespaces));
         let opened = opened.map_err(|error| {
             let error = error.at(Stage::Mountfd);
@@ -108,12 +98,14 @@ pub unsafe extern "C" fn rfs_mountfd_serve(
     plan: *const rfs_plan,
     socket: c_int,
     userns_fd: c_int,
+    mntns_fd: c_int,
     err: *mut rfs_error,
 ) -> c_int {
     let serve = || {
         // SAFETY: as in demand.
         let plan = unsafe { demand(plan, Stage::Mountfd) }?;
-        mountfd::serve(&plan.plan, socket, userns_fd).map_err(|error| error.at(Stage::Mountfd))
+        mountfd::serve(&plan.plan, socket, userns_fd, mntns_fd)
+            .map_err(|error| error.at(Stage::Mountfd))
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard(err, serve) }

@@ -2,6 +2,7 @@
 #![allow(non_camel_case_types)]
 
 use core::ffi::{CStr, c_char, c_int};
+use std::sync::Arc;
 
 use super::config::rfs_config;
 use super::guard::guard;
@@ -9,13 +10,14 @@ use super::input::null;
 use super::types::*;
 use crate::error::{During, Error, Result, Stage};
 use crate::plan::Plan;
-use crate::rootfs::state::State;
+use crate::sys::namespace::{self, Identity};
 use crate::{rootfs, sys};
 
-/// What will be done: checked, frozen, and the same on both sides of a fork.
+/// What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
 pub struct rfs_plan {
-    pub(super) plan: Plan,
-    pub(super) state: State,
+    pub(super) plan: Arc<Plan>,
+    /// The mount namespace in which it was made.
+    pub(super) planned_in: Identity,
 }
 
 /// Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
@@ -40,8 +42,10 @@ pub unsafe extern "C" fn rfs_plan_new(
         let config = unsafe { config.as_ref() }.ok_or_else(|| null("config").at(Stage::Plan))?;
         let plan = Plan::new(&config.0)?;
         rootfs::check(&plan)?;
-        let state = State::new(&plan);
-        let made = Box::new(rfs_plan { plan, state });
+        let made = Box::new(rfs_plan {
+            plan: Arc::new(plan),
+            planned_in: namespace::identify(),
+        });
         // SAFETY: out is not NULL, and so writable.
         unsafe { *out = Box::into_raw(made) };
         Ok(())
@@ -72,7 +76,17 @@ pub unsafe extern "C" fn rfs_plan_describe(
     unsafe { guard(err, describe) }
 }
 
-/// Frees it. NULL is allowed.
+/// A warning about the configuration: it works, but probably not as meant. i counts from 0; NULL past the last.
+/// The string is the plan's. A container's log callback is told the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rfs_plan_warning(plan: *const rfs_plan, i: u64) -> *const c_char {
+    // SAFETY: the header demands that it come from rfs_plan_new, or be NULL.
+    let plan = unsafe { plan.as_ref() };
+    let warning = plan.and_then(|plan| plan.plan.warnings.get(usize::try_from(i).ok()?));
+    warning.map_or(core::ptr::null(), |warning| warning.as_ptr())
+}
+
+/// Frees it. Containers made from it stay valid. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rfs_plan_free(plan: *mut rfs_plan) {
     if !plan.is_null() {

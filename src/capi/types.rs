@@ -15,7 +15,7 @@ pub const RFS_STAGE_ROOT: u32 = 3;
 pub const RFS_STAGE_MOUNTS: u32 = 4;
 /// Making device nodes and the links in /dev.
 pub const RFS_STAGE_DEVICES: u32 = 5;
-/// A hook failed, or the hooks callback.
+/// A hook failed, or the point callback.
 pub const RFS_STAGE_HOOKS: u32 = 6;
 /// Switching to the new root.
 pub const RFS_STAGE_PIVOT: u32 = 7;
@@ -216,6 +216,8 @@ pub struct rfs_options {
     /// ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is asked for
     /// RFS_MOUNTFD_ROOTFS. NULL: it is not.
     pub rootfs_idmap: *const c_char,
+    /// The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
+    pub bundle: *const c_char,
 }
 /// Make the root read-only in rfs_finalize().
 pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
@@ -247,6 +249,11 @@ pub const RFS_OPTION_SEPARATE_MASKS: u64 = 0x800;
 /// Make all mounts by mount(2), as is done where the mount API of Linux 5.2 to 5.12 is missing or refused, or an
 /// option of a file system is too long for it. Needs a procfs on /proc, and in the container for rfs_finalize().
 pub const RFS_OPTION_CLASSIC_MOUNT: u64 = 0x1000;
+/// rfs_finalize() leaves the umask as it is.
+pub const RFS_OPTION_KEEP_UMASK: u64 = 0x2000;
+/// rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
+/// rfs_container_set_rootfs_fd() gives it.
+pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[derive(Clone, Copy)]
@@ -275,11 +282,11 @@ pub const RFS_REQUEST_IDMAP_RECURSIVE: u64 = 4;
 
 /// Which hooks of config.json.
 pub type rfs_hook_kind = u32;
-/// Deprecated by the runtime-spec; run by the host at RFS_HOOK_MOUNTS_READY, before createRuntime.
+/// Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
 pub const RFS_HOOKS_PRESTART: u32 = 1;
-/// Run by the host at RFS_HOOK_MOUNTS_READY.
+/// Run by the host at RFS_POINT_MOUNTS_READY.
 pub const RFS_HOOKS_CREATE_RUNTIME: u32 = 2;
-/// Run in the container's namespaces at RFS_HOOK_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+/// Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
 pub const RFS_HOOKS_CREATE_CONTAINER: u32 = 3;
 /// Run in the container, just before its program is executed.
 pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
@@ -297,17 +304,21 @@ pub const RFS_MOUNTFD_POSSIBLY: c_int = 1;
 /// It asks: the mount is idmapped.
 pub const RFS_MOUNTFD_CERTAINLY: c_int = 2;
 
-/// When a hooks callback is called.
-pub type rfs_hook_point = u32;
-/// Mounts and /dev are there, the old root is still the root, the working directory has not
+/// A moment of rfs_prepare() at which the point callback is called. No value is an rfs_hook_kind.
+pub type rfs_point = u32;
+/// The rootfs is a mount of its own. Nothing is mounted in it yet.
+pub const RFS_POINT_ROOT_READY: u32 = 0x101;
+/// All mounts are made. Nothing in /dev is made yet.
+pub const RFS_POINT_MOUNTED: u32 = 0x102;
+/// The devices and links in /dev are made, too. The old root is still the root, and the working directory has not
 /// changed: the host runs the prestart and createRuntime hooks now, in this order.
-pub const RFS_HOOK_MOUNTS_READY: u32 = 1;
-/// The working directory is the rootfs, the old root still the root: createContainer hooks.
-pub const RFS_HOOK_CREATE_CONTAINER: u32 = 2;
+pub const RFS_POINT_MOUNTS_READY: u32 = 0x103;
+/// The working directory is the rootfs; the old root is still the root. The createContainer hooks are run now.
+pub const RFS_POINT_CREATE_CONTAINER: u32 = 0x104;
 /// The last moment at which the host's files can be reached.
-pub const RFS_HOOK_BEFORE_PIVOT: u32 = 3;
-/// The rootfs is "/", the old root is gone, nothing is read-only yet.
-pub const RFS_HOOK_AFTER_PIVOT: u32 = 4;
+pub const RFS_POINT_BEFORE_SWITCH: u32 = 0x105;
+/// The rootfs is "/", the old root is gone, and nothing is read-only yet.
+pub const RFS_POINT_AFTER_SWITCH: u32 = 0x106;
 
 /// How much a message matters.
 pub type rfs_log_level = u32;
@@ -316,8 +327,9 @@ pub const RFS_LOG_WARNING: u32 = 1;
 /// What the library chose to do where it had a choice.
 pub const RFS_LOG_DEBUG: u32 = 2;
 
-/// What the library asks of its caller during rfs_prepare(). Every function may be NULL. They are called in
-/// the process and thread that called rfs_prepare(), with the umask it had, and must return, not jump away.
+/// What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
+/// function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
+/// return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_callbacks {
@@ -330,15 +342,16 @@ pub struct rfs_callbacks {
     pub mountfd: Option<
         unsafe extern "C" fn(userdata: *mut c_void, request: *const rfs_mount_request) -> c_int,
     >,
-    /// Called at each rfs_hook_point in turn; a negative errno ends rfs_prepare() with it.
-    pub hooks: Option<unsafe extern "C" fn(userdata: *mut c_void, point: rfs_hook_point) -> c_int>,
+    /// Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
+    /// rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
+    pub point: Option<unsafe extern "C" fn(userdata: *mut c_void, point: rfs_point) -> c_int>,
     /// Takes a message of one line without a newline, valid during the call.
     pub log: Option<
         unsafe extern "C" fn(userdata: *mut c_void, level: rfs_log_level, message: *const c_char),
     >,
     /// The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-    /// createContainer hooks are run at RFS_HOOK_CREATE_CONTAINER, after the hooks callback. NULL: that callback
-    /// runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two, it is -EINVAL.
+    /// createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
+    /// runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
     pub state: *const c_char,
     /// How many bytes there are; not 0 with a state.
     pub state_len: usize,

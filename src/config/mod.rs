@@ -29,6 +29,9 @@ pub struct Config {
     pub rootfs_propagation: Option<Bytes>,
     pub cwd: Option<Bytes>,
     pub umask: u32,
+    pub keep_umask: bool,
+    /// The rootfs need not be there yet when the plan is made.
+    pub rootfs_later: bool,
     pub mount_label: Option<Bytes>,
     /// Which of the file system's parameters carries it.
     pub mount_context_type: Option<Bytes>,
@@ -65,6 +68,8 @@ impl Config {
             rootfs_propagation: None,
             cwd: None,
             umask: 0o022,
+            keep_umask: false,
+            rootfs_later: false,
             mount_label: None,
             mount_context_type: None,
             cgroup_path: None,

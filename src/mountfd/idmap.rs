@@ -14,11 +14,14 @@ pub struct Namespaces<'a> {
 
 impl<'a> Namespaces<'a> {
     /// `raw`: the caller's descriptor of the container's user namespace, or -1.
-    pub fn new(raw: RawFd) -> Result<Self> {
-        let containers = match raw {
+    pub fn new(userns: RawFd, mntns: RawFd) -> Result<Self> {
+        let containers = match userns {
             -1 => None,
             raw => Some(borrow(raw)?),
         };
+        if mntns != -1 {
+            return Err(Error::check(rustix::io::Errno::OPNOTSUPP, "mntns_fd"));
+        }
         Ok(Namespaces {
             containers,
             made: Vec::new(),

@@ -16,14 +16,14 @@ use crate::sys::fd;
 const MAX_REFUSALS: usize = 16;
 
 /// Answers until the peer closes its end.
-pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd) -> Result<()> {
+pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<()> {
     let borrowed = fd::borrow(socket)
         .during("fcntl", b"socket")
         .map_err(|error| error.explain(format_args!("socket {socket} is not open")))?;
     let socket = Socket::new(borrowed)?;
     let mut server = Server {
         plan,
-        namespaces: Namespaces::new(userns)?,
+        namespaces: Namespaces::new(userns, mntns)?,
         asked: vec![false; plan.mounts.len() + 1],
         refusals: 0,
     };

@@ -17,7 +17,10 @@ impl Plan {
     /// Checks a configuration whole; the first thing wrong with it is the error.
     pub fn new(config: &Config) -> Result<Self> {
         let mut warnings = Vec::new();
-        let mut warn = |sentence| warnings.push(sentence);
+        let mut warn = |sentence: String| {
+            // What a configuration may have in it has no NUL left: a path with one is an error.
+            warnings.push(CString::new(sentence).unwrap_or_default());
+        };
         Self::build(config, &mut warn)
             .map(|plan| Plan { warnings, ..plan })
             .map_err(|error| error.at(Stage::Plan))
@@ -48,7 +51,7 @@ impl Plan {
             switch,
             cwd: cwd(config)?,
             readonly_rootfs: config.readonly_rootfs,
-            umask: umask(config.umask)?,
+            umask: umask(config)?,
             readonly_paths: indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?,
             masked_paths: indexed(&config.masked_paths, Object::MaskedPath, warn)?,
             hooks: hooks::hooks(config)?,
@@ -65,12 +68,12 @@ impl Plan {
 
 fn rootfs(config: &Config) -> Result<Rootfs> {
     let path = match (&config.rootfs, config.rootfs_fd) {
-        (None, None) => {
+        (None, None) if !config.rootfs_later => {
             return Err(Error::invalid(
                 "rootfs: neither a path nor a descriptor is given",
             ));
         }
-        (None, Some(_)) => CString::default(),
+        (None, _) => CString::default(),
         (Some(path), fd) => {
             let rootfs = paths::path("rootfs", path)?;
             if !path.starts_with(b"/") {
@@ -88,6 +91,7 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     Ok(Rootfs {
         path,
         fd: config.rootfs_fd,
+        is_checked: !config.rootfs_later,
         idmap: rootfs_idmap(config)?,
     })
 }
@@ -194,13 +198,17 @@ fn cwd(config: &Config) -> Result<Option<CString>> {
     paths::c_string("process.cwd", &cleaned).map(Some)
 }
 
-fn umask(umask: u32) -> Result<u32> {
+fn umask(config: &Config) -> Result<Option<u32>> {
+    if config.keep_umask {
+        return Ok(None);
+    }
+    let umask = config.umask;
     if umask > 0o777 {
         return Err(Error::invalid(format_args!(
             "process.user.umask: {umask:#o} has more than permission bits (0777)"
         )));
     }
-    Ok(umask)
+    Ok(Some(umask))
 }
 
 /// The paths in the container; one named twice is done once.

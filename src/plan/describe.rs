@@ -16,6 +16,9 @@ impl Plan {
     /// Steps in the order of execution.
     pub fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut emit = |step: Step| out.write_all(step.finish().as_bytes());
+        for warning in &self.warnings {
+            emit(Step::new("warning").string("message", warning))?;
+        }
         let mut root = Step::new("root")
             .path(&self.rootfs.path)
             .flag("descriptor", self.rootfs.fd.is_some())
@@ -55,7 +58,9 @@ impl Plan {
         if self.readonly_rootfs {
             emit(Step::new("remount-readonly").path(c"/"))?;
         }
-        emit(Step::new("umask").word("mode", &format!("{:04o}", self.umask)))?;
+        if let Some(umask) = self.umask {
+            emit(Step::new("umask").word("mode", &format!("{umask:04o}")))?;
+        }
         for (step, paths) in [
             ("readonly-path", &self.readonly_paths),
             ("mask", &self.masked_paths),

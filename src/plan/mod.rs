@@ -42,7 +42,8 @@ pub struct Plan {
     /// To be created; `None` if it is the root.
     pub cwd: Option<CString>,
     pub readonly_rootfs: bool,
-    pub umask: u32,
+    /// `None`: it is left alone.
+    pub umask: Option<u32>,
     pub readonly_paths: Vec<IndexedPath>,
     pub masked_paths: Vec<IndexedPath>,
     /// By `HookKind`.
@@ -57,8 +58,8 @@ pub struct Plan {
     pub user_namespace: bool,
     /// All mounts are made by mount(2), also where there is more.
     pub classic_mount: bool,
-    /// For the log callback, which exists only later.
-    pub warnings: Vec<String>,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<CString>,
 }
 
 impl Plan {
@@ -74,6 +75,8 @@ pub struct Rootfs {
     /// On the host; if `fd` is given, only its name.
     pub path: CString,
     pub fd: Option<RawFd>,
+    /// It must be there when the plan is made.
+    pub is_checked: bool,
     pub idmap: Option<Idmap>,
 }
 

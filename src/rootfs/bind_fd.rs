@@ -6,35 +6,44 @@ use std::os::fd::{AsFd, RawFd};
 
 use rustix::io::Errno;
 
-use super::callbacks::{Callbacks, HookPoint, Level, Request};
+use super::callbacks::{Callbacks, Level, Point, Request};
+use super::container::{Container, Reach};
+use super::finalize::open_root;
 use super::source::{Place, place};
-use super::state::State;
 use super::way::Way;
 use super::{Context, Umask, target};
 use crate::error::{self, During, Error, Object, Result, Stage};
-use crate::plan::{Plan, Shape};
+use crate::plan::Shape;
 use crate::sys::fd::{Fds, borrow};
 use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 
-/// To be called by a hooks callback while the host's files can still be reached.
-pub fn bind_fd(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()> {
-    bind(plan, state, raw, destination).map_err(|error| {
+/// Called in a callback, or after rfs_prepare().
+pub fn bind_fd(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
+    bind(container, raw, destination).map_err(|error| {
         error
             .at(Stage::Mounts)
             .about(Object::None, destination.to_bytes())
     })
 }
 
-fn bind(plan: &Plan, state: &State, raw: RawFd, destination: &CStr) -> Result<()> {
-    let root = borrow(state.root()?).during("fcntl", b"the rootfs")?;
-    let destination = cleaned(destination)?;
+fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
+    let reach = container.reach()?;
     let fds = Fds::new();
+    let switched;
+    let root = match reach {
+        Reach::Callback { root, .. } => borrow(root).during("fcntl", b"the rootfs")?,
+        Reach::Switched => {
+            switched = open_root(container, &fds)?;
+            switched.as_fd()
+        }
+    };
+    let destination = cleaned(destination)?;
     let umask = Umask::cleared();
-    let way = Way::of(state, &fds)?;
+    let way = Way::of(container, &fds)?;
     let cx = Context {
-        plan,
-        state,
+        plan: &container.plan,
+        container,
         callbacks: &Nobody,
         umask: &umask,
         fds: &fds,
@@ -89,7 +98,7 @@ fn cleaned(path: &CStr) -> Result<PathBuf> {
     }
     if cleaned.is_root() {
         return Err(Error::invalid(
-            "the target is the container's root itself, which can't be one",
+            "the target is the container's root itself, on which nothing can be bound",
         ));
     }
     Ok(cleaned)
@@ -102,10 +111,10 @@ impl Callbacks for Nobody {
     fn mountfd(&self, _: &Request<'_>) -> Option<error::Result<RawFd>> {
         None
     }
-    fn wants_hooks(&self) -> bool {
+    fn wants_points(&self) -> bool {
         false
     }
-    fn hook(&self, _: HookPoint) -> core::result::Result<(), Errno> {
+    fn point(&self, _: Point) -> core::result::Result<(), Errno> {
         Ok(())
     }
     fn state(&self) -> Option<&[u8]> {

@@ -9,11 +9,13 @@ use rustix::io::Errno;
 use crate::error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookPoint {
+pub enum Point {
+    RootReady,
+    Mounted,
     MountsReady,
     CreateContainer,
-    BeforePivot,
-    AfterPivot,
+    BeforeSwitch,
+    AfterSwitch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +38,9 @@ pub struct Request<'a> {
 pub trait Callbacks {
     /// The number of a descriptor that is then ours. `None`: there is nobody to ask.
     fn mountfd(&self, request: &Request<'_>) -> Option<error::Result<RawFd>>;
-    fn wants_hooks(&self) -> bool;
-    fn hook(&self, point: HookPoint) -> Result<(), Errno>;
-    /// For the createContainer hooks. `None`: the caller runs them.
+    fn wants_points(&self) -> bool;
+    fn point(&self, point: Point) -> Result<(), Errno>;
+    /// The container's state, for the createContainer hooks. `None`: the caller runs them.
     fn state(&self) -> Option<&[u8]>;
     fn wants_log(&self) -> bool;
     fn log(&self, level: Level, message: &dyn Display);

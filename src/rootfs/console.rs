@@ -1,16 +1,18 @@
 //! /dev/console from the terminal's own descriptor: a path such as /dev/pts/0 could be swapped
 //! in the container (CVE-2025-52565).
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::container::{Container, Reach};
+use super::finalize::open_root;
 use super::way::Way;
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::sys::classic::is_refusal;
 use crate::sys::fd::{self, Fd, Fds};
 use crate::sys::mount::{Status, status};
+use crate::sys::resolve::Root;
 
 const CONSOLE: &[u8] = b"/dev/console";
 /// <linux/magic.h>
@@ -18,12 +20,26 @@ const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The majors of the terminals' ends: Documentation/admin-guide/devices.txt, "UNIX98 PTY slaves".
 const PTS_MAJORS: core::ops::RangeInclusive<u32> = 136..=143;
 
-pub fn bind_console(pty: RawFd) -> Result<()> {
-    bind(pty).map_err(|error| error.at(Stage::Console).about(Object::None, CONSOLE))
+pub fn bind_console(container: &Container, pty: RawFd) -> Result<()> {
+    bind(container, pty).map_err(|error| error.at(Stage::Console).about(Object::None, CONSOLE))
 }
 
-fn bind(raw: RawFd) -> Result<()> {
+fn bind(container: &Container, raw: RawFd) -> Result<()> {
+    let reach = container.reach()?;
     let fds = Fds::new();
+    let switched;
+    let root = match reach {
+        Reach::Callback { has_dev: false, .. } => {
+            return Err(Error::invalid(
+                "the container's /dev is not complete before RFS_POINT_MOUNTS_READY",
+            ));
+        }
+        Reach::Callback { root, .. } => fd::borrow(root).during("fcntl", b"the rootfs")?,
+        Reach::Switched => {
+            switched = open_root(container, &fds)?;
+            switched.as_fd()
+        }
+    };
     let pty = fd::borrow(raw)
         .during("fcntl", b"")
         .map_err(|error| error.explain(format_args!("pty_fd {raw} is not open")))?;
@@ -36,29 +52,24 @@ fn bind(raw: RawFd) -> Result<()> {
             format_args!("descriptor {raw} is not the terminal's end of a pseudoterminal"),
         ));
     }
-    match bind_by(&Way::Detached, &fds, pty) {
-        Err(error) if is_refusal(error.errno) => bind_by(&Way::staged(&fds)?, &fds, pty),
-        bound => bound,
-    }
-}
-
-fn bind_by<'a>(way: &Way<'a>, fds: &'a Fds, pty: BorrowedFd<'_>) -> Result<()> {
-    let mut tree = way.clone_descriptor(fds, pty, false).map_err(|error| {
+    let way = Way::of(container, &fds)?;
+    let mut tree = way.clone_descriptor(&fds, pty, false).map_err(|error| {
         let error = error.on(b"pty_fd");
         match error.errno {
-            Errno::INVAL => error.explain("the terminal is of a devpts outside the container: open it there, after rfs_prepare()"),
+            Errno::INVAL => error.explain(
+                "the terminal is of a devpts that this mount namespace does not have: open it in the container",
+            ),
             _ => error,
         }
     })?;
-    let target = open_target(fds)?;
+    let target = open_target(&fds, &Root::new(root, &fds))?;
     tree.attach(&target).map_err(|error| error.on(CONSOLE))
 }
 
 /// /dev/console itself, made if it is missing.
-fn open_target(fds: &Fds) -> Result<Fd<'_>> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::DIRECTORY;
-    let dev =
-        fds.own(rustix::fs::openat(CWD, c"/dev", flags, Mode::empty()).during("openat", b"/dev")?);
+fn open_target<'a>(fds: &'a Fds, root: &Root<'a>) -> Result<Fd<'a>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let dev = root.open_plain(c"/dev", flags).during("openat2", b"/dev")?;
     // Readers find it by its name; what it is is the pty's matter, once that is mounted on it.
     let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(&dev, c"console", create, Mode::from_raw_mode(0o600));

@@ -5,6 +5,7 @@ mod bind_fd;
 pub mod callbacks;
 mod cgroup;
 pub mod console;
+pub mod container;
 mod copy_up;
 mod devices;
 mod finalize;
@@ -18,7 +19,6 @@ mod process;
 mod relabel;
 mod root;
 mod source;
-pub mod state;
 mod switch;
 mod target;
 mod way;
@@ -34,13 +34,13 @@ use crate::plan::Plan;
 use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 use callbacks::Callbacks;
-use state::State;
+use container::Container;
 use way::Way;
 
 /// What every step of rfs_prepare acts with.
 struct Context<'a> {
     plan: &'a Plan,
-    state: &'a State,
+    container: &'a Container,
     callbacks: &'a dyn Callbacks,
     umask: &'a Umask,
     fds: &'a Fds,

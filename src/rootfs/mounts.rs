@@ -26,7 +26,7 @@ use crate::text::Quoted;
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     match attempt(cx, mount) {
         Err(error) if mount.optional => {
-            cx.state.pass_over(mount);
+            cx.container.pass_over(mount);
             let error = error.about(Object::Mount(mount.index), mount.destination.as_bytes());
             cx.log(
                 Level::Warning,
@@ -87,6 +87,10 @@ pub fn filesystem(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Resul
         copy_up(target.as_fd(), tree.as_fd(), root)?;
     }
     finish(cx, mount, &mut tree, &target)?;
+    if wanted.readonly_later {
+        let made = status(&tree, c"").during("statx", b"")?;
+        cx.container.set_mount_id(mount, made.mount_id);
+    }
     if wanted.idmap.is_some() {
         check_idmapped(tree.as_fd())?;
     }

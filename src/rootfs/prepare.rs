@@ -1,19 +1,27 @@
 //! rfs_prepare: from a new mount namespace to the container's root.
 
-use super::callbacks::{Callbacks, HookPoint, Level};
-use super::state::{State, Step};
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::callbacks::{Callbacks, Level, Point};
+use super::container::Container;
 use super::{Caller, Context, Umask, devices, hooks, mounts, process, root, switch};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::plan::{HookKind, Plan};
 use crate::sys::fd::Fds;
+use crate::sys::mount::status;
 use crate::sys::resolve::Root;
 
-pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<()> {
-    demand_hooks(plan, callbacks)?;
-    state.begin(plan)?;
+pub fn prepare(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
+    demand_hooks(&container.plan, callbacks)?;
+    container.begin()?;
+    container.end_prepare(carry_out(container, callbacks))
+}
+
+fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
+    let plan = &*container.plan;
     if callbacks.wants_log() {
         for warning in &plan.warnings {
-            callbacks.log(Level::Warning, warning);
+            callbacks.log(Level::Warning, &warning.to_string_lossy());
         }
     }
     let fds = Fds::new();
@@ -23,17 +31,18 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
         umask: &umask,
         fds: &fds,
     };
-    let (rootfs, way) = root::enter(plan, caller).map_err(|error| error.at(Stage::Root))?;
-    state.set_classic(way.names().is_some());
+    let (rootfs, way) = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
+    container.set_classic(way.names().is_some());
     let cx = Context {
         plan,
-        state,
+        container,
         callbacks,
         umask: &umask,
         fds: &fds,
         way: &way,
-        root: Root::new(std::os::fd::AsFd::as_fd(&rootfs), &fds),
+        root: Root::new(rootfs.as_fd(), &fds),
     };
+    point(&cx, Point::RootReady)?;
     for mount in &plan.mounts {
         mounts::mount(&cx, mount).map_err(|error| {
             error
@@ -41,24 +50,27 @@ pub fn prepare(plan: &Plan, state: &State, callbacks: &dyn Callbacks) -> Result<
                 .about(Object::Mount(mount.index), mount.destination.as_bytes())
         })?;
     }
+    point(&cx, Point::Mounted)?;
     if let Some(devices) = &plan.dev {
         devices::fill(&cx, devices).map_err(|error| error.at(Stage::Devices))?;
     }
-    way.leave();
-    hook(&cx, HookPoint::MountsReady)?;
+    container.mounts_are_ready();
+    point(&cx, Point::MountsReady)?;
     rustix::process::fchdir(&rootfs)
         .during("fchdir", plan.rootfs.path.as_bytes())
         .map_err(|error| error.at(Stage::Pivot))?;
-    hook(&cx, HookPoint::CreateContainer)?;
+    point(&cx, Point::CreateContainer)?;
     if let Some(state) = callbacks.state() {
         cx.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
     }
-    hook(&cx, HookPoint::BeforePivot)?;
+    point(&cx, Point::BeforeSwitch)?;
     switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
+    let new_root = status(cx.root.as_fd(), c"")
+        .during("statx", b"/")
+        .map_err(|error| error.at(Stage::Pivot))?;
+    container.set_root_mount(new_root.mount_id);
     process::enter(&cx).map_err(|error| error.at(Stage::Process))?;
-    hook(&cx, HookPoint::AfterPivot)?;
-    state.finish(Step::Prepare);
-    Ok(())
+    point(&cx, Point::AfterSwitch)
 }
 
 /// Nobody would run them, and "the createContainer hooks MUST be called" (config.md of the runtime-spec).
@@ -67,32 +79,34 @@ fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
     let Some(first) = plan.hooks[kind as usize].first() else {
         return Ok(());
     };
-    if callbacks.state().is_some() || callbacks.wants_hooks() {
+    if callbacks.state().is_some() || callbacks.wants_points() {
         return Ok(());
     }
     Err(Error::invalid(
-        "nobody would run it: set rfs_callbacks.state, or run it in an rfs_callbacks.hooks",
+        "nobody would run it: set rfs_callbacks.state, or run it in an rfs_callbacks.point",
     )
     .at(Stage::Root)
     .about(Object::Hook(kind.name(), 0), first.path.as_bytes()))
 }
 
-fn hook(cx: &Context<'_>, point: HookPoint) -> Result<()> {
-    if !cx.callbacks.wants_hooks() {
+fn point(cx: &Context<'_>, point: Point) -> Result<()> {
+    if !cx.callbacks.wants_points() {
         return Ok(());
     }
     let name = match point {
-        HookPoint::MountsReady => "RFS_HOOK_MOUNTS_READY",
-        HookPoint::CreateContainer => "RFS_HOOK_CREATE_CONTAINER",
-        HookPoint::BeforePivot => "RFS_HOOK_BEFORE_PIVOT",
-        HookPoint::AfterPivot => "RFS_HOOK_AFTER_PIVOT",
+        Point::RootReady => "RFS_POINT_ROOT_READY",
+        Point::Mounted => "RFS_POINT_MOUNTED",
+        Point::MountsReady => "RFS_POINT_MOUNTS_READY",
+        Point::CreateContainer => "RFS_POINT_CREATE_CONTAINER",
+        Point::BeforeSwitch => "RFS_POINT_BEFORE_SWITCH",
+        Point::AfterSwitch => "RFS_POINT_AFTER_SWITCH",
     };
-    let call = || cx.call(|callbacks| callbacks.hook(point));
-    let result = match point {
-        HookPoint::AfterPivot => call(),
-        _ => cx.state.with_root(cx.root.as_fd(), call),
-    };
-    result
-        .during("hooks callback", name.as_bytes())
+    // The caller's code sees the container as it is, without the stage.
+    cx.way.leave();
+    cx.container
+        .with_root(cx.root.as_fd().as_raw_fd(), || {
+            cx.call(|callbacks| callbacks.point(point))
+        })
+        .during("point callback", name.as_bytes())
         .map_err(|error| error.at(Stage::Hooks))
 }

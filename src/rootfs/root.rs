@@ -1,17 +1,18 @@
 //! The rootfs made ready: nothing propagates to the host, and it is a mount of its own.
 
 use core::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
 use super::callbacks::Level;
+use super::container::Container;
 use super::way::Way;
 use super::{Caller, mounts, source};
 use crate::error::{During, Error, Result, Stage};
-use crate::plan::{Plan, Rootfs, Switch};
+use crate::plan::{Plan, Switch};
 use crate::sys::classic::{Names, change_attributes, is_refusal};
 use crate::sys::fd::{self, Fd, Fds};
 use crate::sys::mount::{Attributes, set_attributes, status};
@@ -19,21 +20,22 @@ use crate::sys::path::PATH_MAX;
 
 /// Whether the rootfs is one, while the caller can still be told before the fork.
 pub fn check(plan: &Plan) -> Result<()> {
-    if plan.rootfs.fd.is_some() {
+    if plan.rootfs.fd.is_some() || !plan.rootfs.is_checked {
         return Ok(());
     }
     let fds = Fds::new();
-    open(&plan.rootfs, &fds)
+    open(&plan.rootfs.path, None, &fds)
         .map(drop)
         .map_err(|error| error.at(Stage::Plan))
 }
 
 /// Binds the rootfs on itself, and gives that mount; and the way all others are made, for which this is the trial.
-pub(super) fn enter<'a>(plan: &Plan, caller: Caller<'a>) -> Result<(Fd<'a>, Way<'a>)> {
+pub(super) fn enter<'a>(container: &Container, caller: Caller<'a>) -> Result<(Fd<'a>, Way<'a>)> {
+    let plan = &*container.plan;
     if plan.switch != Switch::Chroot {
         change_propagation(plan.start_propagation())?;
     }
-    let rootfs = open(&plan.rootfs, caller.fds)?;
+    let rootfs = open(&plan.rootfs.path, container.rootfs_fd(), caller.fds)?;
     let rootfs = rootfs.as_fd();
     let mut way = if plan.classic_mount {
         Way::staged(caller.fds)?
@@ -166,9 +168,8 @@ impl AsFd for Opened<'_> {
     }
 }
 
-fn open<'a>(rootfs: &Rootfs, fds: &'a Fds) -> Result<Opened<'a>> {
-    let path = rootfs.path.as_c_str();
-    if let Some(raw) = rootfs.fd {
+fn open<'a>(path: &'a CStr, given: Option<RawFd>, fds: &'a Fds) -> Result<Opened<'a>> {
+    if let Some(raw) = given {
         let fd = fd::borrow(raw)
             .during("fcntl", path.to_bytes())
             .map_err(|error| {

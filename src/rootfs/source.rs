@@ -25,7 +25,7 @@ pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Tree<'a,
         check_kind(bind, &root)?;
         return cx.way.adopt(tree, root.is_directory());
     }
-    if let Some(raw) = bind.source_fd {
+    if let Some(raw) = cx.container.source_fd(mount) {
         let fd = borrow_source(bind, raw)?;
         let cloned = cx.way.clone_descriptor(cx.fds, fd, bind.recursive);
         return cloned.map_err(|error| explain_descriptor(bind, raw, error));

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::state::State;
+use super::container::Container;
 use crate::detached;
 use crate::error::{During, Error, Result};
 use crate::plan::data::Data;
@@ -84,8 +84,8 @@ impl<'a> Way<'a> {
     }
 
     /// As rfs_prepare did it, for what comes later.
-    pub fn of(state: &State, fds: &'a Fds) -> Result<Self> {
-        if state.is_classic() {
+    pub fn of(container: &Container, fds: &'a Fds) -> Result<Self> {
+        if container.is_classic() {
             Way::staged(fds)
         } else {
             Ok(Way::Detached)

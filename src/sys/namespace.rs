@@ -3,37 +3,52 @@
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, Result};
 
-/// What tells one mount namespace from another that exists at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Namespace {
+/// What tells one mount namespace from another. What the kernel or a filter does not tell is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The unique id of the mount that "/" lies on (STATX_MNT_ID_UNIQUE, Linux 6.8). A new namespace has copies with other
+    /// ids (mount_namespaces(7)), and no id is ever used again.
+    unique_root: Option<u64>,
     /// The inode number of /proc/self/ns/mnt: namespaces(7).
-    Inode(u64),
-    /// Without /proc: the id of the mount that "/" is on. A new namespace has copies with other ids (mount_namespaces(7)).
-    RootMount(u64),
+    inode: Option<u64>,
+    /// The id of the mount that "/" lies on, which may be used again after that mount is gone.
+    root: Option<u64>,
 }
 
-/// All of them that can be had.
-pub type Identity = [Option<Namespace>; 2];
-
+/// Every identity of this process's namespace that can be read.
 pub fn identify() -> Identity {
-    [inode(), root_mount()]
+    Identity {
+        unique_root: root_mount(MNT_ID_UNIQUE),
+        inode: inode(),
+        root: root_mount(StatxFlags::MNT_ID),
+    }
 }
 
-fn inode() -> Option<Namespace> {
+/// Whether this process is in the namespace that was identified before. `None`: that can't be told.
+pub fn is_same(then: &Identity) -> Option<bool> {
+    // A look at /proc/self/ns/mnt makes three inodes of procfs for a new process: it comes second.
+    compare(then.unique_root, || root_mount(MNT_ID_UNIQUE))
+        .or_else(|| compare(then.inode, inode))
+        .or_else(|| compare(then.root, || root_mount(StatxFlags::MNT_ID)))
+}
+
+fn compare(then: Option<u64>, now: impl FnOnce() -> Option<u64>) -> Option<bool> {
+    let then = then?;
+    now().map(|now| now == then)
+}
+
+/// STATX_MNT_ID_UNIQUE of <linux/stat.h>.
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+fn inode() -> Option<u64> {
     let stat = rustix::fs::stat(c"/proc/self/ns/mnt").ok()?;
-    Some(Namespace::Inode(stat.st_ino))
+    Some(stat.st_ino)
 }
 
-fn root_mount() -> Option<Namespace> {
-    let stat = rustix::fs::statx(CWD, c"/", AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
-    let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-    known.then_some(Namespace::RootMount(stat.stx_mnt_id))
-}
-
-/// The namespace of this process, in the terms of an earlier identity.
-pub fn current_like(then: &Identity) -> Option<Namespace> {
-    let inode = then[0].and_then(|_| inode());
-    inode.or_else(|| then[1].and_then(|_| root_mount()))
+fn root_mount(kind: StatxFlags) -> Option<u64> {
+    let stat = rustix::fs::statx(CWD, c"/", AtFlags::empty(), kind).ok()?;
+    let known = stat.stx_mask & kind.bits() != 0;
+    known.then_some(stat.stx_mnt_id)
 }
 
 /// Whether a mount is attached in this process's namespace: proc_pid_mountinfo(5) lists those by
@@ -60,14 +75,6 @@ pub fn is_attached(mount_id: u64) -> Result<bool> {
                 (_, Some(n)) if n == mount_id => return Ok(true),
                 _ => None,
             };
-        }
-    }
-}
-
-impl Namespace {
-    pub fn number(self) -> u64 {
-        match self {
-            Namespace::Inode(number) | Namespace::RootMount(number) => number,
         }
     }
 }

@@ -1,0 +1,298 @@
+//! One start of a plan: all that changes while it is carried out. Made before the fork, used by one process.
+
+use core::cell::Cell;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use crate::error::{Error, Object, Result, Stage};
+use crate::plan::{Kind, Mount, Plan, Switch};
+use crate::sys::namespace::{self, Identity};
+
+pub struct Container {
+    pub plan: Arc<Plan>,
+    planned_in: Identity,
+    progress: Cell<Progress>,
+    /// rfs_mask_paths and rfs_readonly_paths have succeeded.
+    masked: Cell<bool>,
+    made_readonly: Cell<bool>,
+    /// The caller's descriptor of the rootfs, given here instead of in the configuration.
+    rootfs_fd: Cell<Option<RawFd>>,
+    /// What there is to remember about each mount of the plan.
+    mounts: Box<[MountState]>,
+    /// The rootfs's descriptor while a callback runs.
+    root: Cell<Option<RawFd>>,
+    /// The id of the mount that the container's root is.
+    root_mount: Cell<u64>,
+    /// Mounts are made by mount(2).
+    classic: Cell<bool>,
+}
+
+#[derive(Default)]
+struct MountState {
+    source_fd: Cell<Option<RawFd>>,
+    passed_over: Cell<bool>,
+    /// The mount's id; 0 before it is attached.
+    id: Cell<u64>,
+}
+
+/// How far the calls of the interface have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    New,
+    /// rfs_prepare() runs, and no device has been made yet.
+    Mounting,
+    /// rfs_prepare() runs, and /dev is filled.
+    MountsReady,
+    /// rfs_prepare() has failed.
+    Failed,
+    Prepared,
+    Finalized,
+}
+
+impl Container {
+    /// `planned_in`: the mount namespace in which the plan was made.
+    pub fn new(plan: &Arc<Plan>, planned_in: Identity) -> Self {
+        Container {
+            plan: Arc::clone(plan),
+            planned_in,
+            progress: Cell::new(Progress::New),
+            masked: Cell::new(false),
+            made_readonly: Cell::new(false),
+            rootfs_fd: Cell::new(None),
+            mounts: plan.mounts.iter().map(|_| MountState::default()).collect(),
+            root: Cell::new(None),
+            root_mount: Cell::new(0),
+            classic: Cell::new(false),
+        }
+    }
+
+    /// Gives the rootfs as a descriptor.
+    pub fn set_rootfs_fd(&self, fd: RawFd) -> Result<()> {
+        self.demand_new("rfs_container_set_rootfs_fd()")?;
+        self.rootfs_fd.set(Some(fd));
+        Ok(())
+    }
+
+    /// Gives the source of a bind as a descriptor.
+    pub fn set_source_fd(&self, index: u64, fd: RawFd) -> Result<()> {
+        self.demand_new("rfs_container_set_source_fd()")?;
+        let place = usize::try_from(index).ok();
+        let Some(mount) = place.and_then(|place| self.plan.mounts.get(place)) else {
+            let count = self.plan.mounts.len();
+            return Err(Error::invalid(format_args!(
+                "index is {index}, but the plan has {count} mounts"
+            )));
+        };
+        if !matches!(mount.kind, Kind::Bind(_)) {
+            return Err(Error::invalid("only a bind has a descriptor as its source")
+                .about(Object::Mount(mount.index), mount.destination.as_bytes()));
+        }
+        self.mounts[mount.index].source_fd.set(Some(fd));
+        Ok(())
+    }
+
+    /// rfs_prepare() has not been called.
+    pub fn is_new(&self) -> bool {
+        self.progress.get() == Progress::New
+    }
+
+    fn demand_new(&self, call: &str) -> Result<()> {
+        if self.is_new() {
+            return Ok(());
+        }
+        Err(Error::invalid(format_args!(
+            "{call} comes before rfs_prepare()"
+        )))
+    }
+
+    /// The descriptor that the caller gave for the rootfs, here or in the configuration.
+    pub(super) fn rootfs_fd(&self) -> Option<RawFd> {
+        self.rootfs_fd.get().or(self.plan.rootfs.fd)
+    }
+
+    /// The descriptor that the caller gave for a bind's source, here or in the configuration.
+    pub(super) fn source_fd(&self, mount: &Mount) -> Option<RawFd> {
+        let given = self
+            .mounts
+            .get(mount.index)
+            .and_then(|it| it.source_fd.get());
+        given.or(match &mount.kind {
+            Kind::Bind(bind) => bind.source_fd,
+            _ => None,
+        })
+    }
+
+    /// The start of rfs_prepare.
+    pub(super) fn begin(&self) -> Result<()> {
+        let refuse = |sentence| Err(Error::invalid(sentence).at(Stage::Root));
+        if !self.is_new() {
+            return refuse(
+                "rfs_prepare() was called with this container before: a container is started once; make \
+                 another with rfs_container_new()",
+            );
+        }
+        if self.plan.switch != Switch::Chroot && !self.plan.planned_inside {
+            match namespace::is_same(&self.planned_in) {
+                Some(false) => {}
+                Some(true) => {
+                    return refuse(
+                        "this is the mount namespace in which the plan was made: call unshare(CLONE_NEWNS) or \
+                         clone with it before rfs_prepare(), or set RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
+                    );
+                }
+                None => {
+                    return refuse(
+                        "can't tell whether this is a new mount namespace: statx(2) gives no mount id, and there is no \
+                         /proc/self/ns/mnt; with RFS_OPTION_PLANNED_INSIDE it is not checked",
+                    );
+                }
+            }
+        }
+        self.progress.set(Progress::Mounting);
+        Ok(())
+    }
+
+    /// The end of rfs_prepare.
+    pub(super) fn end_prepare<T>(&self, result: Result<T>) -> Result<T> {
+        self.progress.set(if result.is_ok() {
+            Progress::Prepared
+        } else {
+            Progress::Failed
+        });
+        result
+    }
+
+    /// The devices and links in /dev are made.
+    pub(super) fn mounts_are_ready(&self) {
+        self.progress.set(Progress::MountsReady);
+    }
+
+    pub(super) fn pass_over(&self, mount: &Mount) {
+        if let Some(it) = self.mounts.get(mount.index) {
+            it.passed_over.set(true);
+        }
+    }
+
+    pub(super) fn was_passed_over(&self, mount: &Mount) -> bool {
+        self.mounts
+            .get(mount.index)
+            .is_some_and(|it| it.passed_over.get())
+    }
+
+    pub(super) fn set_mount_id(&self, mount: &Mount, id: u64) {
+        if let Some(it) = self.mounts.get(mount.index) {
+            it.id.set(id);
+        }
+    }
+
+    /// The id of the mount that was made; 0 if none was.
+    pub(super) fn mount_id(&self, mount: &Mount) -> u64 {
+        self.mounts.get(mount.index).map_or(0, |it| it.id.get())
+    }
+
+    pub(super) fn set_classic(&self, classic: bool) {
+        self.classic.set(classic);
+    }
+
+    pub(super) fn is_classic(&self) -> bool {
+        self.classic.get()
+    }
+
+    pub(super) fn set_root_mount(&self, id: u64) {
+        self.root_mount.set(id);
+    }
+
+    /// The id of the mount that is "/" after the switch.
+    pub(super) fn root_mount(&self) -> u64 {
+        self.root_mount.get()
+    }
+
+    /// Lets `call` use the rootfs: it runs the caller's code.
+    pub(super) fn with_root<T>(&self, root: RawFd, call: impl FnOnce() -> T) -> T {
+        self.root.set(Some(root));
+        let result = call();
+        self.root.set(None);
+        result
+    }
+
+    /// The rootfs's descriptor, in a callback.
+    pub fn root_fd(&self) -> Option<RawFd> {
+        self.root.get()
+    }
+
+    /// Where something may be bound besides the plan's mounts.
+    pub(super) fn reach(&self) -> Result<Reach> {
+        match (self.progress.get(), self.root.get()) {
+            (Progress::Mounting | Progress::MountsReady, Some(root)) => Ok(Reach::Callback {
+                root,
+                has_dev: self.progress.get() == Progress::MountsReady,
+            }),
+            (Progress::Prepared, _) => Ok(Reach::Switched),
+            (Progress::Finalized, _) => Err(Error::invalid(
+                "rfs_finalize() has been called: the container's root is complete",
+            )),
+            _ => Err(Error::invalid(
+                "it is called in an rfs_callbacks.point of this container, or after rfs_prepare() has succeeded",
+            )),
+        }
+    }
+
+    /// The start of a call that comes after rfs_prepare().
+    pub(super) fn begin_after(&self, step: Step, stage: Stage) -> Result<()> {
+        let refuse = |sentence| Err(Error::invalid(sentence).at(stage));
+        let prepared = match step {
+            Step::Finalize => self.progress.get() == Progress::Prepared,
+            _ => matches!(
+                self.progress.get(),
+                Progress::Prepared | Progress::Finalized
+            ),
+        };
+        match (self.progress.get(), step) {
+            (Progress::Finalized, Step::Finalize) => {
+                return refuse("rfs_finalize() has been called for this container before");
+            }
+            _ if !prepared => {
+                return refuse("rfs_prepare() has not succeeded with this container");
+            }
+            _ => {}
+        }
+        let is_done = match step {
+            Step::Finalize => false,
+            Step::MaskPaths => self.masked.get(),
+            Step::ReadonlyPaths => self.made_readonly.get(),
+        };
+        if is_done {
+            return refuse("this has been done for this container before");
+        }
+        if step != Step::Finalize && !self.plan.separate_masks {
+            return refuse("rfs_finalize() does it, unless RFS_OPTION_SEPARATE_MASKS is set");
+        }
+        Ok(())
+    }
+
+    /// The call has succeeded.
+    pub(super) fn finish(&self, step: Step) {
+        match step {
+            Step::Finalize => self.progress.set(Progress::Finalized),
+            Step::MaskPaths => self.masked.set(true),
+            Step::ReadonlyPaths => self.made_readonly.set(true),
+        }
+    }
+}
+
+/// How the container's root is reached.
+#[derive(Clone, Copy)]
+pub(super) enum Reach {
+    /// By a descriptor, in a callback. `has_dev`: /dev is filled.
+    Callback { root: RawFd, has_dev: bool },
+    /// It is "/".
+    Switched,
+}
+
+/// What is done once after rfs_prepare(), by one function of the interface each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Finalize,
+    ReadonlyPaths,
+    MaskPaths,
+}
