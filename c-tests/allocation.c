@@ -102,24 +102,24 @@ static void planning_is_counted(void)
     CHECK(counted.frees > 0);
 }
 
-static unsigned hooks_called;
+static unsigned points_seen;
 
-static int hook(void *userdata, rfs_hook_point point)
+static int count_points(void *userdata, rfs_point point)
 {
     (void)userdata, (void)point;
-    hooks_called++;
+    points_seen++;
     return 0;
 }
 
 static void succeed(void *data)
 {
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = hook};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = count_points};
     rfs_error err = fresh_error();
     count(true);
     int rc = rfs_prepare(data, &callbacks, &err);
     count(false);
     REQUIRE_SUCCESS(rc, &err);
-    CHECK(hooks_called == 4);
+    CHECK(points_seen == 6);
     CHECK_THAT(counted.allocations == 0 && counted.frees == 0, "rfs_prepare: %u allocations, %u frees", counted.allocations, counted.frees);
     count(true);
     rc = rfs_finalize(data, &err);
@@ -132,14 +132,14 @@ static void default_bundle(void)
 {
     only_cgroup2();
     make_image();
-    in_child(CONTAINER_NAMESPACES, succeed, plan_of(default_spec("runc")));
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan_of(default_spec("runc"))));
 }
 
 static void default_bundle_of_crun(void)
 {
     only_cgroup2();
     make_image();
-    in_child(CONTAINER_NAMESPACES, succeed, plan_of(default_spec("crun")));
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan_of(default_spec("crun"))));
 }
 
 static void docker(void)
@@ -151,22 +151,28 @@ static void docker(void)
     make_file(in_work("state/resolv.conf"), "x");
     make_file(in_work("state/hostname"), "x");
     make_file(in_work("state/hosts"), "x");
-    in_child(CONTAINER_NAMESPACES, succeed, plan_of(spec_from_data("docker.json")));
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan_of(spec_from_data("docker.json"))));
 }
 
 #define STATE "{}"
 
+struct hooked {
+    const rfs_plan *plan;
+    rfs_container *container;
+};
+
 static void with_hooks(void *data)
 {
+    const struct hooked *hooked = data;
     rfs_callbacks callbacks = {.size = sizeof callbacks, .state = STATE, .state_len = strlen(STATE)};
     rfs_error err = fresh_error();
     count(true);
-    int rc = rfs_prepare(data, &callbacks, &err);
+    int rc = rfs_prepare(hooked->container, &callbacks, &err);
     count(false);
     REQUIRE_SUCCESS(rc, &err);
     CHECK_THAT(counted.allocations == 0 && counted.frees == 0, "rfs_prepare: %u allocations, %u frees", counted.allocations, counted.frees);
     count(true);
-    rc = rfs_run_hooks(data, RFS_HOOKS_START_CONTAINER, STATE, strlen(STATE), &err);
+    rc = rfs_run_hooks(hooked->plan, RFS_HOOKS_START_CONTAINER, STATE, strlen(STATE), &err);
     count(false);
     CHECK_ERROR(rc, &err, .code = -ECANCELED, .says = "no luck");
     CHECK_THAT(counted.allocations == 0 && counted.frees == 0, "rfs_run_hooks: %u allocations, %u frees", counted.allocations, counted.frees);
@@ -178,7 +184,8 @@ static void hooks(void)
     json_object *spec = empty_spec();
     spec_set(spec, "hooks", "{'createContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'exit 0'], 'env': ['A=1']}], "
                             "'startContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'echo no luck; exit 1'], 'timeout': 60}]}");
-    in_child(CONTAINER_NAMESPACES, with_hooks, plan_of(spec));
+    const rfs_plan *plan = plan_of(spec);
+    in_child(CONTAINER_NAMESPACES, with_hooks, &(struct hooked){plan, container_of(plan)});
 }
 
 static void fail(void *data)
@@ -199,7 +206,7 @@ static void fail(void *data)
 static void one_failure(void)
 {
     only_cgroup2();
-    in_child(CONTAINER_NAMESPACES, fail, broken_plan(&all_broken[this_case - cases]));
+    in_child(CONTAINER_NAMESPACES, fail, container_of(broken_plan(&all_broken[this_case - cases])));
 }
 
 int main(void)

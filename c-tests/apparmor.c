@@ -79,18 +79,17 @@ static void no_mount_calls(void)
 }
 
 struct confined {
-    const rfs_plan *plan;
+    rfs_container *container;
     const char *profile;
 };
 
 static void confined_container(void *data)
 {
     const struct confined *confined = data;
-    const rfs_plan *plan = confined->plan;
     change_profile(confined->profile);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(confined->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(confined->container, &err), &err);
     struct stat st;
     check_mount("/ /bundle/rootfs ro,relatime - tmpfs test rw*");
     check_mount("/proc / rw,relatime - proc proc rw");
@@ -119,26 +118,26 @@ static json_object *bundle_with_bind(void)
 /* By the classic way. */
 static void without_detached(void)
 {
-    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){plan_of(bundle_with_bind()), "librfs-no-detached"});
+    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-detached"});
 }
 
 static void without_moves(void)
 {
-    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){plan_of(bundle_with_bind()), "librfs-no-move"});
+    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-move"});
 }
 
-static void refused_container(void *plan)
+static void refused_container(void *container)
 {
     change_profile("librfs-no-mount");
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -EACCES, .stage = RFS_STAGE_ROOT, .says = "Permission denied");
     note("says: %s", err.message);
 }
 
 static void refused(void)
 {
-    in_child(CONTAINER_NAMESPACES, refused_container, plan_of(bundle_with_bind()));
+    in_child(CONTAINER_NAMESPACES, refused_container, container_of(plan_of(bundle_with_bind())));
 }
 
 int main(void)

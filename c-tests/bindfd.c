@@ -1,4 +1,4 @@
-/* rfs_bind_fd(): files of the runtime's, bound from a hooks callback.
+/* rfs_bind_fd(): files of the runtime's, bound from a point callback.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "descriptors.h"
@@ -19,16 +19,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const rfs_plan *plan;
-static const rfs_plan *other_plan;
+static rfs_container *other;
 static int early = -1; /* opened before unshare */
-static rfs_hook_point when;
+static rfs_point when;
 static struct descriptors before, after;
 
 static int bound(int fd, const char *target)
 {
     rfs_error err = fresh_error();
-    int rc = rfs_bind_fd(plan, fd, target, &err);
+    int rc = rfs_bind_fd(this_container, fd, target, &err);
     CHECK_THAT(rc == 0, "%s: %d: %.1024s", target, rc, err.message);
     CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
     return rc;
@@ -48,7 +47,7 @@ static int detached(const char *path)
     return fd;
 }
 
-static int bind_all(void *userdata, rfs_hook_point point)
+static int bind_all(void *userdata, rfs_point point)
 {
     (void)userdata;
     if (point != when)
@@ -119,47 +118,45 @@ static void binds(void)
     REQUIRE(bind(listening, (struct sockaddr *)&address, sizeof address) == 0 && listen(listening, 8) == 0);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}");
-    plan = plan_of(spec);
+    const rfs_plan *plan = plan_of(spec);
     char *passwd = read_all(AT_FDCWD, "/etc/passwd");
-    for (when = RFS_HOOK_MOUNTS_READY; when <= RFS_HOOK_BEFORE_PIVOT; when++) {
-        rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = bind_all};
+    for (when = RFS_POINT_MOUNTED; when <= RFS_POINT_BEFORE_SWITCH; when++) {
+        rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_all};
         run_container(plan, &callbacks, inside_all, NULL);
     }
     char *now = read_all(AT_FDCWD, "/etc/passwd");
     CHECK(strcmp(passwd, now) == 0);
 }
 
-static int refuse_all(void *userdata, rfs_hook_point point)
+static int refuse_all(void *userdata, rfs_point point)
 {
     (void)userdata;
+    if (point == RFS_POINT_AFTER_SWITCH)
+        return 0;
     rfs_error err = fresh_error();
     int file = open_path("/bin/sh"), directory = open_path("/");
-    if (point == RFS_HOOK_AFTER_PIVOT) {
-        CHECK_ERROR(rfs_bind_fd(plan, file, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "hooks callback");
-        return 0;
-    }
-    CHECK_ERROR(rfs_bind_fd(other_plan, file, "/target", &err), &err, .code = -EINVAL, .says = "hooks callback");
-    CHECK_ERROR(rfs_bind_fd(NULL, file, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "plan is NULL");
-    CHECK_ERROR(rfs_bind_fd(plan, file, NULL, &err), &err, .code = -EINVAL, .says = "target is NULL");
+    CHECK_ERROR(rfs_bind_fd(other, file, "/target", &err), &err, .code = -EINVAL, .says = "rfs_callbacks.point");
+    CHECK_ERROR(rfs_bind_fd(NULL, file, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "container is NULL");
+    CHECK_ERROR(rfs_bind_fd(this_container, file, NULL, &err), &err, .code = -EINVAL, .says = "target is NULL");
     static const char *const targets[] = {"", "relative", "/", "/.", "/..", "/a/..", "/proc", "/proc/self", "/a/../proc/sys", "/to-proc", "/to-proc/sys"};
     for (size_t i = 0; i < COUNT(targets); i++)
-        CHECK_ERROR(rfs_bind_fd(plan, file, targets[i], &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
-    CHECK_ERROR(rfs_bind_fd(plan, -1, "/target", &err), &err, .code = -EBADF, .says = "descriptor -1", .path = "/target");
-    CHECK_ERROR(rfs_bind_fd(plan, 900, "/target", &err), &err, .code = -EBADF, .says = "descriptor 900");
-    CHECK_ERROR(rfs_bind_fd(plan, early, "/target", &err), &err, .code = -EINVAL, .says = "open it after unshare(2)");
+        CHECK_ERROR(rfs_bind_fd(this_container, file, targets[i], &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
+    CHECK_ERROR(rfs_bind_fd(this_container, -1, "/target", &err), &err, .code = -EBADF, .says = "descriptor -1", .path = "/target");
+    CHECK_ERROR(rfs_bind_fd(this_container, 900, "/target", &err), &err, .code = -EBADF, .says = "descriptor 900");
+    CHECK_ERROR(rfs_bind_fd(this_container, early, "/target", &err), &err, .code = -EINVAL, .says = "open it after unshare(2)");
     int ends[2];
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
-    CHECK_ERROR(rfs_bind_fd(plan, ends[0], "/target", &err), &err, .code = -EINVAL, .says = "descriptor");
-    CHECK_ERROR(rfs_bind_fd(plan, file, "/etc", &err), &err, .code = -ENOTDIR, .says = "is a file, but the destination is a directory");
-    CHECK_ERROR(rfs_bind_fd(plan, directory, "/there", &err), &err, .code = -ENOTDIR, .says = "is a directory, but the destination is a file");
-    CHECK_ERROR(rfs_bind_fd(plan, file, "/there/below", &err), &err, .code = -ENOTDIR);
+    CHECK_ERROR(rfs_bind_fd(this_container, ends[0], "/target", &err), &err, .code = -EINVAL, .says = "descriptor");
+    CHECK_ERROR(rfs_bind_fd(this_container, file, "/etc", &err), &err, .code = -ENOTDIR, .says = "is a file, but the destination is a directory");
+    CHECK_ERROR(rfs_bind_fd(this_container, directory, "/there", &err), &err, .code = -ENOTDIR, .says = "is a directory, but the destination is a file");
+    CHECK_ERROR(rfs_bind_fd(this_container, file, "/there/below", &err), &err, .code = -ENOTDIR);
     CHECK(access(image("target"), F_OK) != 0);
     char longest[5000];
     memset(longest, 'x', sizeof longest);
     for (size_t i = 0; i < sizeof longest; i += 100)
         longest[i] = '/';
     longest[sizeof longest - 1] = '\0';
-    CHECK_ERROR(rfs_bind_fd(plan, file, longest, &err), &err, .code = -ENAMETOOLONG);
+    CHECK_ERROR(rfs_bind_fd(this_container, file, longest, &err), &err, .code = -ENAMETOOLONG);
     close(file);
     close(directory);
     return 0;
@@ -170,17 +167,42 @@ static void refused(void)
     make_files();
     image_link("/proc", "to-proc");
     early = open(in_work("file"), O_PATH | O_CLOEXEC);
-    other_plan = plan_of(empty_spec());
-    plan = plan_of(empty_spec());
+    const rfs_plan *plan = plan_of(empty_spec());
+    other = container_of(plan);
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_bind_fd(plan, early, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "hooks callback");
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = refuse_all};
+    CHECK_ERROR(rfs_bind_fd(other, early, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "rfs_callbacks.point");
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = refuse_all};
     run_container(plan, &callbacks, NULL, NULL);
 }
 
-static int bind_opened(void *userdata, rfs_hook_point point)
+/* Then the source is of the container's own, or a detached mount. */
+static void after_the_switch(void *container)
 {
-    if (point == RFS_HOOK_MOUNTS_READY)
+    rfs_error err = fresh_error();
+    int tree = detached(in_work("file")), outside = open_path(in_work("file"));
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    int own = open_path("/there");
+    CHECK_SUCCESS(rfs_bind_fd(container, own, "/run/own", &err), &err);
+    CHECK_SUCCESS(rfs_bind_fd(container, tree, "/run/detached/file", &err), &err);
+    CHECK_ERROR(rfs_bind_fd(container, outside, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
+    CHECK_ERROR(rfs_bind_fd(container, own, "/", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
+    char *text = read_all(AT_FDCWD, "/run/own"), *more = read_all(AT_FDCWD, "/run/detached/file");
+    CHECK(text && strcmp(text, "the image's") == 0 && more && strcmp(more, "the runtime's") == 0);
+    CHECK_ERROR(rfs_bind_fd(container, own, "/run/own", &err), &err, .code = -EINVAL, .says = "rfs_finalize()");
+}
+
+static void switched(void)
+{
+    make_files();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    in_child(CONTAINER_NAMESPACES, after_the_switch, container_of(plan_of(spec)));
+}
+
+static int bind_opened(void *userdata, rfs_point point)
+{
+    if (point == RFS_POINT_MOUNTS_READY)
         bound(*(int *)userdata, "/mapped");
     return 0;
 }
@@ -199,22 +221,22 @@ static void opened_before(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/elsewhere', 'type': 'bind', 'source': '%s/source', 'options': ['bind']" MAPPED "}", work);
     rfs_plan *source = plan_of(spec);
-    int fd = rfs_mountfd_open(source, 0, -1, NULL);
+    int fd = rfs_mountfd_open(source, 0, -1, -1, NULL);
     struct lacking lacking = lacking_on_host();
     if (lacking.call) {
         CHECK(fd == lacking.code);
         return;
     }
     REQUIRE(fd >= 0);
-    plan = plan_of(empty_spec());
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &fd, .hooks = bind_opened};
-    run_container(plan, &callbacks, inside_opened, NULL);
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &fd, .point = bind_opened};
+    run_container(plan_of(empty_spec()), &callbacks, inside_opened, NULL);
 }
 
 int main(void)
 {
     static const struct test_case cases[] = {
         {"files, sockets, directories", binds},
+        {"after the switch", switched},
         {"what is refused", refused},
         {"a mount of the host's side", opened_before},
     };

@@ -140,7 +140,7 @@ static void bad_options(void)
         rfs_options options;
     } list[] = {
         {-EINVAL, "flag", {.flags = 1ull << 40}},
-        {-EINVAL, "flag", {.flags = 8192}},
+        {-EINVAL, "flag", {.flags = RFS_OPTION_ROOTFS_LATER << 1}},
         {-EINVAL, "umask", {.flags = RFS_OPTION_UMASK, .umask = 01000}},
         {-EINVAL, "ropagation", {.rootfs_propagation = "rprivat"}},
         {-EINVAL, "cwd", {.cwd = "relative"}},
@@ -214,6 +214,7 @@ static void null_arguments(void)
     rfs_options options = {.size = sizeof options};
     rfs_config *out = SENTINEL;
     rfs_plan *plan_out = SENTINEL;
+    rfs_container *container_out = SENTINEL;
     for (int with = 0; with < 2; with++) {
         rfs_error error = fresh_error(), *err = with ? &error : NULL;
         const struct {
@@ -239,23 +240,31 @@ static void null_arguments(void)
             CALL(rfs_plan_new(NULL, &plan_out, err)),
             CALL(rfs_plan_new(config, NULL, err)),
             CALL(rfs_plan_describe(NULL, 1, err)),
+            CALL(rfs_container_new(NULL, &container_out, err)),
+            CALL(rfs_container_new(plan, NULL, err)),
+            CALL(rfs_container_set_rootfs_fd(NULL, 0, err)),
+            CALL(rfs_container_set_source_fd(NULL, 0, 0, err)),
+            CALL(rfs_container_root_fd(NULL)),
             CALL(rfs_prepare(NULL, NULL, err)),
             CALL(rfs_finalize(NULL, err)),
             CALL(rfs_mask_paths(NULL, err)),
             CALL(rfs_readonly_paths(NULL, err)),
+            CALL(rfs_bind_console(NULL, 0, err)),
+            CALL(rfs_bind_fd(NULL, 0, "/x", err)),
 #undef CALL
         };
         for (size_t i = 0; i < COUNT(calls); i++)
             CHECK_THAT(calls[i].rc == -EINVAL, "%s returned %d", calls[i].call, calls[i].rc);
         if (with)
-            CHECK_ERROR(rfs_readonly_paths(NULL, err), err, .code = -EINVAL, .says = "plan");
+            CHECK_ERROR(rfs_readonly_paths(NULL, err), err, .code = -EINVAL, .says = "container");
     }
-    CHECK(out == SENTINEL && plan_out == SENTINEL);
+    CHECK(out == SENTINEL && plan_out == SENTINEL && container_out == SENTINEL);
     rfs_error err = fresh_error();
     CHECK_ERROR(rfs_config_from_oci(json, strlen(json), NULL, &out, &err), &err, .code = -EINVAL, .says = "bundle");
     CHECK_ERROR(rfs_plan_new(config, NULL, &err), &err, .code = -EINVAL, .says = "out");
     rfs_config_free(NULL);
     rfs_plan_free(NULL);
+    rfs_container_free(NULL);
     rfs_config_free(config);
     rfs_plan_free(plan);
 }
@@ -450,14 +459,23 @@ static void describe_to_bad_descriptors(void)
     rfs_plan_free(plan);
 }
 
-static void console_of_no_terminal(void)
+static void before_anything(void)
 {
+    rfs_plan *plan = new_plan();
+    rfs_container *container = NULL;
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_bind_console(-1, &err), &err, .stage = RFS_STAGE_CONSOLE);
+    if (!CHECK_SUCCESS(rfs_container_new(plan, &container, &err), &err))
+        return;
+    rfs_plan_free(plan); /* the container stays valid */
+    CHECK_ERROR(rfs_bind_console(container, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE);
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    CHECK_ERROR(rfs_bind_console(fd, &err), &err, .stage = RFS_STAGE_CONSOLE);
+    CHECK_ERROR(rfs_bind_console(container, fd, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE);
+    CHECK(rfs_bind_console(container, -1, NULL) == -EINVAL);
+    CHECK_ERROR(rfs_bind_fd(container, fd, "/x", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
+    CHECK_ERROR(rfs_finalize(container, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_FINALIZE);
+    CHECK(rfs_container_root_fd(container) == -EINVAL);
     close(fd);
-    CHECK(rfs_bind_console(-1, NULL) < 0);
+    rfs_container_free(container);
 }
 
 static void version(void)
@@ -484,7 +502,7 @@ int main(void)
         {"options add up", options_add_up},
         {"strings are copied, plans outlive their config", strings_are_copied},
         {"rfs_plan_describe to descriptors that fail", describe_to_bad_descriptors},
-        {"rfs_bind_console before anything", console_of_no_terminal},
+        {"rfs_container before rfs_prepare", before_anything},
         {"version", version},
     };
     return run_attempts(cases, COUNT(cases));

@@ -376,6 +376,14 @@ rfs_plan *plan_of(json_object *spec)
     return plan;
 }
 
+rfs_container *container_of(const rfs_plan *plan)
+{
+    rfs_error err = fresh_error();
+    rfs_container *container = NULL;
+    REQUIRE_SUCCESS(rfs_container_new(plan, &container, &err), &err);
+    return container;
+}
+
 char *describe(const rfs_plan *plan)
 {
     rfs_error err = fresh_error();
@@ -391,8 +399,9 @@ char *describe(const rfs_plan *plan)
     return text;
 }
 
+rfs_container *this_container;
+
 struct container {
-    const rfs_plan *plan;
     const rfs_callbacks *callbacks;
     void (*inside)(void *);
     void *data;
@@ -402,20 +411,23 @@ static void container_process(void *data)
 {
     const struct container *c = data;
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(c->plan, c->callbacks, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(c->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(this_container, c->callbacks, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(this_container, &err), &err);
     if (c->inside)
         c->inside(c->data);
 }
 
-static void in_container_namespaces(void (*process)(void *), void *data)
+static void in_container_namespaces(const rfs_plan *plan, void (*process)(void *), void *data)
 {
+    this_container = container_of(plan);
     char *before = read_all(host_proc, "self/mountinfo");
     in_child(CONTAINER_NAMESPACES, process, data);
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK(before && after && strcmp(before, after) == 0);
     free(before);
     free(after);
+    rfs_container_free(this_container);
+    this_container = NULL;
 }
 
 char logged_warnings[2048];
@@ -431,12 +443,11 @@ const rfs_callbacks with_warnings = {.size = sizeof with_warnings, .log = take_w
 
 void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*inside)(void *), void *data)
 {
-    in_container_namespaces(container_process, &(struct container){plan, callbacks, inside, data});
+    in_container_namespaces(plan, container_process, &(struct container){callbacks, inside, data});
 }
 
 struct refusal {
     const char *what;
-    const rfs_plan *plan;
     const rfs_callbacks *callbacks;
     const struct expected *expected;
 };
@@ -451,13 +462,13 @@ static void refused_process(void *data)
 {
     const struct refusal *r = data;
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(r->plan, r->callbacks, &err);
+    int rc = rfs_prepare(this_container, r->callbacks, &err);
     check_refusal(r->what, rc, &err, r->expected);
 }
 
 void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected)
 {
-    in_container_namespaces(refused_process, &(struct refusal){what, plan, callbacks, expected});
+    in_container_namespaces(plan, refused_process, &(struct refusal){what, callbacks, expected});
 }
 
 void run_recursive(const rfs_plan *plan, int64_t first, void (*inside)(void *), void *data)

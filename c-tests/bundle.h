@@ -48,12 +48,17 @@ rfs_config *config_from_builder(json_object *spec);
 rfs_plan *plan_of_config(rfs_config *config); /* which it frees */
 rfs_plan *plan_of(json_object *spec);         /* which it frees */
 rfs_plan *plan_with_flags(json_object *spec, uint64_t flags); /* the same, with RFS_OPTION_* */
+/* A container of it, to be made before the fork. It lives as long as the process. */
+rfs_container *container_of(const rfs_plan *plan);
 /* What rfs_plan_describe() writes. malloced. */
 char *describe(const rfs_plan *plan);
 
 /* Callbacks that keep the warnings, each with a newline. */
 extern char logged_warnings[2048];
 extern const rfs_callbacks with_warnings;
+
+/* The one that run_container() and run_refused() have made last: for callbacks. */
+extern rfs_container *this_container;
 
 /* In a container's namespaces: prepares and finalizes, which must succeed, and calls inside.
  * Checks that this namespace's mounts stay as they were. */

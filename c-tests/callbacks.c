@@ -29,9 +29,9 @@ static bool same_file(const struct stat *a, const struct stat *b)
 struct seen {
     struct stat old_root, rootfs;
     char cwd[4096];
-    rfs_hook_point points[16];
+    rfs_point points[16];
     size_t n;
-    rfs_hook_point fail_at;
+    rfs_point fail_at;
     int fail_with;
 };
 
@@ -43,16 +43,19 @@ static void check_mounted(const char *below, bool expected)
     free(table);
 }
 
-static void check_old_root(const struct seen *seen)
+static void check_old_root(const struct seen *seen, rfs_point point)
 {
     struct stat st;
+    bool mounted = point != RFS_POINT_ROOT_READY, has_dev = mounted && point != RFS_POINT_MOUNTED;
     CHECK(stat("/", &st) == 0 && same_file(&st, &seen->old_root));
     CHECK(stat(image(""), &st) == 0 && same_file(&st, &seen->rootfs));
-    check_mounted(image("proc"), true);
-    check_mounted(image("sys/fs/cgroup"), true);
-    CHECK(lstat(image("dev/zero"), &st) == 0 && S_ISCHR(st.st_mode) && (st.st_mode & 07777) == 0666);
-    CHECK(lstat(image("dev/ptmx"), &st) == 0 && S_ISLNK(st.st_mode));
-    CHECK(lstat(image("dev/stdout"), &st) == 0 && S_ISLNK(st.st_mode));
+    check_mounted(in_work("bundle/rootfs"), true);
+    check_mounted(image("proc"), mounted);
+    check_mounted(image("sys/fs/cgroup"), mounted);
+    CHECK(has_dev ? lstat(image("dev/zero"), &st) == 0 && S_ISCHR(st.st_mode) && (st.st_mode & 07777) == 0666
+                  : lstat(image("dev/zero"), &st) == -1 && errno == ENOENT);
+    CHECK((lstat(image("dev/ptmx"), &st) == 0 && S_ISLNK(st.st_mode)) == has_dev);
+    CHECK((lstat(image("dev/stdout"), &st) == 0 && S_ISLNK(st.st_mode)) == has_dev);
 }
 
 static void check_new_root(const struct seen *seen)
@@ -71,31 +74,33 @@ static void check_new_root(const struct seen *seen)
     CHECK(stat("/proc/keys", &st) != 0 || S_ISREG(st.st_mode));
 }
 
-static int look_at_hook(void *userdata, rfs_hook_point point)
+static int look_at_hook(void *userdata, rfs_point point)
 {
     struct seen *seen = userdata;
     char cwd[4096];
     if (seen->n < COUNT(seen->points))
         seen->points[seen->n++] = point;
     mode_t mask = umask(0077);
-    CHECK_THAT(mask == 0077, "umask %o during the hooks at %u", mask, point);
+    CHECK_THAT(mask == 0077, "umask %o at point %u", mask, point);
     struct stat here;
     switch (point) {
-    case RFS_HOOK_MOUNTS_READY:
-        check_old_root(seen);
+    case RFS_POINT_ROOT_READY:
+    case RFS_POINT_MOUNTED:
+    case RFS_POINT_MOUNTS_READY:
+        check_old_root(seen, point);
         CHECK(getcwd(cwd, sizeof cwd) && strcmp(cwd, seen->cwd) == 0);
         break;
-    case RFS_HOOK_CREATE_CONTAINER:
-    case RFS_HOOK_BEFORE_PIVOT:
-        check_old_root(seen);
+    case RFS_POINT_CREATE_CONTAINER:
+    case RFS_POINT_BEFORE_SWITCH:
+        check_old_root(seen, point);
         CHECK(stat(".", &here) == 0 && same_file(&here, &seen->rootfs));
         CHECK_THAT(getcwd(cwd, sizeof cwd) && strcmp(cwd, in_work("bundle/rootfs")) == 0, "cwd %s", cwd);
         break;
-    case RFS_HOOK_AFTER_PIVOT:
+    case RFS_POINT_AFTER_SWITCH:
         check_new_root(seen);
         break;
     default:
-        CHECK_THAT(false, "unknown hook point %u", point);
+        CHECK_THAT(false, "unknown point %u", point);
     }
     return seen->fail_at == point ? seen->fail_with : 0;
 }
@@ -107,14 +112,14 @@ static void begin(struct seen *seen)
     umask(0077);
 }
 
-static const rfs_hook_point all_points[] = {RFS_HOOK_MOUNTS_READY, RFS_HOOK_CREATE_CONTAINER, RFS_HOOK_BEFORE_PIVOT,
-                                            RFS_HOOK_AFTER_PIVOT};
+static const rfs_point all_points[] = {RFS_POINT_ROOT_READY, RFS_POINT_MOUNTED, RFS_POINT_MOUNTS_READY, RFS_POINT_CREATE_CONTAINER,
+                                       RFS_POINT_BEFORE_SWITCH, RFS_POINT_AFTER_SWITCH};
 
 static void with_hooks(void *data)
 {
     struct seen seen = {0};
     begin(&seen);
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &seen, .hooks = look_at_hook};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &seen, .point = look_at_hook};
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(data, &callbacks, &err), &err);
     CHECK(seen.n == COUNT(all_points) && memcmp(seen.points, all_points, sizeof all_points) == 0);
@@ -133,12 +138,12 @@ static rfs_plan *default_plan(void)
 
 static void hooks_in_order(void)
 {
-    in_child(CONTAINER_NAMESPACES, with_hooks, default_plan());
+    in_child(CONTAINER_NAMESPACES, with_hooks, container_of(default_plan()));
 }
 
 struct failing {
-    const rfs_plan *plan;
-    rfs_hook_point at;
+    rfs_container *container;
+    rfs_point at;
     int with;
 };
 
@@ -147,22 +152,21 @@ static void with_failing_hook(void *data)
     const struct failing *f = data;
     struct seen seen = {.fail_at = f->at, .fail_with = f->with};
     begin(&seen);
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &seen, .hooks = look_at_hook};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &seen, .point = look_at_hook};
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(f->plan, &callbacks, &err);
-    CHECK_ERROR(rc, &err, .code = f->with, .stage = RFS_STAGE_HOOKS, .says = "hook");
-    CHECK(seen.n == f->at && seen.points[seen.n - 1] == f->at);
-    rc = rfs_finalize(f->plan, &err);
+    int rc = rfs_prepare(f->container, &callbacks, &err);
+    CHECK_ERROR(rc, &err, .code = f->with, .stage = RFS_STAGE_HOOKS, .says = "point callback");
+    CHECK(seen.n > 0 && seen.points[seen.n - 1] == f->at && memcmp(seen.points, all_points, seen.n * sizeof seen.points[0]) == 0);
+    rc = rfs_finalize(f->container, &err);
     CHECK_ERROR(rc, &err, .code = -EINVAL);
 }
 
 static void hooks_that_fail(void)
 {
-    struct failing failing = {.plan = default_plan()};
-    static const int errors[] = {-EPERM, -EXDEV, -ENOENT, -E2BIG};
+    const rfs_plan *plan = default_plan();
+    static const int errors[COUNT(all_points)] = {-EPERM, -EXDEV, -ENOENT, -E2BIG, -EIO, -ECANCELED};
     for (size_t i = 0; i < COUNT(all_points); i++) {
-        failing.at = all_points[i];
-        failing.with = errors[i];
+        struct failing failing = {container_of(plan), all_points[i], errors[i]};
         char *before = read_all(host_proc, "self/mountinfo");
         in_child(CONTAINER_NAMESPACES, with_failing_hook, &failing);
         char *after = read_all(host_proc, "self/mountinfo");
@@ -200,12 +204,12 @@ static void warnings(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/absolute', 'type': 'tmpfs'}");
     spec_add(spec, "mounts", "{'destination': 'some/rel\\na\\u001btive', 'type': 'tmpfs'}");
-    rfs_plan *plan = plan_of(spec);
+    rfs_container *container = container_of(plan_of(spec));
     /* in this process, whose namespace is new to the plan */
     REQUIRE(unshare(CLONE_NEWNS) == 0);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     CHECK_THAT(log.warnings == 1 && strstr(log.text, "\"some/rel\\x0aa\\x1btive\""), "%u warnings: %s", log.warnings, log.text);
     check_mount("/some/rel\\012a\033tive / rw,relatime - tmpfs *");
 }
@@ -349,17 +353,17 @@ static void exchange_in_container(void *data)
     rfs_options options = {.size = sizeof options, .flags = x->options};
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-    rfs_plan *plan = plan_of_config(config);
+    rfs_container *container = container_of(plan_of_config(config));
     REQUIRE(unshare(CLONE_NEWNS) == 0);
     char source[4096];
     snprintf(source, sizeof source, "%s/%s", work, x->source);
-    int rc = rfs_prepare(plan, x->open || x->options ? &callbacks : NULL, &err);
+    int rc = rfs_prepare(container, x->open || x->options ? &callbacks : NULL, &err);
     if (x->code < 0) {
         CHECK_ERROR(rc, &err, .code = x->code == ANY_ERROR ? 0 : x->code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1,
                     .says = "mounts[1]", .says_too = "/target");
     } else {
         REQUIRE_SUCCESS(rc, &err);
-        REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+        REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
         check_mount(x->mounted);
         x->inside();
     }
@@ -488,7 +492,7 @@ static void callback_not_needed(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/from'}", work);
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': '/no/such/path'}");
-    in_child(CONTAINER_NAMESPACES, with_needless_callback, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, with_needless_callback, container_of(plan_of(spec)));
 }
 
 static void with_callbacks_of_sizes(void *data)
@@ -512,7 +516,7 @@ static void with_callbacks_of_sizes(void *data)
 static void callbacks_of_sizes(void)
 {
     make_image();
-    in_child(CONTAINER_NAMESPACES, with_callbacks_of_sizes, plan_of(empty_spec()));
+    in_child(CONTAINER_NAMESPACES, with_callbacks_of_sizes, container_of(plan_of(empty_spec())));
 }
 
 int main(void)

@@ -78,7 +78,7 @@ struct container {
     const char *pattern;          /* of the mount that there must be, or */
     const struct expected *error; /* the failure */
     void (*inside)(void);
-    rfs_plan *plan;
+    rfs_container *container;
     const char *const *join;      /* hierarchies in which it has its own cgroup */
 };
 
@@ -86,13 +86,13 @@ static void container_process(void *data)
 {
     const struct container *c = data;
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(c->plan, NULL, &err);
+    int rc = rfs_prepare(c->container, NULL, &err);
     if (c->error) {
         CHECK_ERROR(rc, &err, .code = c->error->code, .stage = c->error->stage, .object = RFS_OBJECT_MOUNT, .index = 1, .says = c->error->says);
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
-    REQUIRE_SUCCESS(rfs_finalize(c->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
     if (c->pattern)
         check_mount(c->pattern);
     if (c->inside)
@@ -117,10 +117,13 @@ static void run(struct container c)
     rfs_options options = {.size = sizeof options, .flags = c.options, .cgroup_path = c.cgroup_path};
     rfs_error err = fresh_error();
     CHECK_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-    if (CHECK_SUCCESS(rfs_plan_new(config, &c.plan, &err), &err))
+    rfs_plan *plan = NULL;
+    if (CHECK_SUCCESS(rfs_plan_new(config, &plan, &err), &err) &&
+        CHECK_SUCCESS(rfs_container_new(plan, &c.container, &err), &err))
         in_child(0, member_process, &c);
+    rfs_container_free(c.container);
     rfs_config_free(config);
-    rfs_plan_free(c.plan);
+    rfs_plan_free(plan);
     json_object_put(spec);
 }
 

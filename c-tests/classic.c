@@ -38,7 +38,7 @@ static bool stage_is_there(const char *table)
     return strstr(table, "/task ") || strstr(table, "/task/");
 }
 
-static int look_for_stage(void *userdata, rfs_hook_point point)
+static int look_for_stage(void *userdata, rfs_point point)
 {
     (void)point;
     char *table = mount_table();
@@ -65,7 +65,7 @@ static void inside_whole(void *data)
 static void whole(void *plan)
 {
     unsigned hooks = 0;
-    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .hooks = look_for_stage};
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .point = look_for_stage};
     refuse_newer_calls();
     run_container(plan, &callbacks, inside_whole, NULL);
 }
@@ -160,21 +160,21 @@ static void optional(void)
 }
 
 /* Without a mount namespace of its own everything is in the caller's. */
-static void chrooted(void *plan)
+static void chrooted(void *container)
 {
     rfs_error err = fresh_error();
     unsigned hooks = 0;
-    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .hooks = look_for_stage};
-    REQUIRE_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
-    CHECK(hooks == 4);
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &hooks, .point = look_for_stage};
+    REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
+    CHECK(hooks == 6);
     check_mount("/tmp / rw,relatime shared - tmpfs tmpfs rw*");
 }
 
-static void failing(void *plan)
+static void failing(void *container)
 {
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2, .says = "but the destination is a file");
     char *table = mount_table();
     CHECK_THAT(!stage_is_there(table), "%s", table);
@@ -197,7 +197,7 @@ static void in_the_callers_namespace(void)
         /* twice: nothing of the first start is in the way of the second */
         rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_CHROOT);
         for (size_t k = 0; k < 2; k++) {
-            in_child(0, ends[i].inside, plan);
+            in_child(0, ends[i].inside, container_of(plan));
             REQUIRE(umount2(image(""), MNT_DETACH) == 0);
             char *after = mount_table();
             CHECK_THAT(strcmp(before, after) == 0, "%s", after);
@@ -209,11 +209,11 @@ static void in_the_callers_namespace(void)
 
 /* mount(2) on descriptors takes a procfs: the host's, and for what comes after the switch the container's. */
 
-static void without_procfs(void *plan)
+static void without_procfs(void *container)
 {
     REQUIRE(umount2("/proc", MNT_DETACH) == 0);
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
@@ -231,29 +231,29 @@ static void make_names(const char *procfs)
     make_directory(path, 0755);
 }
 
-static void false_procfs(void *plan)
+static void false_procfs(void *container)
 {
     REQUIRE(mount("tmpfs", "/proc", "tmpfs", 0, NULL) == 0);
     make_names("/proc");
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
-static void part_of_procfs(void *plan)
+static void part_of_procfs(void *container)
 {
     REQUIRE(mount("/proc/self", "/proc", NULL, MS_BIND, NULL) == 0);
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
-static void detached_without_procfs(void *plan)
+static void detached_without_procfs(void *container)
 {
     REQUIRE(umount2("/proc", MNT_DETACH) == 0);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     CHECK(access("/secret", R_OK) == 0 && mkdir("/x", 0755) == -1 && errno == EROFS);
 }
 
@@ -271,16 +271,17 @@ static void no_procfs(void)
     make_image();
     image_file("secret", "x");
     for (size_t i = 0; i < COUNT(insides); i++)
-        in_child(CONTAINER_NAMESPACES, insides[i], plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_PLANNED_INSIDE));
+        in_child(CONTAINER_NAMESPACES, insides[i],
+                 container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_PLANNED_INSIDE)));
     if (!is_refused(syscall(SYS_open_tree, -1, "", 0)) && has_mount_setattr())
-        in_child(CONTAINER_NAMESPACES, detached_without_procfs, plan_with_flags(masking_spec(), RFS_OPTION_PLANNED_INSIDE));
+        in_child(CONTAINER_NAMESPACES, detached_without_procfs, container_of(plan_with_flags(masking_spec(), RFS_OPTION_PLANNED_INSIDE)));
 }
 
-static void masked_in_vain(void *plan)
+static void masked_in_vain(void *container)
 {
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    int rc = rfs_finalize(plan, &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    int rc = rfs_finalize(container, &err);
     CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH, .index = 0,
                 .says = "mount(2) on descriptors needs a procfs on /proc");
 }
@@ -298,7 +299,7 @@ static void no_procfs_in_container(void)
     image_file("secret", "x");
     /* as the image would have it */
     make_names(image("proc"));
-    in_child(CONTAINER_NAMESPACES, masked_in_vain, plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT));
+    in_child(CONTAINER_NAMESPACES, masked_in_vain, container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT)));
     json_object *spec = empty_spec();
     spec_set(spec, "root.readonly", "true");
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");

@@ -481,7 +481,7 @@ static void own_cgroup_namespace(void)
     make_image();
     json_object *spec = default_spec("runc");
     spec_add(spec, "linux.namespaces", "{'type': 'cgroup'}");
-    in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, in_own_cgroup_namespace, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, in_own_cgroup_namespace, container_of(plan_of(spec)));
 }
 
 static void inside_bound_devices(void *data)
@@ -557,16 +557,20 @@ static void umask_and_cwd(void)
     run_container(plan_of(spec), NULL, inside_process, NULL);
 }
 
-static void inside_console(void *data)
+/* Between rfs_prepare() and rfs_finalize(), and not later. */
+static int bind_own_console(void *data, rfs_point point)
 {
+    if (point != RFS_POINT_AFTER_SWITCH)
+        return 0;
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_bind_console(*(int *)data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE, .says = "a devpts outside the container");
+    CHECK_ERROR(rfs_bind_console(this_container, *(int *)data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE,
+                .says = "open it in the container");
     CHECK(access("/dev/console", F_OK) == -1);
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(pty >= 0 && unlockpt(pty) == 0);
     int terminal = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(terminal >= 0);
-    REQUIRE_SUCCESS(rfs_bind_console(terminal, &err), &err);
+    REQUIRE_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
     struct stat st;
     CHECK(stat("/dev/console", &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 136);
     check_mount("/dev/console /0 rw,nosuid,noexec,relatime - devpts devpts rw*");
@@ -574,23 +578,77 @@ static void inside_console(void *data)
     char text[8] = "";
     CHECK(isatty(console) && write(console, "hello", 5) == 5 && read(pty, text, 5) == 5 && strcmp(text, "hello") == 0);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    CHECK_ERROR(rfs_bind_console(null, &err), &err, .code = -ENOTTY, .stage = RFS_STAGE_CONSOLE);
-    CHECK_ERROR(rfs_bind_console(pty, &err), &err, .code = -ENOTTY, .stage = RFS_STAGE_CONSOLE);
-    CHECK_ERROR(rfs_bind_console(-1, &err), &err, .stage = RFS_STAGE_CONSOLE);
+    CHECK_ERROR(rfs_bind_console(this_container, null, &err), &err, .code = -ENOTTY, .stage = RFS_STAGE_CONSOLE);
+    CHECK_ERROR(rfs_bind_console(this_container, pty, &err), &err, .code = -ENOTTY, .stage = RFS_STAGE_CONSOLE);
+    CHECK_ERROR(rfs_bind_console(this_container, -1, &err), &err, .stage = RFS_STAGE_CONSOLE);
+    return 0;
 }
 
-static void console(void)
+static void no_console_any_more(void *data)
+{
+    (void)data;
+    rfs_error err = fresh_error();
+    check_mount("/dev/console /0 rw,nosuid,noexec,relatime - devpts devpts rw*");
+    int terminal = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE, .says = "rfs_finalize()");
+}
+
+static json_object *spec_with_terminals(void)
 {
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620']}");
+    return spec;
+}
+
+static void console(void)
+{
+    json_object *spec = spec_with_terminals();
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(pty >= 0 && unlockpt(pty) == 0);
     int outside = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(outside >= 0);
-    run_container(plan_of(spec), NULL, inside_console, &outside);
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &outside, .point = bind_own_console};
+    run_container(plan_of(spec), &callbacks, no_console_any_more, NULL);
+}
+
+static struct stat hosts_terminal;
+
+/* A terminal of the host's devpts, which this mount namespace still has. */
+static int bind_hosts_console(void *data, rfs_point point)
+{
+    (void)data;
+    rfs_error err = fresh_error();
+    if (point > RFS_POINT_MOUNTS_READY)
+        return 0;
+    int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(pty >= 0 && unlockpt(pty) == 0);
+    int terminal = open(ptsname(pty), O_PATH | O_CLOEXEC);
+    REQUIRE(terminal >= 0 && fstat(terminal, &hosts_terminal) == 0);
+    if (point < RFS_POINT_MOUNTS_READY)
+        CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE,
+                    .says = "RFS_POINT_MOUNTS_READY");
+    else
+        CHECK_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
+    return 0;
+}
+
+static void inside_hosts_console(void *data)
+{
+    (void)data;
+    struct stat st;
+    CHECK(stat("/dev/console", &st) == 0 && st.st_dev == hosts_terminal.st_dev && st.st_ino == hosts_terminal.st_ino);
+}
+
+static void console_before_the_switch(void)
+{
+    struct stat before, after;
+    bool has_console = stat("/dev/console", &before) == 0;
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_hosts_console};
+    run_container(plan_of(spec_with_terminals()), &callbacks, inside_hosts_console, NULL);
+    CHECK((stat("/dev/console", &after) == 0) == has_console && (!has_console || after.st_ino == before.st_ino));
 }
 
 static void inside_readonly_mounts(void *data)
@@ -619,12 +677,12 @@ static void readonly_mounts(void)
 }
 
 /* A process of the hook's that still writes, for a while or for long. */
-static int hold_open(void *userdata, rfs_hook_point point)
+static int hold_open(void *userdata, rfs_point point)
 {
     const int *milliseconds = userdata;
     int ready[2];
     char byte;
-    if (point != RFS_HOOK_AFTER_PIVOT)
+    if (point != RFS_POINT_AFTER_SWITCH)
         return 0;
     REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
     pid_t writer = fork();
@@ -642,17 +700,17 @@ static int hold_open(void *userdata, rfs_hook_point point)
 }
 
 struct busy {
-    const rfs_plan *plan;
+    rfs_container *container;
     int milliseconds;
 };
 
 static void finalize_while_open(void *data)
 {
     struct busy *busy = data;
-    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &busy->milliseconds, .hooks = hold_open};
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &busy->milliseconds, .point = hold_open};
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(busy->plan, &callbacks, &err), &err);
-    int rc = rfs_finalize(busy->plan, &err);
+    REQUIRE_SUCCESS(rfs_prepare(busy->container, &callbacks, &err), &err);
+    int rc = rfs_finalize(busy->container, &err);
     if (busy->milliseconds < 400) {
         CHECK_SUCCESS(rc, &err);
         check_mount("/t / ro,relatime - tmpfs tmpfs rw*");
@@ -666,7 +724,8 @@ static void readonly_while_written(void)
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");
-    struct busy briefly = {plan_of_config(config_from_json(spec)), 150}, long_time = {plan_of(spec), 30000};
+    const rfs_plan *plan = plan_of(spec);
+    struct busy briefly = {container_of(plan), 150}, long_time = {container_of(plan), 30000};
     in_child(CONTAINER_NAMESPACES, finalize_while_open, &briefly);
     in_child(CONTAINER_NAMESPACES, finalize_while_open, &long_time);
 }
@@ -724,7 +783,7 @@ static void rootfs_by_descriptor(void)
 {
     make_image();
     /* the descriptor of the process that prepares counts, not one of this process */
-    in_child(CONTAINER_NAMESPACES, inside_rootfs_fd, plan_with_rootfs_fd());
+    in_child(CONTAINER_NAMESPACES, inside_rootfs_fd, container_of(plan_with_rootfs_fd()));
 }
 
 static void with_bad_rootfs_fd(void *data)
@@ -750,10 +809,10 @@ static void bad_rootfs_descriptors(void)
 {
     make_image();
     rfs_plan *plan = plan_with_rootfs_fd();
-    in_child(CONTAINER_NAMESPACES, with_bad_rootfs_fd, plan);
-    in_child(CONTAINER_NAMESPACES, with_file_as_rootfs_fd, plan);
+    in_child(CONTAINER_NAMESPACES, with_bad_rootfs_fd, container_of(plan));
+    in_child(CONTAINER_NAMESPACES, with_file_as_rootfs_fd, container_of(plan));
     open_at(ROOTFS_FD, image(""), O_PATH | O_DIRECTORY); /* of the namespace outside */
-    in_child(CONTAINER_NAMESPACES, with_foreign_rootfs_fd, plan);
+    in_child(CONTAINER_NAMESPACES, with_foreign_rootfs_fd, container_of(plan));
 }
 
 int main(void)
@@ -776,6 +835,7 @@ int main(void)
         {"devices bound from the host", bound_devices},
         {"umask and cwd", umask_and_cwd},
         {"console", console},
+        {"a console of the host's devpts, before the switch", console_before_the_switch},
         {"read-only tmpfs and /dev, modes", readonly_mounts},
         {"read-only tmpfs with a file open for writing", readonly_while_written},
         {"no default devices", no_default_devices},

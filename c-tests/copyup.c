@@ -328,10 +328,10 @@ static void full(void)
     close(fd);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", COPY_UP("/data", ", 'size=1m'"));
-    in_child(CONTAINER_NAMESPACES, too_small, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, too_small, container_of(plan_of(spec)));
     spec = empty_spec();
     spec_add(spec, "mounts", COPY_UP("/data", ", 'nr_inodes=2'"));
-    in_child(CONTAINER_NAMESPACES, too_few_inodes, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, too_few_inodes, container_of(plan_of(spec)));
 }
 
 static void inside_many(void *data)
@@ -472,9 +472,9 @@ static void in_a_user_namespace(void)
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     spec_add(spec, "mounts", COPY_UP("/data", ""));
     rfs_plan *plan = plan_of(spec);
-    in_child(0, inside_user_namespace, plan);
+    in_child(0, inside_user_namespace, container_of(plan));
     REQUIRE(chown(image("data/file"), 5, 5) == 0 && chmod(image("data/file"), 0644) == 0);
-    in_child(0, with_foreign_owner, plan);
+    in_child(0, with_foreign_owner, container_of(plan));
     rfs_plan_free(plan);
 }
 

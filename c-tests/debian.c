@@ -208,7 +208,7 @@ static void in_process(void)
     int ends[2];
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
     output_end = ends[1];
-    in_child(CONTAINER_NAMESPACES, execute, plan_of(debian_spec("runc", true, false, APT)));
+    in_child(CONTAINER_NAMESPACES, execute, container_of(plan_of(debian_spec("runc", true, false, APT))));
     close(ends[1]);
     char text[256] = "";
     CHECK(read(ends[0], text, sizeof text - 1) > 0 && strncmp(text, "apt ", 4) == 0);

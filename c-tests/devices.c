@@ -335,7 +335,7 @@ static void check_bound_defaults(void)
     check_link("/dev/stderr", "/proc/self/fd/2");
 }
 
-static void without_mknod(void *plan)
+static void without_mknod(void *container)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct caps[2];
@@ -345,8 +345,8 @@ static void without_mknod(void *plan)
     REQUIRE(syscall(SYS_capset, &header, caps) == 0);
     REQUIRE(mknod(in_work("probe"), S_IFCHR | 0600, makedev(1, 3)) == -1 && errno == EPERM);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     check_bound_defaults();
     check_mount("/dev/loop-control /loop-control rw,relatime - devtmpfs * *");
     char pattern[300];
@@ -370,7 +370,7 @@ static void mknod_refused(void)
     spec_add(spec, "linux.devices", DEVICE("/dev/loop-control", "c", ", 'major': 10, 'minor': 237"));
     spec_add(spec, "linux.devices", DEVICE("/dev/pipe", "p", ", 'fileMode': 384, 'uid': 5"));
     spec_add(spec, "linux.devices", "{'path': '%s', 'type': 'c', 'major': 1, 'minor': 5}", in_work("hosts"));
-    in_child(CONTAINER_NAMESPACES, without_mknod, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, without_mknod, container_of(plan_of(spec)));
 }
 
 static void inside_user_namespace(void *data)

@@ -1,4 +1,4 @@
-/* Failures in the middle: what the error says, that nothing works afterwards in that process, and
+/* Failures in the middle: what the error says, that nothing works afterwards with that container, and
  * that the outside is as before.
  */
 #include "broken.h"
@@ -12,7 +12,7 @@
 
 struct attempt {
     const struct broken *broken;
-    const rfs_plan *plan;
+    rfs_container *container;
 };
 
 static void fail(void *data)
@@ -22,16 +22,16 @@ static void fail(void *data)
     if (broken->before)
         broken->before();
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(attempt->plan, NULL, &err);
+    int rc = rfs_prepare(attempt->container, NULL, &err);
     if (broken->in_finalize) {
         REQUIRE_SUCCESS(rc, &err);
-        rc = rfs_finalize(attempt->plan, &err);
+        rc = rfs_finalize(attempt->container, &err);
     }
     check_error_at(__FILE__, __LINE__, rc, &err, &broken->expected);
     note("says: %s", err.message);
     if (!broken->in_finalize) {
-        CHECK_ERROR(rfs_finalize(attempt->plan, &err), &err, .code = -EINVAL, .says = "rfs_prepare");
-        CHECK_ERROR(rfs_prepare(attempt->plan, NULL, &err), &err, .code = -EINVAL);
+        CHECK_ERROR(rfs_finalize(attempt->container, &err), &err, .code = -EINVAL, .says = "rfs_prepare");
+        CHECK_ERROR(rfs_prepare(attempt->container, NULL, &err), &err, .code = -EINVAL);
     }
 }
 
@@ -41,7 +41,7 @@ static void one_failure(void)
 {
     const struct broken *current = &all_broken[this_case - cases];
     only_cgroup2();
-    struct attempt attempt = {current, broken_plan(current)};
+    struct attempt attempt = {current, container_of(broken_plan(current))};
     char *before = read_all(host_proc, "self/mountinfo"), *dev = list_directory("/dev");
     in_child(CONTAINER_NAMESPACES, fail, &attempt);
     char *after = read_all(host_proc, "self/mountinfo"), *dev_after = list_directory("/dev");
@@ -60,7 +60,7 @@ static void fail_without_error(void *data)
 static void without_error(void)
 {
     only_cgroup2();
-    in_child(CONTAINER_NAMESPACES, fail_without_error, broken_plan(&all_broken[0]));
+    in_child(CONTAINER_NAMESPACES, fail_without_error, container_of(broken_plan(&all_broken[0])));
 }
 
 /* A plan serves many containers, also after one has failed. */
@@ -81,10 +81,10 @@ static void plan_used_again(void)
 {
     only_cgroup2();
     rfs_plan *plan = broken_plan(&all_broken[0]);
-    in_child(CONTAINER_NAMESPACES, fail_with_enoent, plan);
+    in_child(CONTAINER_NAMESPACES, fail_with_enoent, container_of(plan));
     make_directory(in_work("missing"), 0755);
-    in_child(CONTAINER_NAMESPACES, succeed, plan);
-    in_child(CONTAINER_NAMESPACES, succeed, plan);
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan));
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan));
 }
 
 int main(void)

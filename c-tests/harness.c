@@ -226,6 +226,19 @@ char *list_directory(const char *path)
     return list;
 }
 
+static void wait_for(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (!WIFEXITED(status))
+        CHECK_THAT(false, "the child was killed by signal %d", WTERMSIG(status));
+    else if (WEXITSTATUS(status) == SKIPPED && !failures)
+        _exit(SKIPPED);
+    else if (WEXITSTATUS(status) != 0)
+        failures++; /* it has said why */
+}
+
 void in_child(unsigned long namespaces, void (*inside)(void *), void *data)
 {
     pid_t pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, 0);
@@ -236,15 +249,29 @@ void in_child(unsigned long namespaces, void (*inside)(void *), void *data)
         inside(data);
         end_case();
     }
-    int status;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (!WIFEXITED(status))
-        CHECK_THAT(false, "the child was killed by signal %d", WTERMSIG(status));
-    else if (WEXITSTATUS(status) == SKIPPED && !failures)
-        _exit(SKIPPED);
-    else if (WEXITSTATUS(status) != 0)
-        failures++; /* it has said why */
+    wait_for(pid);
+}
+
+struct sharing {
+    void (*inside)(void *);
+    void *data;
+};
+
+static int sharing_child(void *data)
+{
+    const struct sharing *sharing = data;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sharing->inside(sharing->data);
+    _exit(0); /* what has failed, this process has counted too */
+}
+
+void in_sharing_child(unsigned long namespaces, void (*inside)(void *), void *data)
+{
+    static char stack[1 << 20] __attribute__((aligned(16)));
+    struct sharing sharing = {inside, data};
+    pid_t pid = clone(sharing_child, stack + sizeof stack, (int)(namespaces | CLONE_VM | CLONE_VFORK | SIGCHLD), &sharing);
+    REQUIRE_THAT(pid >= 0, "clone(%#lx) with CLONE_VM", namespaces);
+    wait_for(pid);
 }
 
 static _Noreturn void case_process(const struct test_case *test)

@@ -60,6 +60,9 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Runs `inside` in a child made by a bare clone(2) with these CLONE_NEW* flags, and waits. What fails there fails the case. */
 void in_child(unsigned long namespaces, void (*inside)(void *), void *data);
 
+/* The same in a child that shares this process's memory (CLONE_VM | CLONE_VFORK), as after vfork(2). */
+void in_sharing_child(unsigned long namespaces, void (*inside)(void *), void *data);
+
 /* The namespaces of an ordinary container. */
 #define CONTAINER_NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
 

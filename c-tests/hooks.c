@@ -499,12 +499,12 @@ static void children_reaped(void)
 
 /* ---- createContainer hooks, in rfs_prepare() ---- */
 
-static int note_point(void *userdata, rfs_hook_point point)
+static int note_point(void *userdata, rfs_point point)
 {
     (void)userdata;
-    if (point == RFS_HOOK_CREATE_CONTAINER)
+    if (point == RFS_POINT_CREATE_CONTAINER)
         make_file(in_work("callback"), "first");
-    if (point == RFS_HOOK_BEFORE_PIVOT)
+    if (point == RFS_POINT_BEFORE_SWITCH)
         CHECK(access(in_work("seen"), F_OK) == 0 || access(in_work("not-run"), F_OK) == 0);
     return 0;
 }
@@ -527,86 +527,81 @@ static rfs_plan *container_plan(void)
     return plan_of_config(config);
 }
 
-static void with_state(void *plan)
+static void with_state(void *container)
 {
     static struct descriptors before, after;
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = note_point, .state = STATE, .state_len = strlen(STATE)};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = note_point, .state = STATE, .state_len = strlen(STATE)};
     rfs_error err = fresh_error();
     umask(077);
     int root = open("/", O_PATH | O_CLOEXEC); /* so that no /dev/null is replaced */
     for (int fd = 0; fd <= 2; fd++)
         dup3(root, fd, 0);
     list_descriptors(&before);
-    int rc = rfs_prepare(plan, &callbacks, &err);
+    int rc = rfs_prepare(container, &callbacks, &err);
     list_descriptors(&after);
     REQUIRE_SUCCESS(rc, &err);
     check_descriptors(&before, &after, "after createContainer hooks");
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     CHECK(waitpid(-1, NULL, __WALL | WNOHANG) == -1 && errno == ECHILD);
 }
 
 static void create_container(void)
 {
     rfs_plan *plan = container_plan();
-    in_child(CONTAINER_NAMESPACES, with_state, plan);
+    in_child(CONTAINER_NAMESPACES, with_state, container_of(plan));
     check_seen(in_work("seen"), in_work("bundle/rootfs"), "umask 077\nmounts of the container\n");
 }
 
-static int run_them(void *plan, rfs_hook_point point)
+static int run_them(void *plan, rfs_point point)
 {
     rfs_error err = fresh_error();
-    if (point != RFS_HOOK_CREATE_CONTAINER)
+    if (point != RFS_POINT_CREATE_CONTAINER)
         return 0;
     make_file(in_work("callback"), "first");
     return rfs_run_hooks(plan, RFS_HOOKS_CREATE_CONTAINER, STATE, strlen(STATE), &err);
 }
 
-static void with_callback(void *plan)
-{
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = plan, .hooks = run_them};
-    rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
-}
 
 static void by_the_callback(void)
 {
     rfs_plan *plan = container_plan();
-    in_child(CONTAINER_NAMESPACES, with_callback, plan);
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = plan, .point = run_them};
+    run_container(plan, &callbacks, NULL, NULL);
     check_seen(in_work("seen"), in_work("bundle/rootfs"), "umask 022\nmounts of the container\n");
 }
 
-static void with_nobody(void *plan)
+static void with_nobody(void *container)
 {
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = note_point, .state = STATE};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = note_point, .state = STATE};
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(plan, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .object = RFS_OBJECT_HOOK, .index = 0,
+    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .object = RFS_OBJECT_HOOK, .index = 0,
                 .says = "hooks.createContainer[0]", .says_too = "rfs_callbacks.state");
-    CHECK_ERROR(rfs_prepare(plan, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
+    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
     callbacks.state = NULL;
     callbacks.state_len = 1;
-    CHECK_ERROR(rfs_prepare(plan, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
+    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
     callbacks.state_len = 0;
     /* of an older header: no state, so it is the callback's */
     callbacks.size = offsetof(rfs_callbacks, state);
     callbacks.state = (const char *)(uintptr_t)1;
     make_file(in_work("not-run"), "");
-    CHECK_SUCCESS(rfs_prepare(plan, &callbacks, &err), &err);
+    CHECK_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
 }
 
 static void nobody_runs_them(void)
 {
-    in_child(CONTAINER_NAMESPACES, with_nobody, container_plan());
+    in_child(CONTAINER_NAMESPACES, with_nobody, container_of(container_plan()));
     CHECK(access(in_work("seen"), F_OK) != 0);
 }
 
-static void with_a_failing_one(void *plan)
+static void with_a_failing_one(void *container)
 {
     rfs_callbacks callbacks = {.size = sizeof callbacks, .state = STATE, .state_len = strlen(STATE)};
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, &callbacks, &err);
+    int rc = rfs_prepare(container, &callbacks, &err);
     CHECK_ERROR(rc, &err, .code = -ECANCELED, .stage = RFS_STAGE_HOOKS, .object = RFS_OBJECT_HOOK, .index = 1,
                 .says = "hooks.createContainer[1]", .says_too = "status 4; its output: no luck");
-    CHECK_ERROR(rfs_finalize(plan, &err), &err, .code = -EINVAL);
+    CHECK_ERROR(rfs_finalize(container, &err), &err, .code = -EINVAL);
 }
 
 static void create_container_fails(void)
@@ -615,7 +610,7 @@ static void create_container_fails(void)
     add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0, "true");
     add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0, "echo no luck; exit 4");
     add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0, "touch $1/third");
-    in_child(CONTAINER_NAMESPACES, with_a_failing_one, plan_of_config(config));
+    in_child(CONTAINER_NAMESPACES, with_a_failing_one, container_of(plan_of_config(config)));
     CHECK(access(in_work("third"), F_OK) != 0);
 }
 

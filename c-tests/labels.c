@@ -184,7 +184,7 @@ static void without_selinux(void)
     annotate(spec, "rootcontext");
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "linux.maskedPaths", "'/directory'");
-    in_child(CONTAINER_NAMESPACES, failing_finalize, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, failing_finalize, container_of(plan_of(spec)));
 }
 
 static const char *const tree[] = {"from", "from/file", "from/second", "from/sub", "from/sub/deeper", "from/sub/deeper/file",
@@ -282,12 +282,12 @@ static void single_files(void)
     check_label(in_work("from/dangling"), LABEL);
 }
 
-static void in_few_descriptors(void *plan)
+static void in_few_descriptors(void *container)
 {
     rfs_error err = fresh_error();
     struct rlimit limit = {64, 64};
     REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    CHECK_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
+    CHECK_SUCCESS(rfs_prepare(container, NULL, &err), &err);
 }
 
 /* More levels than descriptors, and a path longer than PATH_MAX. */
@@ -304,7 +304,7 @@ static void deep(void)
     }
     json_object *spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from", "'bind', 'Z'"));
-    in_child(CONTAINER_NAMESPACES, in_few_descriptors, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, in_few_descriptors, container_of(plan_of(spec)));
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d/.", fd);
     check_label(path, LABEL);
@@ -397,11 +397,11 @@ static void without_label(void)
     run_container(plan_of(spec), &callbacks, inside_unlabelled, NULL);
 }
 
-static void without_proc(void *plan)
+static void without_proc(void *container)
 {
     rfs_error err = fresh_error();
     REQUIRE(umount2("/proc", MNT_DETACH) == 0);
-    CHECK_ERROR(rfs_prepare(plan, NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                 .says = "needs a procfs on /proc");
 }
 
@@ -433,14 +433,14 @@ static void failures(void)
     check_label(in_work("out/file"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("out", "'Z'"));
-    in_child(CONTAINER_NAMESPACES, without_proc, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, without_proc, container_of(plan_of(spec)));
     check_label(in_work("out/file"), untouched);
 }
 
-static void prepare_or_busy(void *plan)
+static void prepare_or_busy(void *container)
 {
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_THAT(rc == 0 || rc == -EBUSY, "%d: %s", rc, err.message);
 }
 
@@ -467,7 +467,7 @@ static void race(void)
         json_object *spec = labelled_spec();
         spec_add(spec, "mounts", BIND("from", "'bind', 'Z'"));
         rfs_plan *plan = plan_of(spec);
-        in_child(CONTAINER_NAMESPACES, prepare_or_busy, plan);
+        in_child(CONTAINER_NAMESPACES, prepare_or_busy, container_of(plan));
         rfs_plan_free(plan);
     }
     int status;
@@ -581,7 +581,7 @@ static void refused_labels(void)
     image_file("directory/file", "x");
     spec_set(spec, "linux.mountLabel", "'" UNKNOWN "'");
     spec_add(spec, "linux.maskedPaths", "'/directory'");
-    in_child(CONTAINER_NAMESPACES, unknown_mask, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, unknown_mask, container_of(plan_of(spec)));
 }
 
 static bool policy_knows(const char *label)

@@ -60,7 +60,7 @@ static void success(void)
 {
     rfs_plan *plan = default_plan();
     pipe_stdio();
-    in_child(CONTAINER_NAMESPACES, succeed, plan);
+    in_child(CONTAINER_NAMESPACES, succeed, container_of(plan));
 }
 
 static void podman(void)
@@ -73,7 +73,7 @@ static void podman(void)
         make_file(in_work("state/%s", files[i]), files[i]);
     rfs_plan *plan = plan_of(spec_from_data("podman.json"));
     pipe_stdio();
-    in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, succeed, plan);
+    in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, succeed, container_of(plan));
 }
 
 static void planning(void)
@@ -95,7 +95,7 @@ static void planning(void)
 }
 
 struct combination {
-    rfs_plan *plan;
+    rfs_container *container;
     unsigned closed; /* bit n: descriptor n */
 };
 
@@ -105,12 +105,12 @@ static void with_some_closed(void *data)
     for (int fd = 0; fd <= 2; fd++)
         if (c->closed & 1u << fd)
             close(fd);
-    succeed(c->plan);
+    succeed(c->container);
 }
 
 static void some_closed(void)
 {
-    struct combination c = {.plan = default_plan()};
+    struct combination c = {.container = container_of(default_plan())};
     pipe_stdio();
     for (c.closed = 1; c.closed < 8; c.closed++)
         in_child(CONTAINER_NAMESPACES, with_some_closed, &c);
@@ -124,8 +124,8 @@ static void with_null(void *data)
             close(fd);
     list_descriptors(&before);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(c->plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(c->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(c->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
     list_descriptors(&after);
     struct stat own;
     REQUIRE(stat("/dev/null", &own) == 0);
@@ -141,14 +141,14 @@ static void with_null(void *data)
 
 static void null_some_closed(void)
 {
-    struct combination c = {.plan = default_plan()};
+    struct combination c = {.container = container_of(default_plan())};
     null_stdio();
     for (c.closed = 0; c.closed < 8; c.closed++)
         in_child(CONTAINER_NAMESPACES, with_null, &c);
 }
 
 struct limited {
-    rfs_plan *plan;
+    rfs_container *container;
     rlim_t limit;
 };
 
@@ -159,9 +159,9 @@ static void with_limit(void *data)
     REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     rfs_error err = fresh_error();
     list_descriptors(&before);
-    int rc = rfs_prepare(l->plan, NULL, &err);
+    int rc = rfs_prepare(l->container, NULL, &err);
     if (rc == 0)
-        rc = rfs_finalize(l->plan, &err);
+        rc = rfs_finalize(l->container, &err);
     list_descriptors(&after);
     check_descriptors(&before, &after, "with a low limit");
     if (rc < 0)
@@ -172,7 +172,7 @@ static void with_limit(void *data)
 
 static void few_descriptors(void)
 {
-    struct limited l = {.plan = default_plan()};
+    struct limited l = {.container = container_of(default_plan())};
     pipe_stdio();
     /* none at all, then one more each time */
     for (l.limit = 3; l.limit < 16; l.limit++)
@@ -197,16 +197,16 @@ static void descriptors_in_use(void)
         spec_add(spec, "mounts", "{'destination': '/new/mount%d', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'ro']}", i, work);
     rfs_plan *plan = plan_of(spec);
     pipe_stdio();
-    in_child(CONTAINER_NAMESPACES, succeed_with_limit, plan);
+    in_child(CONTAINER_NAMESPACES, succeed_with_limit, container_of(plan));
 }
 
-static int check_close_on_exec(void *userdata, rfs_hook_point point)
+static int check_close_on_exec(void *userdata, rfs_point point)
 {
     (void)userdata;
     list_descriptors(&after);
     for (int fd = 0; fd < DESCRIPTORS; fd++)
         CHECK_THAT(before.table[fd].open || !after.table[fd].open || after.table[fd].close_on_exec,
-                   "at hook point %u descriptor %d is not O_CLOEXEC", point, fd);
+                   "at point %u descriptor %d is not O_CLOEXEC", point, fd);
     return 0;
 }
 
@@ -219,7 +219,7 @@ static int check_close_on_exec_of_mounts(void *userdata, const rfs_mount_request
 
 static void with_hooks(void *data)
 {
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = check_close_on_exec, .mountfd = check_close_on_exec_of_mounts};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = check_close_on_exec, .mountfd = check_close_on_exec_of_mounts};
     rfs_error err = fresh_error();
     list_descriptors(&before);
     CHECK(rfs_prepare(data, &callbacks, &err) == 0 || err.code == -EPERM);
@@ -231,29 +231,29 @@ static void close_on_exec(void)
 {
     rfs_plan *plan = default_plan();
     pipe_stdio();
-    in_child(CONTAINER_NAMESPACES, with_hooks, plan);
+    in_child(CONTAINER_NAMESPACES, with_hooks, container_of(plan));
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/no/such/source'}");
-    in_child(CONTAINER_NAMESPACES, with_hooks, plan_of(spec));
+    in_child(CONTAINER_NAMESPACES, with_hooks, container_of(plan_of(spec)));
 }
 
-static int fail_at_hook(void *userdata, rfs_hook_point point)
+static int fail_at_hook(void *userdata, rfs_point point)
 {
-    return point == *(rfs_hook_point *)userdata ? -EIO : 0;
+    return point == *(rfs_point *)userdata ? -EIO : 0;
 }
 
 struct hook_failure {
-    rfs_plan *plan;
-    rfs_hook_point at;
+    rfs_container *container;
+    rfs_point at;
 };
 
 static void with_failing_hook(void *data)
 {
     struct hook_failure *f = data;
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &f->at, .hooks = fail_at_hook};
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &f->at, .point = fail_at_hook};
     rfs_error err = fresh_error();
     list_descriptors(&before);
-    int rc = rfs_prepare(f->plan, &callbacks, &err);
+    int rc = rfs_prepare(f->container, &callbacks, &err);
     list_descriptors(&after);
     CHECK_ERROR(rc, &err, .code = -EIO, .stage = RFS_STAGE_HOOKS);
     check_descriptors(&before, &after, "after a hook's failure");
@@ -261,9 +261,9 @@ static void with_failing_hook(void *data)
 
 static void failing_hooks(void)
 {
-    struct hook_failure f = {.plan = default_plan()};
+    struct hook_failure f = {.container = container_of(default_plan())};
     pipe_stdio();
-    for (f.at = RFS_HOOK_MOUNTS_READY; f.at <= RFS_HOOK_AFTER_PIVOT; f.at++)
+    for (f.at = RFS_POINT_ROOT_READY; f.at <= RFS_POINT_AFTER_SWITCH; f.at++)
         in_child(CONTAINER_NAMESPACES, with_failing_hook, &f);
 }
 
@@ -289,7 +289,7 @@ static void one_failure(void)
     only_cgroup2();
     rfs_plan *plan = broken_plan(&all_broken[this_case - cases]);
     pipe_stdio();
-    in_child(CONTAINER_NAMESPACES, fail, plan);
+    in_child(CONTAINER_NAMESPACES, fail, container_of(plan));
 }
 
 int main(void)

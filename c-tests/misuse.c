@@ -28,22 +28,6 @@ static void expect_refusal(int rc, const rfs_error *err, const char *says)
     CHECK_ERROR(rc, err, .code = -EINVAL, .says = says);
 }
 
-static void forgotten_unshare(void)
-{
-    rfs_plan *plan = plan_with(0);
-    rfs_error err = fresh_error();
-    char *before = read_all(host_proc, "self/mountinfo"), *root = list_directory(image(""));
-    for (int i = 0; i < 2; i++) {
-        expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
-        CHECK(err.stage == RFS_STAGE_ROOT || err.stage == RFS_STAGE_PLAN);
-    }
-    CHECK(rfs_prepare(plan, NULL, NULL) == -EINVAL);
-    expect_refusal(rfs_finalize(plan, &err), &err, "rfs_prepare");
-    char *after = read_all(host_proc, "self/mountinfo"), *root_after = list_directory(image(""));
-    CHECK(strcmp(before, after) == 0 && strcmp(root, root_after) == 0);
-    CHECK(access("/proc/self/mountinfo", F_OK) == 0);
-}
-
 static void succeed(void *data)
 {
     rfs_error err = fresh_error();
@@ -51,32 +35,48 @@ static void succeed(void *data)
     REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
 }
 
+static void forgotten_unshare(void)
+{
+    rfs_container *container = container_of(plan_with(0));
+    rfs_error err = fresh_error();
+    char *before = read_all(host_proc, "self/mountinfo"), *root = list_directory(image(""));
+    for (int i = 0; i < 2; i++) {
+        expect_refusal(rfs_prepare(container, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+        CHECK(err.stage == RFS_STAGE_ROOT || err.stage == RFS_STAGE_PLAN);
+    }
+    CHECK(rfs_prepare(container, NULL, NULL) == -EINVAL);
+    expect_refusal(rfs_finalize(container, &err), &err, "rfs_prepare");
+    char *after = read_all(host_proc, "self/mountinfo"), *root_after = list_directory(image(""));
+    CHECK(strcmp(before, after) == 0 && strcmp(root, root_after) == 0);
+    CHECK(access("/proc/self/mountinfo", F_OK) == 0);
+    in_child(CONTAINER_NAMESPACES, succeed, container); /* which is as it was */
+}
+
 static void forgotten_in_a_child(void)
 {
     /* other namespaces are new, this one is not */
-    rfs_plan *plan = plan_with(0);
+    rfs_container *container = container_of(plan_with(0));
     rfs_error err = fresh_error();
     REQUIRE(unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET) == 0);
-    expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+    expect_refusal(rfs_prepare(container, NULL, &err), &err, "unshare(CLONE_NEWNS)");
     /* and after this it is */
-    in_child(CONTAINER_NAMESPACES, succeed, plan);
+    in_child(CONTAINER_NAMESPACES, succeed, container);
 }
 
 static void unshared_after_refusal(void)
 {
     /* a refusal has done nothing, so the process may go on to do it right */
-    rfs_plan *plan = plan_with(0);
+    rfs_container *container = container_of(plan_with(0));
     rfs_error err = fresh_error();
-    expect_refusal(rfs_prepare(plan, NULL, &err), &err, "unshare(CLONE_NEWNS)");
+    expect_refusal(rfs_prepare(container, NULL, &err), &err, "unshare(CLONE_NEWNS)");
     REQUIRE(unshare(CLONE_NEWNS) == 0);
-    succeed(plan);
+    succeed(container);
 }
 
 static void planned_inside(void *data)
 {
     (void)data;
-    rfs_plan *plan = plan_with(RFS_OPTION_PLANNED_INSIDE);
-    succeed(plan);
+    succeed(container_of(plan_with(RFS_OPTION_PLANNED_INSIDE)));
     check_mount("/ /bundle/rootfs ro,relatime - tmpfs test rw*");
 }
 
@@ -91,6 +91,9 @@ static void seams_before_prepare(void *data)
     expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
     expect_refusal(rfs_mask_paths(data, &err), &err, "rfs_prepare");
     expect_refusal(rfs_readonly_paths(data, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_bind_fd(data, host_proc, "/x", &err), &err, "rfs_prepare");
+    expect_refusal(rfs_bind_console(data, host_proc, &err), &err, "rfs_prepare");
+    CHECK(rfs_container_root_fd(data) == -EINVAL);
     CHECK(rfs_finalize(data, NULL) == -EINVAL && rfs_mask_paths(data, NULL) == -EINVAL && rfs_readonly_paths(data, NULL) == -EINVAL);
     struct stat st;
     CHECK(stat("/proc/keys", &st) != 0 || S_ISREG(st.st_mode));
@@ -99,29 +102,34 @@ static void seams_before_prepare(void *data)
 
 static void before_prepare(void)
 {
-    rfs_plan *plan = plan_with(RFS_OPTION_SEPARATE_MASKS);
+    rfs_container *container = container_of(plan_with(RFS_OPTION_SEPARATE_MASKS));
     char *before = read_all(host_proc, "self/mountinfo");
-    seams_before_prepare(plan);
-    in_child(CONTAINER_NAMESPACES, seams_before_prepare, plan);
+    seams_before_prepare(container);
+    in_child(CONTAINER_NAMESPACES, seams_before_prepare, container);
+    in_child(CONTAINER_NAMESPACES, succeed, container); /* which is as it was */
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK(strcmp(before, after) == 0);
 }
 
+/* A container is started once. */
 static void twice(void *data)
 {
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
     char *before = mount_table();
-    expect_refusal(rfs_prepare(data, NULL, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_prepare(data, NULL, &err), &err, "started once");
+    expect_refusal(rfs_container_set_rootfs_fd(data, host_proc, &err), &err, "before rfs_prepare()");
+    expect_refusal(rfs_container_set_source_fd(data, 0, host_proc, &err), &err, "before rfs_prepare()");
+    CHECK(rfs_container_root_fd(data) == -EINVAL);
     char *after = mount_table();
     CHECK(strcmp(before, after) == 0);
     REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
-    expect_refusal(rfs_prepare(data, NULL, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_prepare(data, NULL, &err), &err, "started once");
 }
 
 static void prepare_twice(void)
 {
-    in_child(CONTAINER_NAMESPACES, twice, plan_with(0));
+    in_child(CONTAINER_NAMESPACES, twice, container_of(plan_with(0)));
 }
 
 static void finalized_twice(void *data)
@@ -130,61 +138,63 @@ static void finalized_twice(void *data)
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
     char *before = mount_table();
-    expect_refusal(rfs_finalize(data, &err), &err, NULL);
+    expect_refusal(rfs_finalize(data, &err), &err, "rfs_finalize() has been called");
+    expect_refusal(rfs_bind_fd(data, host_proc, "/x", &err), &err, "rfs_finalize() has been called");
+    expect_refusal(rfs_bind_console(data, host_proc, &err), &err, "rfs_finalize() has been called");
     char *after = mount_table();
     CHECK(strcmp(before, after) == 0);
 }
 
 static void finalize_twice(void)
 {
-    in_child(CONTAINER_NAMESPACES, finalized_twice, plan_with(0));
+    in_child(CONTAINER_NAMESPACES, finalized_twice, container_of(plan_with(0)));
 }
 
-static void another_plan(void *data)
+static void another_container(void *data)
 {
-    rfs_plan **plans = data;
+    rfs_container **containers = data;
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plans[0], NULL, &err), &err);
-    expect_refusal(rfs_finalize(plans[1], &err), &err, "rfs_prepare");
-    REQUIRE_SUCCESS(rfs_finalize(plans[0], &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(containers[0], NULL, &err), &err);
+    expect_refusal(rfs_finalize(containers[1], &err), &err, "rfs_prepare");
+    REQUIRE_SUCCESS(rfs_finalize(containers[0], &err), &err);
 }
 
-static void finalize_of_another_plan(void)
+static void finalize_of_another_container(void)
 {
-    rfs_plan *plans[2] = {plan_with(0)};
-    plans[1] = plan_of(default_spec("crun"));
-    in_child(CONTAINER_NAMESPACES, another_plan, plans);
+    const rfs_plan *plan = plan_with(0);
+    rfs_container *containers[2] = {container_of(plan), container_of(plan)};
+    in_child(CONTAINER_NAMESPACES, another_container, containers);
 }
 
-/* The mark that rfs_prepare() succeeded is that process's alone. */
 static void finalize_in_the_parent(void)
 {
-    rfs_plan *plan = plan_with(0);
-    in_child(CONTAINER_NAMESPACES, succeed, plan);
+    rfs_container *container = container_of(plan_with(0));
+    in_child(CONTAINER_NAMESPACES, succeed, container);
     rfs_error err = fresh_error();
-    expect_refusal(rfs_finalize(plan, &err), &err, "rfs_prepare");
+    expect_refusal(rfs_finalize(container, &err), &err, "rfs_prepare() has not succeeded");
 }
 
-static void refuse_finalize(void *data)
-{
-    rfs_error err = fresh_error();
-    expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
-    expect_refusal(rfs_mask_paths(data, &err), &err, "rfs_prepare");
-    CHECK(rfs_prepare(data, NULL, &err) < 0); /* the rootfs is out of reach */
-    expect_refusal(rfs_finalize(data, &err), &err, "rfs_prepare");
-}
-
-static void fork_after_prepare(void *data)
+static void prepare_only(void *data)
 {
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
-    in_child(0, refuse_finalize, data);
-    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
 }
 
-static void finalize_in_a_forked_child(void)
+/* What the child has prepared is known here, but it is not here. */
+static void finalize_outside_of_shared_memory(void)
 {
-    in_child(CONTAINER_NAMESPACES, fork_after_prepare, plan_with(0));
+    rfs_container *container = container_of(plan_with(RFS_OPTION_SEPARATE_MASKS));
+    char *before = read_all(host_proc, "self/mountinfo");
+    in_sharing_child(CONTAINER_NAMESPACES, prepare_only, container);
+    rfs_error err = fresh_error();
+    expect_refusal(rfs_finalize(container, &err), &err, "is not the root that rfs_prepare() has made");
+    expect_refusal(rfs_mask_paths(container, &err), &err, "is not the root that rfs_prepare() has made");
+    expect_refusal(rfs_readonly_paths(container, &err), &err, "is not the root that rfs_prepare() has made");
+    expect_refusal(rfs_bind_fd(container, host_proc, "/x", &err), &err, "is not the root that rfs_prepare() has made");
+    expect_refusal(rfs_bind_console(container, host_proc, &err), &err, "is not the root that rfs_prepare() has made");
+    expect_refusal(rfs_prepare(container, NULL, &err), &err, "started once");
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK(strcmp(before, after) == 0 && access("/x", F_OK) == -1);
 }
 
 static void masks_unseparated(void *data)
@@ -200,7 +210,7 @@ static void masks_unseparated(void *data)
 
 static void masks_without_the_option(void)
 {
-    in_child(CONTAINER_NAMESPACES, masks_unseparated, plan_with(0));
+    in_child(CONTAINER_NAMESPACES, masks_unseparated, container_of(plan_with(0)));
 }
 
 static bool domainname_is_writable(void)
@@ -249,8 +259,8 @@ static void masks_with_the_option(void)
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
     rfs_plan *plan = plan_of_config(config);
-    in_child(CONTAINER_NAMESPACES, separate_masks, plan);
-    in_child(CONTAINER_NAMESPACES, separate_masks_before_finalize, plan);
+    in_child(CONTAINER_NAMESPACES, separate_masks, container_of(plan));
+    in_child(CONTAINER_NAMESPACES, separate_masks_before_finalize, container_of(plan));
 }
 
 static void without_privilege(void *data)
@@ -262,7 +272,7 @@ static void without_privilege(void *data)
 
 static void as_an_ordinary_user(void)
 {
-    in_child(CONTAINER_NAMESPACES, without_privilege, plan_with(0));
+    in_child(CONTAINER_NAMESPACES, without_privilege, container_of(plan_with(0)));
 }
 
 static void chroot_inside(void *data)
@@ -282,7 +292,7 @@ static void plain_chroot(void)
     make_image();
     json_object *spec = empty_spec();
     spec_set(spec, "linux.namespaces", "[]");
-    in_child(0, chroot_inside, plan_of(spec));
+    in_child(0, chroot_inside, container_of(plan_of(spec)));
 }
 
 static void no_pivot_inside(void *data)
@@ -297,7 +307,7 @@ static void no_pivot_inside(void *data)
 
 static void no_pivot(void)
 {
-    in_child(CONTAINER_NAMESPACES, no_pivot_inside, plan_with(RFS_OPTION_NO_PIVOT));
+    in_child(CONTAINER_NAMESPACES, no_pivot_inside, container_of(plan_with(RFS_OPTION_NO_PIVOT)));
 }
 
 int main(void)
@@ -310,9 +320,9 @@ int main(void)
         {"finalize and masks before rfs_prepare", before_prepare},
         {"rfs_prepare twice", prepare_twice},
         {"rfs_finalize twice", finalize_twice},
-        {"rfs_finalize of another plan", finalize_of_another_plan},
+        {"rfs_finalize of another container", finalize_of_another_container},
         {"rfs_finalize in the parent", finalize_in_the_parent},
-        {"rfs_finalize in a forked child", finalize_in_a_forked_child},
+        {"rfs_finalize in the parent of a child that shared its memory", finalize_outside_of_shared_memory},
         {"masks without RFS_OPTION_SEPARATE_MASKS", masks_without_the_option},
         {"masks with RFS_OPTION_SEPARATE_MASKS", masks_with_the_option},
         {"as an ordinary user", as_an_ordinary_user},

@@ -42,7 +42,7 @@ static rfs_plan *plan_of_bind(const char *source, const char *options, const cha
 static int opened(const rfs_plan *plan, size_t index, int userns)
 {
     rfs_error err = fresh_error();
-    int fd = rfs_mountfd_open(plan, index, userns, &err);
+    int fd = rfs_mountfd_open(plan, index, userns, -1, &err);
     struct lacking lacking = lacking_on_host();
     if (lacking.call) {
         CHECK_ERROR(fd, &err, .code = lacking.code, .stage = RFS_STAGE_MOUNTFD, .says = lacking.call);
@@ -89,15 +89,15 @@ static void containers_mappings(void)
     CHECK_OWNER(fd, "file", 200007, 200008);
     CHECK(fcntl(userns, F_GETFD) == FD_CLOEXEC);
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
                 .says = "mounts[0] (/target)", .says_too = "userns_fd");
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, 900, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "userns_fd 900");
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, -2, &err), &err, .code = -EBADF, .says = "userns_fd -2");
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, host_proc, &err), &err, .code = -EINVAL, .says = "no user namespace");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, 900, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "userns_fd 900");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -2, -1, &err), &err, .code = -EBADF, .says = "userns_fd -2");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, host_proc, -1, &err), &err, .code = -EINVAL, .says = "no user namespace");
     int own = openat(host_proc, "self/ns/user", O_RDONLY | O_CLOEXEC);
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, own, &err), &err, .stage = RFS_STAGE_MOUNTFD, .says = "mount_setattr idmap");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, own, -1, &err), &err, .stage = RFS_STAGE_MOUNTFD, .says = "mount_setattr idmap");
     int other = openat(host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, other, &err), &err, .code = -EINVAL, .says = "no user namespace");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, other, -1, &err), &err, .code = -EINVAL, .says = "no user namespace");
 }
 
 /* A namespace whose mappings were not written yet maps nothing. */
@@ -118,7 +118,7 @@ static void unwritten_mappings(void)
     snprintf(path, sizeof path, "%d/ns/user", pid);
     int userns = openat(host_proc, path, O_RDONLY | O_CLOEXEC);
     rfs_error err = fresh_error();
-    int rc = rfs_mountfd_open(plan, 0, userns, &err);
+    int rc = rfs_mountfd_open(plan, 0, userns, -1, &err);
     if (rc < 0)
         CHECK_ERROR(rc, &err, .stage = RFS_STAGE_MOUNTFD, .says = lacking.call ? lacking.call : "mapping");
     else
@@ -245,7 +245,7 @@ static void many_ranges(void)
         rfs_plan *plan = plan_of(spec);
         rfs_error err = fresh_error();
         if (kinds[k].code)
-            CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, &err), &err, .code = kinds[k].code, .stage = RFS_STAGE_MOUNTFD, .says = "uid_map",
+            CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = kinds[k].code, .stage = RFS_STAGE_MOUNTFD, .says = "uid_map",
                         .says_too = "fewer ranges");
         else
             CHECK_OWNER(opened(plan, 0, -1), "file", 15, 17);
@@ -282,14 +282,14 @@ static void without_support(void)
         rfs_plan *plan = plan_of_bind(kinds[i].type, "'bind'", MAPPED);
         if (lacking_on_host().call)
             opened(plan, 0, -1);
-        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
+        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
                     .says = kinds[i].name, .says_too = "does not support idmapped");
     }
     /* only what is below */
     make_source("source");
     REQUIRE(mount("x", in_work("source/below"), "proc", 0, NULL) == 0);
     close(opened(plan_of_bind("source", "'rbind', 'idmap'", MAPPED), 0, -1));
-    CHECK_ERROR(rfs_mountfd_open(plan_of_bind("source", "'rbind', 'ridmap'", MAPPED), 0, -1, &err), &err, .code = -EINVAL,
+    CHECK_ERROR(rfs_mountfd_open(plan_of_bind("source", "'rbind', 'ridmap'", MAPPED), 0, -1, -1, &err), &err, .code = -EINVAL,
                 .says = "or one mounted below it");
 }
 
@@ -314,16 +314,16 @@ static void refused(void)
     CHECK(rfs_plan_mountfd_needed(plan, SIZE_MAX - 1) == -EINVAL);
     CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_NEVER);
     CHECK(rfs_plan_mountfd_needed(NULL, 0) == -EINVAL);
-    CHECK_ERROR(rfs_mountfd_open(NULL, 0, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
-    CHECK_ERROR(rfs_mountfd_open(plan, 5, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "5 mounts");
-    CHECK_ERROR(rfs_mountfd_open(plan, SIZE_MAX, -1, &err), &err, .code = -EINVAL);
-    CHECK(rfs_mountfd_open(plan, SIZE_MAX, -1, NULL) == -EINVAL);
+    CHECK_ERROR(rfs_mountfd_open(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
+    CHECK_ERROR(rfs_mountfd_open(plan, 5, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "5 mounts");
+    CHECK_ERROR(rfs_mountfd_open(plan, SIZE_MAX, -1, -1, &err), &err, .code = -EINVAL);
+    CHECK(rfs_mountfd_open(plan, SIZE_MAX, -1, -1, NULL) == -EINVAL);
     static const size_t never[] = {0, 3, 4};
     for (size_t i = 0; i < COUNT(never); i++)
-        CHECK_ERROR(rfs_mountfd_open(plan, never[i], -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT,
+        CHECK_ERROR(rfs_mountfd_open(plan, never[i], -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT,
                     .index = (int64_t)never[i], .says = "makes this mount itself");
     bool opens = !is_refused(syscall(SYS_open_tree, -1, "", 0));
-    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, &err), &err, .code = opens ? -ENOENT : -errno, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = opens ? -ENOENT : -errno, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
                 .index = 1, .says = opens ? "does not exist on the host" : "open_tree", .path = "/b");
 }
 
@@ -370,14 +370,14 @@ static void new_file_systems(void)
     CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_CERTAINLY);
     rfs_error err = fresh_error();
     if (!lacking_on_host().call && !can_be_idmapped(work)) {
-        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped");
+        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped");
     } else {
         int fd = open_and_attach(plan, -1);
         CHECK_OWNER(fd, ".", 100000, 100000);
         create_as(100003, 100004, fd, "new");
         check_mount(in_work("at / rw,nosuid,nodev,relatime,idmapped - tmpfs none rw*"));
     }
-    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "devpts");
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "devpts");
 }
 
 static void inside_overlay(void *data)
@@ -446,14 +446,14 @@ static void without_privilege(void *data)
     /* may clone mounts, but not map ids */
     REQUIRE(prctl(PR_SET_KEEPCAPS, 1) == 0);
     REQUIRE(setresgid(1000, 1000, 1000) == 0 && setresuid(1000, 1000, 1000) == 0);
-    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "CAP_SYS_ADMIN");
+    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "CAP_SYS_ADMIN");
 }
 
 static void inside_a_user_namespace(void *data)
 {
     rfs_error err = fresh_error();
     /* the child's own mount namespace, of another user namespace: no ids are mapped to make one from */
-    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "mounts[0]");
+    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "mounts[0]");
 }
 
 static void privilege(void)
@@ -485,7 +485,7 @@ static void *open_in_thread(void *data)
     pthread_barrier_wait(&barrier);
     for (int i = 0; i < 25; i++) {
         rfs_error err = {.size = sizeof err};
-        int fd = rfs_mountfd_open(shared_plan, 0, -1, &err);
+        int fd = rfs_mountfd_open(shared_plan, 0, -1, -1, &err);
         struct stat st;
         if (fd < 0 || fstatat(fd, "file", &st, 0) != 0 || st.st_uid != 100007)
             return (void *)1;
@@ -540,7 +540,7 @@ static void pid_namespace(void)
 
 static bool fails(const rfs_plan *plan, int userns, int code)
 {
-    int fd = rfs_mountfd_open(plan, 0, userns, NULL);
+    int fd = rfs_mountfd_open(plan, 0, userns, -1, NULL);
     return lacking_on_host().call ? fd < 0 : fd == code;
 }
 
@@ -557,7 +557,7 @@ static void failures_leak_nothing(void)
         CHECK(fails(bad, -1, -ENOENT));
         CHECK(fails(unsupported, -1, -EINVAL));
         CHECK(fails(plan, 800, -EBADF));
-        int fd = rfs_mountfd_open(plan, 0, -1, NULL);
+        int fd = rfs_mountfd_open(plan, 0, -1, -1, NULL);
         CHECK((fd >= 0) == !lacking_on_host().call);
         close(fd);
     }

@@ -180,7 +180,7 @@ static void mounts_reach_the_outside(void)
     spec_set(spec, "linux.rootfsPropagation", "'rshared'");
     spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}", in_work("volume"));
     rfs_plan *plan = plan_of(spec);
-    in_child(CONTAINER_NAMESPACES, mount_in_volume, plan);
+    in_child(CONTAINER_NAMESPACES, mount_in_volume, container_of(plan));
     char pattern[4200];
     snprintf(pattern, sizeof pattern, "%s / rw,relatime shared - tmpfs inner rw*", in_work("volume/sub"));
     check_mount(pattern);
@@ -226,7 +226,7 @@ static void mounts_reach_the_container(void)
         mount_outside();
         end_case();
     }
-    in_child(CONTAINER_NAMESPACES, wait_for_mount, plan);
+    in_child(CONTAINER_NAMESPACES, wait_for_mount, container_of(plan));
 }
 
 /* The rootfs is a mount of its own, below shared ones. */

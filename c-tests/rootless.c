@@ -23,7 +23,7 @@
 enum { USER = 12345, RANGE = 200000 };
 
 struct container {
-    const rfs_plan *plan;
+    rfs_container *container;
     void (*inside)(void);
     struct expected fails;
     char log[4096];
@@ -41,13 +41,13 @@ static void container(void *data)
     struct container *c = data;
     rfs_error err = fresh_error();
     rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = c, .log = keep_log};
-    int rc = rfs_prepare(c->plan, &callbacks, &err);
+    int rc = rfs_prepare(c->container, &callbacks, &err);
     if (c->fails.code) {
         CHECK_ERROR(rc, &err, .code = c->fails.code, .object = c->fails.object, .index = c->fails.index, .says = c->fails.says, .says_too = c->fails.says_too);
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
-    REQUIRE_SUCCESS(rfs_finalize(c->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
     c->inside();
     CHECK_THAT(!c->fails.says || strstr(c->log, c->fails.says), "the log does not say \"%s\": %s", c->fails.says, c->log);
     CHECK_THAT(!c->fails.says_too || strstr(c->log, c->fails.says_too), "the log does not say \"%s\": %s", c->fails.says_too, c->log);
@@ -55,7 +55,7 @@ static void container(void *data)
 
 static void run(rfs_plan *plan, unsigned long without, void (*inside)(void), struct expected fails)
 {
-    struct container c = {.plan = plan, .inside = inside, .fails = fails};
+    struct container c = {.container = container_of(plan), .inside = inside, .fails = fails};
     int userns = -1;
     wait_for_child(start_child((CONTAINER_NAMESPACES | CLONE_NEWUSER) & ~without, container, &c, &userns));
     close(userns);

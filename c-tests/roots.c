@@ -44,10 +44,10 @@ static const struct propagation {
     {"'runbindable'", " unbindable", "", " unbindable", "", " unbindable"},
 };
 
-static int before_switch(void *userdata, rfs_hook_point point)
+static int before_switch(void *userdata, rfs_point point)
 {
     const struct propagation *p = userdata;
-    if (point != RFS_HOOK_BEFORE_PIVOT)
+    if (point != RFS_POINT_BEFORE_SWITCH)
         return 0;
     bool ok = check_tags("/", p->root);
     ok &= check_tags(work, p->parent);
@@ -76,18 +76,18 @@ static void propagation(void)
         json_object *spec = empty_spec();
         if (p.value)
             spec_set(spec, "linux.rootfsPropagation", p.value);
-        const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &p, .hooks = before_switch};
+        const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &p, .point = before_switch};
         run_container(plan_of(spec), &callbacks, after_switch, &p);
     }
 }
 
 /* The container has no mount namespace: everything stays in the caller's. */
 
-static void chrooted(void *plan)
+static void chrooted(void *container)
 {
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     char cwd[256];
     struct stat st;
     CHECK(getcwd(cwd, sizeof cwd) && strcmp(cwd, "/") == 0);
@@ -108,7 +108,7 @@ static void chroot_alone(const char *propagation, const char *tags)
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", "{'destination': '/data', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");
     char *before = mount_table();
-    in_child(0, chrooted, plan_of(spec));
+    in_child(0, chrooted, container_of(plan_of(spec)));
     char *after = mount_table(), pattern[4300];
     CHECK(strncmp(before, after, strlen(before)) == 0); /* the others are as they were, also their propagation */
     snprintf(pattern, sizeof pattern, "%s /bundle/rootfs ro,relatime%s - tmpfs test rw*", in_work("bundle/rootfs"), tags);
@@ -135,7 +135,7 @@ static void without_mount_namespace(void)
 /* The switch without a pivot. */
 
 struct no_pivot {
-    const rfs_plan *plan;
+    rfs_container *container;
     bool covered; /* not unmounted: what is locked can't be */
 };
 
@@ -202,8 +202,8 @@ static void not_pivoted(void *data)
     rfs_error err = fresh_error();
     int old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     REQUIRE(old_root >= 0);
-    REQUIRE_SUCCESS(rfs_prepare(n->plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(n->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(n->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(n->container, &err), &err);
     look_below(n, old_root);
 }
 
@@ -232,7 +232,7 @@ static void no_pivot(bool in_user_namespace)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", SYS);
-    struct no_pivot n = {plan_with_flags(spec, RFS_OPTION_NO_PIVOT), in_user_namespace};
+    struct no_pivot n = {container_of(plan_with_flags(spec, RFS_OPTION_NO_PIVOT)), in_user_namespace};
     char *before = mount_table();
     in_child(in_user_namespace ? 0 : CONTAINER_NAMESPACES, in_user_namespace ? not_pivoted_in_user_namespace : not_pivoted, &n);
     char *after = mount_table();
@@ -294,15 +294,15 @@ static void no_pivot_fails(void)
 }
 
 /* What the kernel says on the initial ramfs it also says where "/" is no mount. */
-static int lose_root(void *userdata, rfs_hook_point point)
+static int lose_root(void *userdata, rfs_point point)
 {
     (void)userdata;
-    return point == RFS_HOOK_BEFORE_PIVOT ? chroot("/etc") : 0;
+    return point == RFS_POINT_BEFORE_SWITCH ? chroot("/etc") : 0;
 }
 
 static void pivot_refused(void)
 {
-    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .hooks = lose_root};
+    static const rfs_callbacks callbacks = {.size = sizeof callbacks, .point = lose_root};
     make_image();
     run_refused("a root that is no mount", plan_of(empty_spec()), &callbacks,
                 &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PIVOT, .says = "pivot_root", .says_too = "RFS_OPTION_NO_PIVOT"});
@@ -435,13 +435,13 @@ static void paths(void)
 
 #define ROOTFS_FD 77
 
-static void by_descriptor(void *plan)
+static void by_descriptor(void *container)
 {
     int fd = open(in_work("link/rootfs"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     REQUIRE(fd >= 0 && dup3(fd, ROOTFS_FD, O_CLOEXEC) == ROOTFS_FD && close(fd) == 0);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     inside_image(NULL);
     check_mount("/data / rw,relatime - tmpfs tmpfs rw*");
 }
@@ -459,26 +459,26 @@ static void descriptors(void)
         REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
         rfs_mount mount = {.size = sizeof mount, .destination = "/data", .type = "tmpfs", .source = "tmpfs"};
         REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
-        in_child(CONTAINER_NAMESPACES, by_descriptor, plan_of_config(config));
+        in_child(CONTAINER_NAMESPACES, by_descriptor, container_of(plan_of_config(config)));
     }
 }
 
 /* In a chroot(2) whose root is no mount, nothing can be pivoted. */
-static void in_chroot(void *plan)
+static void in_chroot(void *container)
 {
     REQUIRE(chroot(in_work("jail")) == 0 && chdir("/") == 0);
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "chroot(2)");
 }
 
-static void in_mounted_chroot(void *plan)
+static void in_mounted_chroot(void *container)
 {
     REQUIRE(mount(in_work("jail"), in_work("jail"), NULL, MS_BIND | MS_REC, NULL) == 0);
     REQUIRE(chroot(in_work("jail")) == 0 && chdir("/") == 0);
     rfs_error err = fresh_error();
-    REQUIRE_SUCCESS(rfs_prepare(plan, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     CHECK(access("/bin/busybox", X_OK) == 0 && access("/jail-only", F_OK) == -1);
 }
 
@@ -493,8 +493,8 @@ static void chrooted_caller(void)
     rfs_plan *plan = plan_of(spec);
     /* at the same path in the jail as outside, where the plan is made */
     REQUIRE(rename(in_work("bundle/rootfs"), in_work("jail%s/bundle/rootfs", work)) == 0);
-    in_child(CONTAINER_NAMESPACES, in_chroot, plan);
-    in_child(CONTAINER_NAMESPACES, in_mounted_chroot, plan);
+    in_child(CONTAINER_NAMESPACES, in_chroot, container_of(plan));
+    in_child(CONTAINER_NAMESPACES, in_mounted_chroot, container_of(plan));
 }
 
 int main(void)

@@ -24,6 +24,7 @@ enum { HOST, CONTAINER };
 
 struct served {
     const rfs_plan *plan;
+    rfs_container *container;
     int type; /* of socket */
     void (*inside)(void);
     struct expected fails; /* rfs_prepare() */
@@ -65,14 +66,14 @@ static void container(void *data)
         callbacks.log = NULL;
     }
     close(served->sockets[HOST]);
-    int rc = rfs_prepare(served->plan, &callbacks, &err);
+    int rc = rfs_prepare(served->container, &callbacks, &err);
     if (served->fails.code) {
         CHECK_ERROR(rc, &err, .code = served->fails.code, .stage = served->fails.stage, .object = served->fails.object,
                     .index = served->fails.index, .says = served->fails.says, .says_too = served->fails.says_too);
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
-    REQUIRE_SUCCESS(rfs_finalize(served->plan, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(served->container, &err), &err);
     close(served->sockets[CONTAINER]);
     served->inside();
 }
@@ -98,10 +99,11 @@ static void serve(struct served *served, unsigned long namespaces)
         served->fails = (struct expected){.code = lacking.code, .says = "mountfd callback", .says_too = lacking.call};
     list_descriptors(&before);
     new_sockets(served->type ? served->type : SOCK_SEQPACKET, served->sockets);
+    served->container = container_of(served->plan);
     pid_t pid = start_child(namespaces, container, served, &userns);
     close(served->sockets[CONTAINER]);
     rfs_error err = fresh_error();
-    CHECK_SUCCESS(rfs_mountfd_serve(served->plan, served->sockets[HOST], userns, &err), &err);
+    CHECK_SUCCESS(rfs_mountfd_serve(served->plan, served->sockets[HOST], userns, -1, &err), &err);
     close(served->sockets[HOST]);
     close(userns);
     wait_for_child(pid);
@@ -359,7 +361,7 @@ static int serve_written(const rfs_plan *plan, int sockets[2], bool gone, rfs_er
     else
         REQUIRE(shutdown(sockets[CONTAINER], SHUT_WR) == 0);
     *err = fresh_error();
-    int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, err);
+    int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, -1, err);
     close(sockets[HOST]);
     if (!gone)
         close(sockets[CONTAINER]);
@@ -436,7 +438,7 @@ static pid_t serve_in_child(const rfs_plan *plan, int sockets[2], int expected)
     if (pid == 0) {
         close(sockets[CONTAINER]);
         rfs_error err = fresh_error();
-        int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, &err);
+        int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, -1, &err);
         CHECK_THAT(rc == expected, "serve: %d, expected %d: %.1024s", rc, expected, rc < 0 ? err.message : "");
         end_case();
     }
@@ -575,7 +577,7 @@ static void interrupted(void)
             close(sockets[CONTAINER]);
             setitimer(ITIMER_REAL, &often, NULL);
             err = fresh_error();
-            CHECK_SUCCESS(rfs_mountfd_serve(plan, sockets[HOST], -1, &err), &err);
+            CHECK_SUCCESS(rfs_mountfd_serve(plan, sockets[HOST], -1, -1, &err), &err);
             end_case();
         }
         close(sockets[HOST]);
@@ -611,7 +613,7 @@ static void killed_peers(void)
             kill(pid, SIGKILL);
             _exit(0);
         }
-        int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, NULL);
+        int rc = rfs_mountfd_serve(plan, sockets[HOST], -1, -1, NULL);
         CHECK_THAT(rc == 0 || rc == -EPROTO, "serve: %d", rc);
         close(sockets[HOST]);
         waitpid(killer, NULL, 0);
@@ -732,10 +734,10 @@ static void arguments(void)
     int sockets[2], pipe_ends[2], closed = 900;
     rfs_mount_request request = {.size = sizeof request, .err = &err};
     REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0);
-    CHECK_ERROR(rfs_mountfd_serve(NULL, 0, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
-    CHECK_ERROR(rfs_mountfd_serve(plan, -1, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "socket -1");
-    CHECK_ERROR(rfs_mountfd_serve(plan, closed, -1, &err), &err, .code = -EBADF, .says = "socket 900");
-    CHECK_ERROR(rfs_mountfd_serve(plan, pipe_ends[0], -1, &err), &err, .code = -ENOTSOCK);
+    CHECK_ERROR(rfs_mountfd_serve(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
+    CHECK_ERROR(rfs_mountfd_serve(plan, -1, -1, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "socket -1");
+    CHECK_ERROR(rfs_mountfd_serve(plan, closed, -1, -1, &err), &err, .code = -EBADF, .says = "socket 900");
+    CHECK_ERROR(rfs_mountfd_serve(plan, pipe_ends[0], -1, -1, &err), &err, .code = -ENOTSOCK);
     CHECK_ERROR(rfs_mountfd_request(&closed, &request), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD);
     CHECK_ERROR(rfs_mountfd_request(&pipe_ends[0], &request), &err, .code = -ENOTSOCK);
     CHECK_ERROR(rfs_mountfd_request(NULL, &request), &err, .code = -EINVAL, .says = "socket is NULL");
@@ -744,16 +746,16 @@ static void arguments(void)
     CHECK(rfs_mountfd_request(&closed, &request) == -EINVAL);
     request.size = sizeof request;
     REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets) == 0);
-    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], -1, &err), &err, .code = -EINVAL, .says = "SOCK_SEQPACKET");
+    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], -1, -1, &err), &err, .code = -EINVAL, .says = "SOCK_SEQPACKET");
     CHECK_ERROR(rfs_mountfd_request(&sockets[0], &request), &err, .code = -EINVAL, .says = "SOCK_SEQPACKET");
     int internet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (internet >= 0)
-        CHECK_ERROR(rfs_mountfd_serve(plan, internet, -1, &err), &err, .code = -EINVAL, .says = "AF_UNIX");
+        CHECK_ERROR(rfs_mountfd_serve(plan, internet, -1, -1, &err), &err, .code = -EINVAL, .says = "AF_UNIX");
     new_sockets(SOCK_SEQPACKET, sockets);
-    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], host_proc, &err), &err, .code = -EINVAL, .says = "userns_fd");
+    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], host_proc, -1, &err), &err, .code = -EINVAL, .says = "userns_fd");
     struct timeval short_time = {0, 20000};
     REQUIRE(setsockopt(sockets[0], SOL_SOCKET, SO_RCVTIMEO, &short_time, sizeof short_time) == 0);
-    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], -1, &err), &err, .code = -EAGAIN, .stage = RFS_STAGE_MOUNTFD);
+    CHECK_ERROR(rfs_mountfd_serve(plan, sockets[0], -1, -1, &err), &err, .code = -EAGAIN, .stage = RFS_STAGE_MOUNTFD);
 }
 
 static void no_descriptors_left(void)

@@ -58,7 +58,7 @@ static const char *name_of(size_t number)
     return unknown;
 }
 
-static rfs_plan *plan;
+static rfs_container *container;
 
 static void traced(void)
 {
@@ -67,9 +67,9 @@ static void traced(void)
         end_case();
     raise(SIGSTOP);
     syscall(SYS_getpriority, MARK, 1);
-    int rc = rfs_prepare(plan, NULL, &err);
+    int rc = rfs_prepare(container, NULL, &err);
     if (rc == 0)
-        rc = rfs_finalize(plan, &err);
+        rc = rfs_finalize(container, &err);
     syscall(SYS_getpriority, MARK, 2);
     REQUIRE_SUCCESS(rc, &err);
     end_case();
@@ -131,7 +131,7 @@ static unsigned count_calls(unsigned *counts)
     make_image();
     json_object *spec = default_spec("runc");
     paths = paths_in(spec, "linux.maskedPaths") + paths_in(spec, "linux.readonlyPaths") + (access("/proc/kcore", F_OK) == 0);
-    plan = plan_of(spec);
+    container = container_of(plan_of(spec));
     /* as for a container in the background: nothing to read, and output that somebody takes */
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), ends[2];
     REQUIRE(null >= 0 && pipe2(ends, O_CLOEXEC) == 0);

@@ -262,10 +262,10 @@ static void source_by_descriptor(void)
                        .options = options, .n_options = 2, .source_fd = SOURCE_FD};
     REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
     rfs_plan *plan = plan_of_config(config);
-    in_child(CONTAINER_NAMESPACES, inside_source_fd, plan);
-    in_child(CONTAINER_NAMESPACES, with_closed_source_fd, plan);
+    in_child(CONTAINER_NAMESPACES, inside_source_fd, container_of(plan));
+    in_child(CONTAINER_NAMESPACES, with_closed_source_fd, container_of(plan));
     open_source(); /* of the namespace outside */
-    in_child(CONTAINER_NAMESPACES, with_foreign_source_fd, plan);
+    in_child(CONTAINER_NAMESPACES, with_foreign_source_fd, container_of(plan));
 }
 
 static void inside_overlay(void *data)
@@ -352,13 +352,13 @@ struct refusal {
     const char *says;
 };
 
-static const rfs_plan *plan_to_refuse;
+static rfs_container *container_to_refuse;
 
 static void refused(void *data)
 {
     const struct refusal *r = data;
     rfs_error err = fresh_error();
-    int rc = rfs_prepare(plan_to_refuse, NULL, &err);
+    int rc = rfs_prepare(container_to_refuse, NULL, &err);
     if (!CHECK_ERROR(rc, &err, .code = r->code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1]", .says_too = r->says))
         note("... for %s", r->name);
 }
@@ -398,7 +398,7 @@ static void targets_refused(void)
         json_object *spec = empty_spec();
         spec_add(spec, "mounts", TMPFS("/ok"));
         spec_add(spec, "mounts", list[i].mount, work);
-        plan_to_refuse = plan_of(spec);
+        container_to_refuse = container_of(plan_of(spec));
         in_child(CONTAINER_NAMESPACES, refused, (void *)(uintptr_t)&list[i]);
         REQUIRE(umount2(work, MNT_DETACH) == 0);
     }

@@ -3,7 +3,7 @@
  *
  *   on the host's side                        in the container's process
  *   ------------------                        --------------------------
- *   read config.json, rfs_plan_new
+ *   read config.json, rfs_plan_new, rfs_container_new
  *   clone3 -------------------------------->  namespaces, by path and new (namespaces.c)
  *   user namespace: the mappings ---------->  become its root
  *                                             rfs_prepare: mounts, devices
@@ -56,6 +56,7 @@ struct run {
     bool verbose, show_time, started;
     rfs_config *config;
     rfs_plan *plan;
+    rfs_container *container;
     struct json_object *json;
     struct namespaces namespaces;
     struct process process;
@@ -99,12 +100,12 @@ static int ask_for_mount(void *userdata, const rfs_mount_request *request)
 }
 
 /* Lets the host's side run its hooks. */
-static int wait_for_host(void *userdata, rfs_hook_point point)
+static int wait_for_host(void *userdata, rfs_point point)
 {
     const struct run *run = userdata;
     struct report report = {.kind = MOUNTED};
     char go_on;
-    if (point != RFS_HOOK_MOUNTS_READY)
+    if (point != RFS_POINT_MOUNTS_READY)
         return 0;
     report_send(run->sock, &report, -1);
     if (recv(run->sock, &go_on, sizeof(go_on), 0) != sizeof(go_on))
@@ -132,12 +133,12 @@ static _Noreturn void container(struct run *run)
         report_error(sock, FAILED, "%s: %s", failed, strerror(errno));
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     callbacks.mountfd = run->mounts >= 0 ? ask_for_mount : NULL;
-    callbacks.hooks = process->host_hooks ? wait_for_host : NULL;
+    callbacks.point = process->host_hooks ? wait_for_host : NULL;
     callbacks.state = process_state(run->json, run->bundle, run->pid, "creating");
     callbacks.state_len = strlen(callbacks.state);
 
     report.prepare_ns = -now_ns();
-    if (rfs_prepare(run->plan, &callbacks, &err) < 0)
+    if (rfs_prepare(run->container, &callbacks, &err) < 0)
         report_error(sock, FAILED, "%s", err.message);
     report.prepare_ns += now_ns();
     close(run->mounts); /* that ends rfs_mountfd_serve */
@@ -145,11 +146,11 @@ static _Noreturn void container(struct run *run)
     if ((process->hostname && sethostname(process->hostname, strlen(process->hostname)) != 0) ||
         (process->domainname && setdomainname(process->domainname, strlen(process->domainname)) != 0))
         report_error(sock, FAILED, "setting the host name: %s", strerror(errno));
-    if (process->terminal && (master = terminal_open(process->uid, &process->size, &err)) < 0)
+    if (process->terminal && (master = terminal_open(run->container, process->uid, &process->size, &err)) < 0)
         report_error(sock, FAILED, "%s", err.message);
 
     report.finalize_ns = -now_ns();
-    if (rfs_finalize(run->plan, &err) < 0)
+    if (rfs_finalize(run->container, &err) < 0)
         report_error(sock, FAILED, "%s", err.message);
     report.finalize_ns += now_ns();
 
@@ -248,7 +249,7 @@ static int supervise(struct run *run, int signals)
 static bool needs_mounts(const struct run *run)
 {
     int enough = namespaces_have(&run->namespaces, CLONE_NEWUSER) ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
-    for (size_t i = 0; (need = rfs_plan_mountfd_needed(run->plan, i)) >= 0; i++)
+    for (uint64_t i = 0; (need = rfs_plan_mountfd_needed(run->plan, i)) >= 0; i++)
         if (need >= enough)
             return true;
     return false;
@@ -263,7 +264,7 @@ static pid_t serve_mounts(const struct run *run)
     if (pid == 0) {
         close(run->sock);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (rfs_mountfd_serve(run->plan, run->mounts, run->namespaces.user.fd, &err) < 0)
+        if (rfs_mountfd_serve(run->plan, run->mounts, run->namespaces.user.fd, -1, &err) < 0)
             fprintf(stderr, "rfsrun: %s\n", err.message);
         _exit(0);
     }
@@ -385,12 +386,15 @@ int main(int argc, char **argv)
     } else {
         process_read(&run.process, run.json);
         namespaces_read(&run.namespaces, run.json, rootless);
+        if (rfs_container_new(run.plan, &run.container, &err) < 0)
+            fail("%s", err.message);
         status = start(&run);
     }
 
     namespaces_free(&run.namespaces);
     process_free(&run.process);
     json_object_put(run.json);
+    rfs_container_free(run.container);
     rfs_plan_free(run.plan);
     rfs_config_free(run.config);
     free(text);

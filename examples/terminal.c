@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int terminal_open(uid_t owner, const struct winsize *size, rfs_error *err)
+int terminal_open(rfs_container *container, uid_t owner, const struct winsize *size, rfs_error *err)
 {
     int terminal = -1, master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master >= 0 && unlockpt(master) == 0)
@@ -19,7 +19,7 @@ int terminal_open(uid_t owner, const struct winsize *size, rfs_error *err)
         snprintf(err->message, sizeof(err->message), "opening a terminal by the container's /dev/ptmx: %s", strerror(errno));
         return -1;
     }
-    if (rfs_bind_console(terminal, err) < 0)
+    if (rfs_bind_console(container, terminal, err) < 0)
         return -1;
     if (fchown(terminal, owner, (gid_t)-1) != 0 || ioctl(terminal, TIOCSCTTY, 0) != 0 ||
         (size->ws_row && ioctl(terminal, TIOCSWINSZ, size) != 0) ||

@@ -22,7 +22,7 @@ struct terminal {
 
 /* In the container, between rfs_prepare and rfs_finalize: opens a terminal of the container's own devpts and makes it
  * stdio. Returns its master end, which is for the host's side, or -1 and fills err. */
-int terminal_open(uid_t owner, const struct winsize *size, rfs_error *err);
+int terminal_open(rfs_container *container, uid_t owner, const struct winsize *size, rfs_error *err);
 
 /* On the host's side, which has got the master end: puts rfsrun's own terminal into raw mode. */
 void terminal_attach(struct terminal *terminal, int master);
