@@ -234,7 +234,9 @@ mod tests {
         assert!(matches!(&plan.mounts[0].kind, Kind::Bind(it) if it.relabel.is_none()));
         assert!(matches!(&plan.mounts[1].kind, Kind::Filesystem(it) if it.root_label.is_none()));
         assert!(
-            plan.warnings[0].contains("without a mount label"),
+            plan.warnings[0]
+                .to_string_lossy()
+                .contains("without a mount label"),
             "{:?}",
             plan.warnings
         );
