@@ -96,10 +96,11 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub fn system(errno: Errno, operation: &'static str) -> Self {
-        Error {
+        let error = Error {
             errno,
             details: Page::new(Details::new(operation)),
-        }
+        };
+        error.with(|details| details.explanation = limit(errno))
     }
 
     /// A rule of ours was broken.
@@ -126,6 +127,9 @@ impl Error {
 
     #[cold]
     pub fn explain(self, explanation: impl Display) -> Self {
+        if is_limit(self.errno) && self.details().operation != "check" {
+            return self; // which is what matters, whatever the call was for
+        }
         self.with(|details| details.explanation = Text::format(explanation))
     }
 
@@ -212,6 +216,27 @@ pub struct Detail<'a>(&'a Error);
 impl Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.sentence(f, false)
+    }
+}
+
+fn is_limit(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE)
+}
+
+/// The limit that an errno is about.
+fn limit(errno: Errno) -> Text<512> {
+    match errno {
+        Errno::MFILE => {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            Text::format(format_args!(
+                "RLIMIT_NOFILE lets this process have {} descriptors; raise the limit, or set it later",
+                limit.current.unwrap_or(u64::MAX)
+            ))
+        }
+        Errno::NFILE => {
+            Text::format("the system has as many open files as /proc/sys/fs/file-max allows")
+        }
+        _ => Text::new(),
     }
 }
 
@@ -411,6 +436,19 @@ mod tests {
         );
         let rule = Error::invalid("type: it is empty").about(Object::Mount(0), b"");
         assert_eq!(rule.detail().to_string(), rule.to_string());
+    }
+
+    #[test]
+    fn a_limit_is_named_whatever_the_call_was_for() {
+        let error = Error::system(Errno::MFILE, "open_tree").explain("the host has none to bind");
+        let message = error.to_string();
+        assert!(
+            message.contains("RLIMIT_NOFILE lets this process have "),
+            "{message}"
+        );
+        assert!(!message.contains("none to bind"), "{message}");
+        let rule = Error::check(Errno::MFILE, "a rule").to_string();
+        assert_eq!(rule, "a rule");
     }
 
     #[test]

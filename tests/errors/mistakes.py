@@ -135,8 +135,8 @@ Mistake("proc: the pid namespace belongs to another user namespace", only=[PROC,
         says=["mounts[0] (/proc)", "pid namespace", "\"pid\""])
 Mistake("proc: a directory of the outer /proc is covered", setup="mount -t tmpfs none /proc/fs", user_namespace=True,
         says=["mounts[0] (/proc)", "too revealing", "/proc"])
-Mistake("A tmpfs on /proc", only=[M("/proc", "tmpfs", "tmpfs"), DEV], says=["mounts[0] (/proc)", "procfs"])
-Mistake("A bind of a directory on /proc", [B("/proc")], DIR, says=["mounts[1] (/proc)", "host/dir", "procfs"])
+Mistake("A tmpfs on /proc", only=[M("/proc", "tmpfs", "tmpfs"), DEV], says=["mounts[0] (/proc)", "proc file system"])
+Mistake("A bind of a directory on /proc", [B("/proc")], DIR, says=["mounts[1] (/proc)", "host/dir", "proc file system"])
 Mistake("A bind below /proc", [B("/proc/bus")], DIR, says=["mounts[1] (/proc/bus)", "below /proc"])
 Mistake("A bind below /proc by a link of the image", [B("/t/link")], DIR + "ln -s /proc/bus $R/t/link",
         says=["mounts[1] (/t/link)", "leads to /proc/bus"])
