@@ -124,9 +124,9 @@ fn sections(json: &[u8]) -> Result<Sections> {
     let mut text = serde_json::Deserializer::from_slice(json);
     let sections: Sections =
         serde_path_to_error::deserialize(Strict(&mut text)).map_err(|error| {
-            // Of a mistake in the text as a whole it is ".".
+            // A mistake in the text as a whole has the path ".", one between two fields of an object ends with "?".
             let path = error.path().to_string();
-            let path = if path == "." { "" } else { &path };
+            let path = path.trim_end_matches(['.', '?']);
             wrong(path, &plain(error.inner().to_string()))
         })?;
     text.end().map_err(|error| wrong("", &error.to_string()))?;
@@ -333,6 +333,14 @@ mod tests {
             (
                 r#"{"root":{"path":"r"}} x"#,
                 "config.json: trailing characters at line 1",
+            ),
+            (
+                r#"{"root":{"path":"r"},}"#,
+                "config.json: trailing comma at line 1 column 22",
+            ),
+            (
+                r#"{"root":{"path":"r"},"mounts":[{"destination":"/a",}]}"#,
+                "config.json: mounts[0]: trailing comma",
             ),
             (r#"{"root":"#, "config.json: root: EOF while parsing"),
             ("[]", "config.json: invalid type: array, expected an object"),
