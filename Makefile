@@ -4,7 +4,7 @@ DESTDIR ?=
 STAGE = build/stage
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor
 
-.PHONY: help all bench deps demo test test-kernels parity lint header install clean
+.PHONY: help all abi bench deps demo test test-kernels parity lint header install clean
 
 help:
 	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
@@ -15,7 +15,8 @@ help:
 	@echo 'make all      build the shared library and the archive, in build/release'
 	@echo 'make install  install them, the header and the .pc file: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps     install the Debian packages that are missing (as root; else name them)'
-	@echo 'make header   write include/librfs.h anew from src/capi'
+	@echo 'make header   write include/librfs.h anew from src/capi, and the lists of symbols'
+	@echo 'make abi      record additions to the binary interface (with BREAK=yes any change)'
 	@echo 'make lint     cargo fmt --check, cargo clippy'
 	@echo 'make clean    remove what was built'
 
@@ -55,6 +56,10 @@ lint:
 
 header:
 	RFS_WRITE_HEADER=1 cargo test --locked --features header --test header
+	scripts/abi.py symbols
+
+abi:
+	scripts/abi.py $(if $(BREAK),break,write)
 
 clean:
 	cargo clean

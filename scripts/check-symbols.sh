@@ -1,31 +1,37 @@
 #!/bin/sh
-# Checks a built librfs.so: it exports the functions of the header, all of version LIBRFS_1, and
-# nothing else; its SONAME is librfs.so.1; stripped it stays under 850 KB, of which
-# 277 KB are the standard library (180 KB of that print backtraces, which stable Rust can't leave out) and 80 KB read config.json.
-# usage: check-symbols.sh LIBRFS_SO LIBRFS_H
+# Checks the built librfs.so and librfs.a: they define the functions of the version script, in the shared library each of its
+# version, and nothing else; the shared library's SONAME is librfs.so.1, and it needs the C library and its loader alone.
+# Stripped it stays under 850 KB, of which 277 KB are the standard library (180 KB of that print backtraces, which stable Rust
+# can't leave out). That header and version script agree is checked by abi.py.
+# usage: check-symbols.sh LIBRFS_SO LIBRFS_A VERSION_SCRIPT
 set -eu
-library=$1 header=$2
+library=$1 archive=$2 map=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sed -n 's/^\(int\|void\|const char \*\|const char \*const \*\) *\(rfs_[a-z0-9_]*\)(.*/\2@@LIBRFS_1/p' "$header" | sort >"$work/declared"
+fail() {
+	echo "$1" >&2
+	exit 1
+}
+
+awk '/^LIBRFS_/ { node = $1 } /^\t\trfs_[a-z0-9_]*;$/ { sub(";", ""); print $1 "@@" node }' "$map" | sort >"$work/declared"
+[ -s "$work/declared" ] || fail "$map names no function"
 nm -D --defined-only --with-symbol-versions "$library" |
 	awk '$2 != "A" { print $NF }' | sort >"$work/exported"
-if ! [ -s "$work/declared" ] || ! diff -u "$work/declared" "$work/exported"; then
-	echo "$library does not export exactly what $header declares" >&2
-	exit 1
-fi
+diff -u "$work/declared" "$work/exported" || fail "$library does not export exactly what $map lists"
+nm -g --defined-only "$archive" | awk 'NF == 3 { print $3 }' | sort >"$work/global"
+sed 's/@.*//' "$work/declared" | diff -u - "$work/global" || fail "$archive has other global symbols than $map lists"
 
 soname=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
-if [ "$soname" != librfs.so.1 ]; then
-	echo "$library: the SONAME is '$soname', not librfs.so.1" >&2
-	exit 1
-fi
+[ "$soname" = librfs.so.1 ] || fail "$library: the SONAME is '$soname', not librfs.so.1"
+for needed in $(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+	case $needed in
+	libc.so.6 | ld-linux*.so.* | libc.musl-*.so.1) ;;
+	*) fail "$library needs $needed; it may need the C library alone" ;;
+	esac
+done
 
 strip -o "$work/stripped" "$library"
 size=$(stat -c %s "$work/stripped")
-if [ "$size" -gt 850000 ]; then
-	echo "$library: $size bytes stripped, over 850000" >&2
-	exit 1
-fi
+[ "$size" -le 850000 ] || fail "$library: $size bytes stripped, over 850000"
 echo "$library: $(wc -l <"$work/exported") functions, $size bytes stripped"

@@ -76,15 +76,16 @@ header_compiles() {
 	done
 }
 
-# Libs.private names all that Rust's standard library asks for, but for what every C compiler adds.
+# Libs.private names all that Rust's standard library asks for, but for what every C compiler adds, and with libgcc's unwinder
+# from the archive (-lgcc_eh) in the place of libgcc_s.so.
 native_libraries() {
 	: >"$logs/empty.rs"
 	local needed library
 	needed=$(rustc --crate-type staticlib --print native-static-libs -o "$logs/empty.a" "$logs/empty.rs" 2>&1 |
 		sed -n 's/.*native-static-libs: //p')
 	[ -n "$needed" ] || return 1
-	for library in $needed; do
-		case " $(staged_pkg_config --libs --static librfs) -lc -lgcc_s " in
+	for library in ${needed/-lgcc_s/-lgcc_eh}; do
+		case " $(staged_pkg_config --libs --static librfs) -lc " in
 		*" $library "*) ;;
 		*) echo "librfs.pc: Libs.private lacks $library"; return 1 ;;
 		esac
@@ -142,7 +143,10 @@ check clippy cargo clippy --all-targets --all-features --locked -- -D warnings
 suite cargo-test cargo test --locked --all-features
 
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
-check symbols sh -c "scripts/check-symbols.sh $(find "$stage" -name librfs.so.1) $stage/include/librfs.h"
+check abi scripts/abi.py check
+check abi-compiles cc -std=c11 -Wall -Wextra -Werror -pedantic -fsyntax-only -Iinclude c-tests/abi.c
+check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(find "$stage" -name librfs.a)" pkgconfig/librfs.map
+check linking tests/linking/run.sh "$stage"
 check header header_compiles
 check native-libraries native_libraries
 check readme-example readme_example
