@@ -5,12 +5,12 @@
 
 use core::ffi::CStr;
 
-use libc::{
-    MOUNT_ATTR__ATIME, MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_PRIVATE,
-    MS_REC, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_SYNCHRONOUS, MS_UNBINDABLE,
-};
+use libc::MOUNT_ATTR__ATIME;
 
-use crate::sys::flags::{FLAGS, MountFlag};
+use crate::sys::flags::{
+    FLAGS, MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_PRIVATE, MS_REC,
+    MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_SYNCHRONOUS, MS_UNBINDABLE, MountFlag,
+};
 
 /// What a mount point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

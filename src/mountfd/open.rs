@@ -10,6 +10,7 @@ use crate::detached::{change_attributes, clone_descriptor, clone_source, superbl
 use crate::error::{During, Error, Result};
 use crate::plan::{Bind, Filesystem, Idmap, Kind, Mount, Plan, Switch};
 use crate::sys::fd::{self, Fd, Fds};
+use crate::sys::flags;
 use crate::sys::mount::{Attributes, clone_tree, set_attributes};
 
 /// Opens what the plan has. The error does not tell which.
@@ -143,15 +144,15 @@ fn set_propagation(plan: &Plan, tree: &Fd<'_>) -> Result<()> {
     }
     let set = |flags| {
         let name = crate::config::options::propagation_name(flags).as_bytes();
-        let attributes = Attributes::propagation(flags & !libc::MS_REC);
+        let attributes = Attributes::propagation(flags & !flags::MS_REC);
         set_attributes(tree, c"", true, &attributes).during("mount_setattr", name)
     };
     // Copies in a less privileged namespace are slaves: mount_namespaces(7).
     if plan.user_namespace {
-        set(libc::MS_SLAVE | libc::MS_REC)?;
+        set(flags::MS_SLAVE | flags::MS_REC)?;
     }
     match plan.start_propagation() {
-        flags if flags & libc::MS_REC != 0 => set(flags),
+        flags if flags & flags::MS_REC != 0 => set(flags),
         _ => Ok(()),
     }
 }

@@ -2,9 +2,10 @@
 
 use core::ffi::CStr;
 
-use libc::{MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_RDONLY, MS_SYNCHRONOUS};
-
-use crate::sys::flags::{self, ATIME, LOCKABLE, MS_ATIME, MS_MOUNT_FLAGS, NOT_ATIME};
+use crate::sys::flags::{
+    self, ATIME, LOCKABLE, MS_ATIME, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK,
+    MS_MOUNT_FLAGS, MS_RDONLY, MS_SYNCHRONOUS, NOT_ATIME,
+};
 
 /// The flags of a superblock, by their parameters: vfs_parse_sb_flag() in fs/fs_context.c. It has none for the last,
 /// which only mount(2) takes.
@@ -91,17 +92,17 @@ impl BindChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::flags::{MS_NOATIME, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME};
     use libc::{MOUNT_ATTR_NOATIME, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY};
-    use libc::{MS_NOATIME, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME};
 
     #[test]
     fn a_bind_without_flags_is_left_alone() {
-        assert_eq!(BindChange::new(libc::MS_BIND | libc::MS_REC, 0), None);
+        assert_eq!(BindChange::new(flags::MS_BIND | flags::MS_REC, 0), None);
         assert_eq!(
-            BindChange::new(libc::MS_BIND | libc::MS_SYNCHRONOUS, 0),
+            BindChange::new(flags::MS_BIND | flags::MS_SYNCHRONOUS, 0),
             None
         );
-        assert!(BindChange::new(libc::MS_BIND, MS_RDONLY).is_some());
+        assert!(BindChange::new(flags::MS_BIND, MS_RDONLY).is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
 use crate::error::{Error, Object, Result, Stage};
+use crate::sys::flags;
 use crate::text::Quoted;
 
 impl Plan {
@@ -156,7 +157,7 @@ fn all_mounts(
             ),
         ));
     }
-    let is_shared = |flags: u64| flags & libc::MS_SHARED != 0;
+    let is_shared = |flags: u64| flags & flags::MS_SHARED != 0;
     let mut below_shared = root_propagation.is_some_and(is_shared);
     let mut mounts: Vec<Mount> = Vec::with_capacity(config.mounts.len());
     let mut new_tmpfs: Option<CString> = None;

@@ -19,6 +19,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 pub use crate::config::HookKind;
+use crate::sys::flags;
 use attributes::{BindChange, Change};
 
 pub use crate::config::options::Shape;
@@ -66,7 +67,7 @@ impl Plan {
     /// What the namespace's mounts become at the start, as MS_*. Unless told otherwise slaves: these
     /// still follow the host's unmounts.
     pub fn start_propagation(&self) -> u64 {
-        self.propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC)
+        self.propagation.unwrap_or(flags::MS_SLAVE | flags::MS_REC)
     }
 }
 

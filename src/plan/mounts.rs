@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 
-use libc::{MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
@@ -14,11 +13,11 @@ use super::{
 use crate::config::options::{Effect, Shape, effect};
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
-use crate::sys::flags;
+use crate::sys::flags::{self, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use crate::text::Quoted;
 
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
-const CGROUP_FLAGS: u64 = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+const CGROUP_FLAGS: u64 = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
 const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 
 /// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.

@@ -19,6 +19,7 @@ use crate::error::{During, Error, Object, Result, Text};
 use crate::plan::attributes::BindChange;
 use crate::plan::{Bind, Filesystem, Kind, Link, Mount, Shape, proc};
 use crate::sys::classic::{PROC_ROOT_INO, change_attributes, is_procfs};
+use crate::sys::flags;
 use crate::sys::mount::{Attributes, is_idmapped, status};
 use crate::sys::path::of_descriptor;
 use crate::text::Quoted;
@@ -291,8 +292,8 @@ fn complete(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
 
 fn set_propagation(cx: &Context<'_>, mount: &Mount, fd: BorrowedFd<'_>) -> Result<()> {
     for &flags in &mount.propagation {
-        let attributes = Attributes::propagation(flags & !libc::MS_REC);
-        let recursive = flags & libc::MS_REC != 0;
+        let attributes = Attributes::propagation(flags & !flags::MS_REC);
+        let recursive = flags & flags::MS_REC != 0;
         let name = crate::config::options::propagation_name(flags).as_bytes();
         change_attributes(cx.way.names(), fd, recursive, &attributes)
             .map_err(|error| error.on(name))?;

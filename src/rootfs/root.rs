@@ -15,6 +15,7 @@ use crate::error::{During, Error, Result, Stage};
 use crate::plan::{Plan, Switch};
 use crate::sys::classic::{Names, change_attributes, is_refusal};
 use crate::sys::fd::{self, Fd, Fds};
+use crate::sys::flags;
 use crate::sys::mount::{Attributes, set_attributes, status};
 use crate::sys::path::PATH_MAX;
 
@@ -79,8 +80,8 @@ fn fall_back<'a>(
 /// What the mount that the rootfs lies on becomes, and its own.
 fn propagation_of(plan: &Plan) -> u64 {
     match plan.propagation {
-        Some(flags) if flags & libc::MS_SLAVE != 0 => libc::MS_SLAVE,
-        _ => libc::MS_PRIVATE,
+        Some(flags) if flags & flags::MS_SLAVE != 0 => flags::MS_SLAVE,
+        _ => flags::MS_PRIVATE,
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Context, root};
 use crate::error::{During, Error, Result};
 use crate::plan::Switch;
 use crate::sys::classic::change_attributes;
+use crate::sys::flags;
 use crate::sys::mount::Attributes;
 
 pub fn switch(cx: &Context<'_>) -> Result<()> {
@@ -21,7 +22,7 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
     }
     match cx.plan.propagation {
         // Private it is already: its parent was, before it was bound.
-        Some(flags) if flags & libc::MS_PRIVATE == 0 => root::change_propagation(flags),
+        Some(flags) if flags & flags::MS_PRIVATE == 0 => root::change_propagation(flags),
         _ => Ok(()),
     }
 }
@@ -43,7 +44,7 @@ fn pivot_root(cx: &Context<'_>) -> Result<()> {
             ),
             _ => error,
         })?;
-    let slave = Attributes::propagation(libc::MS_SLAVE);
+    let slave = Attributes::propagation(flags::MS_SLAVE);
     change_attributes(cx.way.names(), &old_root, true, &slave)
         .map_err(|error| error.on(OLD_ROOT))?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", OLD_ROOT)?;
@@ -116,6 +117,6 @@ fn separate_from_parent(cx: &Context<'_>, mountpoint: &[u8]) -> Result<()> {
     let parent = [mountpoint, b"/.."].concat();
     let parent =
         rustix::fs::openat(CWD, parent, flags, Mode::empty()).during("openat", mountpoint)?;
-    root::separate_parent(cx.way.names(), parent.as_fd(), libc::MS_SLAVE)
+    root::separate_parent(cx.way.names(), parent.as_fd(), flags::MS_SLAVE)
         .map_err(|error| error.on(mountpoint))
 }

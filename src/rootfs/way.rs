@@ -179,7 +179,7 @@ impl<'a> Way<'a> {
 
 impl<'a> Stage<'a> {
     fn set_up(&self) -> Result<OwnedFd> {
-        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        let flags = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
         let data = c"nr_blocks=1,nr_inodes=4,mode=0700";
         let below = self.names.open_task(self.fds)?;
         self.names.tmpfs(&below, flags, data)?;
@@ -196,7 +196,7 @@ impl<'a> Stage<'a> {
 
     fn fill(&self, root: &Fd<'_>) -> Result<()> {
         // MS_MOVE wants a mount's parent not to be shared, and a recursive bind of /proc must not take it along.
-        let unbindable = Attributes::propagation(libc::MS_UNBINDABLE);
+        let unbindable = Attributes::propagation(flags::MS_UNBINDABLE);
         self.names.set_attributes(root, false, &unbindable)?;
         rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
         rustix::fs::mknodat(root, FILE, FileType::RegularFile, Mode::RUSR, 0)

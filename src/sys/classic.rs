@@ -60,7 +60,7 @@ impl<'a> Names<'a> {
 
     /// Keeps what is mounted in the procfs from other mount namespaces.
     pub fn separate(&self) -> Result<()> {
-        let slave = Attributes::propagation(libc::MS_SLAVE);
+        let slave = Attributes::propagation(flags::MS_SLAVE);
         match &self.process {
             Some(process) => self.set_attributes(&process.procfs, false, &slave),
             None => Ok(()),
@@ -133,12 +133,12 @@ impl<'a> Names<'a> {
                 return Err(Error::system(Errno::NOSYS, "mount_setattr"));
             }
             let before = attributes_of(mount).during("fstatfs", b"")?;
-            let flags = flags::to_ms((before & !change.clear) | change.set) | libc::MS_BIND;
+            let flags = flags::to_ms((before & !change.clear) | change.set) | flags::MS_BIND;
             let flags = MountFlags::from_bits_retain(flags as u32);
             self.with_name(mount, |path| rustix::mount::mount_remount(path, flags, c""))?;
         }
         if change.propagation != 0 {
-            let all = if recursive { libc::MS_REC } else { 0 };
+            let all = if recursive { flags::MS_REC } else { 0 };
             let flags = MountPropagationFlags::from_bits_retain((change.propagation | all) as u32);
             self.with_name(mount, |path| rustix::mount::mount_change(path, flags))?;
         }

@@ -7,9 +7,19 @@ use core::ffi::CStr;
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
     MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC,
-    MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_RELATIME, MS_STRICTATIME,
+    MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
 };
+
+/// The flags of mount(2), in 64 bits on every machine. In `libc` they are of its argument's type, an unsigned long.
+macro_rules! mount_flags {
+    ($($name:ident)*) => { $(pub const $name: u64 = libc::$name as u64;)* };
+}
+
+mount_flags! {
+    MS_BIND MS_DIRSYNC MS_I_VERSION MS_LAZYTIME MS_MANDLOCK MS_NOATIME MS_NODEV MS_NODIRATIME MS_NOEXEC MS_NOSUID
+    MS_NOSYMFOLLOW MS_PRIVATE MS_RDONLY MS_REC MS_RELATIME MS_REMOUNT MS_SHARED MS_SILENT MS_SLAVE MS_STRICTATIME
+    MS_SYNCHRONOUS MS_UNBINDABLE
+}
 
 pub struct MountFlag {
     /// The option that sets the flag, the one that clears it, and the two that do so for all mounts below, too:
@@ -206,7 +216,7 @@ mod tests {
 
     #[test]
     fn flags_of_others_are_left_out() {
-        let others = libc::MS_BIND | libc::MS_REC | libc::MS_SYNCHRONOUS | libc::MS_REMOUNT;
+        let others = MS_BIND | MS_REC | MS_SYNCHRONOUS | MS_REMOUNT;
         assert_eq!(from_ms(others), 0);
         assert_eq!(named_by_ms(others), 0);
         assert_eq!(
