@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STAGE = build/stage
-KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor
+KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
 .PHONY: help all abi bench deps demo test test-kernels parity lint header install clean
 

@@ -166,7 +166,7 @@
 #define RFS_OPTION_UMASK 4
 
 /**
- * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses. Weaker: the
+ * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
  * host's proc and sysfs are unmounted or covered first, but the old root stays below. Allocates.
  */
 #define RFS_OPTION_NO_PIVOT 8

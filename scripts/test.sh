@@ -172,9 +172,9 @@ suite refusals tests/refusals/run.py build/c-tests
 mapfile -t filters <tests/refusals/filters
 check refusals-parity tests/parity/run.py "${filters[@]/#/--refuse=}" "$stage"
 
-# On another kernel; `make test-kernels` has more.
-suite kernels tests/kernels/run.sh "$stage" 6.1 6.1/v1 6.1/hybrid 6.1/selinux
-sed -n 's/^6.1/      &/p' "$logs/kernels.log" | grep ' s;'
+# On other kernels; `make test-kernels` has more.
+suite kernels tests/kernels/run.sh "$stage" 6.1 6.1/v1 6.1/hybrid 6.1/selinux 7.3
+sed -n 's/^[67]\.[0-9]/      &/p' "$logs/kernels.log" | grep ' s;'
 
 host_state >"$logs/host.after"
 check host-unchanged diff -u "$logs/host.before" "$logs/host.after"

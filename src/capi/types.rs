@@ -225,7 +225,7 @@ pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
 pub const RFS_OPTION_ROOTFS_FD: u64 = 0x2;
 /// rfs_options.umask is given.
 pub const RFS_OPTION_UMASK: u64 = 0x4;
-/// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses. Weaker: the
+/// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
 /// host's proc and sysfs are unmounted or covered first, but the old root stays below. Allocates.
 pub const RFS_OPTION_NO_PIVOT: u64 = 0x8;
 /// The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts

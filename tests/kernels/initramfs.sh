@@ -92,13 +92,11 @@ for tool in runc crun 'runc --rootless'; do
 done
 
 # The modules and those that they need, in the order of loading. What is built in has no file.
-folder=$(echo "$kernel"/lib/modules/* "$kernel"/usr/lib/modules/* | tr ' ' '\n' | grep -v '\*' | head -n 1)
-find "$folder" -name '*.ko*' >"$root/modules/all"
+find "$kernel" -name '*.ko*' >"$root/modules/all"
 add_module() {
 	local file name needed plain
 	name=${1//-/_}
-	file=$(sed 's/-/_/g' "$root/modules/all" | grep -nE "/$name\.ko(\.[a-z]+)?$" | cut -d : -f 1)
-	[ -n "$file" ] || return 0
+	file=$(sed 's/-/_/g' "$root/modules/all" | grep -nE "/$name\.ko(\.[a-z]+)?$" | cut -d : -f 1) || return 0
 	file=$(sed -n "${file}p" "$root/modules/all")
 	plain=$root/modules/$name.ko
 	[ ! -e "$plain" ] || return 0

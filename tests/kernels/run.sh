@@ -1,13 +1,13 @@
 #!/bin/bash
 # `make test-kernels`: the C tests on Debian's own kernels, in virtual machines under software emulation.
 # Prints a table, machine by test program, and the counts. A machine that can't be had or doesn't boot has failed.
-# usage: run.sh PREFIX [MACHINE...]: where librfs is installed; a machine is a kernel (5.10, 6.1, 6.12), which runs all
+# usage: run.sh PREFIX [MACHINE...]: where librfs is installed; a machine is a kernel (5.10, 6.1, 6.12, 7.2, 7.3), which runs all
 # tests, or a kernel and what is special there (6.1/v1), which runs those that it matters to: see machine()
 # Downloads stay in RFS_KERNELS_CACHE (/var/tmp/librfs-kernels), logs in build/kernels.
 set -uo pipefail
 prefix=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor
+[ $# -gt 0 ] || set -- 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 here=$(realpath "$(dirname "$0")")
 cd "$here/../.." || exit 1
 cache=${RFS_KERNELS_CACHE:-/var/tmp/librfs-kernels}
@@ -51,9 +51,9 @@ boot() {
 	"$here/initramfs.sh" "$prefix" "$work/c-tests" "$work/parity" "$work/policies" "$unpacked" "$work/$series.cpio.gz" || return 1
 	# shellcheck disable=SC2086 # a command of several words
 	timeout "$limit" $command -accel tcg -cpu max -m 2048 -nodefaults -no-reboot -display none -serial stdio \
-		-kernel "$(echo "$unpacked"/boot/vmlinuz-*)" -initrd "$work/$series.cpio.gz" \
+		-kernel "$(find "$unpacked" -name 'vmlinuz*' -type f)" -initrd "$work/$series.cpio.gz" \
 		-append "console=ttyS0 quiet panic=-1 random.trust_cpu=on rdinit=/init ${RFS_KERNELS_APPEND:-} $line" </dev/null |
-		tr -d '\r' >"$log"
+		sed -u 's/\r//g' >"$log"
 }
 
 # Log to lines "MACHINE PROGRAM PASSED FAILED". A program that ends badly without saying which case failed counts as one,
