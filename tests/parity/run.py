@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Runs each bundle of cases.py under runc, crun and rfsrun, and compares what the probe inside saw.
+"""Runs each bundle of cases.py under runc and crun, old and new, and rfsrun, and compares what the probe inside saw.
 
 usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
+The new ones are downloaded, and stay in RFS_KERNELS_CACHE (/var/tmp/librfs-kernels).
 With --refuse the others are not runc and crun, but rfsrun itself without some system calls; what may differ is in ../refusals/bundles.md.
 """
 import argparse
 import ctypes
 import fnmatch
+import functools
 import glob
 import json
 import os
@@ -23,7 +25,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples")
 REFUSE = [os.path.join(HERE, "../../c-tests", name) for name in ("refuse.c", "filter.c")]
-PEERS = ("runc", "crun")
+# The system's own, of Debian 12, and those of the release that will be Debian 14.
+PEERS = ("old runc", "old crun", "new runc", "new crun")
+NEWER = "forky"
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 PATH_MAX = 4096
@@ -167,6 +171,20 @@ def run_with_terminal(command, before_exec):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text, text
 
 
+def program_of(peer):
+    age, name = peer.split()
+    return f"{newer_programs()}/{name}" if age == "new" else name
+
+
+@functools.cache
+def newer_programs():
+    """Their folder."""
+    cache = os.environ.get("RFS_KERNELS_CACHE", "/var/tmp/librfs-kernels")
+    os.makedirs(cache, exist_ok=True)
+    script = f"cache=$1; . {HERE}/../kernels/debian.sh && programs {NEWER} runc crun"
+    return subprocess.run(["bash", "-euc", script, "bash", cache], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
 def run_container(case, runtime, work, rfsrun, probe, group):
     """Everything that is mounted or made here goes with this process's mount namespace."""
     unshare(CLONE_NEWNS)
@@ -190,13 +208,13 @@ def run_container(case, runtime, work, rfsrun, probe, group):
     mounts, files = mount_points(), tree("rootfs")
 
     ours = [rfsrun, *case.arguments, *(["--rootless"] if case.user else []), work]
-    command = {
-        "rfsrun": ours,
-        "runc": ["runc", *(["--rootless=true"] if case.user else []), "--root", work + "/state", "run",
-                 *case.arguments, "--bundle", work, "parity"],
-        "crun": ["crun", "--cgroup-manager=disabled", "--root", work + "/state", "run", *case.arguments,
-                 "--bundle", work, "parity"],
-    }.get(runtime, ours)
+    common = ["--root", work + "/state", "run", *case.arguments, "--bundle", work, "parity"]
+    if runtime not in PEERS:
+        command = ours
+    elif runtime.endswith("runc"):
+        command = [program_of(runtime), *(["--rootless=true"] if case.user else []), *common]
+    else:
+        command = [program_of(runtime), "--cgroup-manager=disabled", *common]
     if case.user:
         command = ["setpriv", "--clear-groups", f"--regid={case.user}", f"--reuid={case.user}", *command]
     if runtime not in ("rfsrun", *PEERS):
@@ -206,7 +224,7 @@ def run_container(case, runtime, work, rfsrun, probe, group):
 
     def before_exec():
         os.umask(case.host_umask)
-        if runtime != "runc" or case.user:
+        if not runtime.endswith("runc") or case.user:
             enter_cgroups(group)
 
     try:
@@ -320,10 +338,10 @@ def read_differences():
     rows = read_table(HERE + "/differences.md", COLUMNS)
     for row in rows:
         row["optional"] = "?" in row["peer"]
-        peer = row["peer"].strip("?")
-        row["peers"] = PEERS if peer == "both" else (peer,)
-        if not set(row["peers"]) <= set(PEERS):
-            sys.exit(f"{row['at']}: {peer} is no peer")
+        wanted = row["peer"].strip("?").split(" or ")
+        row["peers"] = [peer for peer in PEERS if {"all", peer, *peer.split()}.intersection(wanted)]
+        if not row["peers"]:
+            sys.exit(f"{row['at']}: {row['peer']} is no peer")
     return rows
 
 
@@ -438,6 +456,8 @@ def main():
              or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in arguments.pattern)]
     peers = arguments.refuse or PEERS
     rows = read_refusals(peers) if arguments.refuse else read_differences()
+    for peer in () if arguments.refuse else peers:
+        print(f"{peer}: {subprocess.run([program_of(peer), '--version'], check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()[0]}")
     results = run_all(cases, arguments.prefix, peers)
     if arguments.refuse:  # then a failure has the same reason, too
         for case in cases:
