@@ -84,7 +84,7 @@ static void bad_mounts(void)
         {too_many, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = one, .n_uid_mappings = SIZE_MAX / 2, .gid_mappings = one, .n_gid_mappings = 1}},
         {"source_fd", {.destination = "/x", .type = "tmpfs", .flags = RFS_MOUNT_SOURCE_FD, .source_fd = 0}},
         {"source_fd", {.destination = "/x", .type = "bind", .source = "/etc", .flags = RFS_MOUNT_SOURCE_FD, .source_fd = -1}},
-        {"flag", {.destination = "/x", .type = "tmpfs", .flags = 2}},
+        {"flag", {.destination = "/x", .type = "tmpfs", .flags = 1ull << 62}},
         {"flag", {.destination = "/x", .type = "tmpfs", .flags = 1ull << 63}},
     };
     for (size_t i = 0; i < COUNT(list); i++) {

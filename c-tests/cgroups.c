@@ -176,8 +176,8 @@ static void v2_bound(void)
     snprintf(own, sizeof own, V2 " /%s rw," FLAGS " - cgroup2 cgroup2 rw*", own_name);
     run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_own, .options = RFS_OPTION_CGROUP_NAMESPACE,
                            .cgroup_path = own_cgroup(V2), .pattern = own});
-    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .options = RFS_OPTION_CGROUP_NAMESPACE,
-                           .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    /* which rfs_prepare() finds by itself */
+    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_own, .options = RFS_OPTION_CGROUP_NAMESPACE, .pattern = own});
     run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .cgroup_path = own_cgroup(V2),
                            .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
     remove_own_cgroup(V2);

@@ -112,6 +112,6 @@ void expect_masked_paths(FILE *out, json_object *spec)
         if (S_ISDIR(st.st_mode))
             fprintf(out, "%s / ro,*relatime - tmpfs tmpfs ro*\n", path);
         else
-            fprintf(out, "%s /null rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755*\n", path);
+            fprintf(out, "%s /null ro,nosuid,noexec - tmpfs tmpfs rw,size=65536k,mode=755*\n", path);
     }
 }

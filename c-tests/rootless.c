@@ -96,7 +96,7 @@ static void inside_default(void)
     CHECK_OWNER(AT_FDCWD, "/dev/pts/ptmx", 0, 0);
     CHECK_OWNER(AT_FDCWD, "/dev/null", 65534, 65534);
     check_mount("/dev/pts / rw,nosuid,noexec,relatime - devpts devpts rw,gid=100005*");
-    check_mount("/proc/timer_list /null rw,* - *");
+    check_mount("/proc/timer_list /null ro,nosuid,noexec* - *");
     check_mount("/proc/sys /sys ro,* - proc proc rw");
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     CHECK(pty >= 0 && grantpt(pty) == 0);

@@ -33,7 +33,7 @@ static const struct propagation {
     const char *root, *parent, *other;         /* before the switch: of "/", of the rootfs's parent, of a mount elsewhere */
     const char *rootfs, *rootfs_after;         /* of the rootfs itself */
 } propagations[] = {
-    {NULL, " master", "", " master", "", ""},
+    {NULL, " master", " master", " master", "", ""},
     {"'private'", "", "", " shared", "", ""},
     {"'rprivate'", "", "", "", "", ""},
     {"'slave'", " master", " master", " shared", " master", " master"},

@@ -146,6 +146,13 @@
 #define RFS_MOUNT_SOURCE_FD 1
 
 /**
+ * The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
+ * attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
+ * user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
+ */
+#define RFS_MOUNT_FROM_HOST 2
+
+/**
  * rfs_device.file_mode is given.
  */
 #define RFS_DEVICE_FILE_MODE 1
@@ -1012,19 +1019,21 @@ int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
                             uint64_t index);
 
 /**
- * On the host's side: opens a mount of the plan (or RFS_MOUNTFD_ROOTFS) for the container's process: a detached clone of
- * the source in this process's mount namespace, or a new file system, with its flags, the propagation it would have in the
- * container's namespace, and its idmapping. A mountfd callback can return it as it is. The mounts of rfs_plan_mountfd_needed() other than
- * RFS_MOUNTFD_NEVER can be opened.
+ * On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the container's
+ * process: a detached clone of the source, or a new file system, with its flags, the propagation it would have in the
+ * container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace (proc,
+ * mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
  *
  * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
  * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
  * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
+ * mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources that
+ * earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the caller's.
  * A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
  * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
  *
  * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
- * -EINVAL: no such mount, or none that needs help; no mappings; a file system that can't be idmapped; the mappings are
+ * -EINVAL: no such mount, or a remount; no mappings; a file system that can't be idmapped; the mappings are
  * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
  */
 RFS_MUST_USE
@@ -1041,7 +1050,7 @@ int rfs_mountfd_open(const struct rfs_plan *plan,
  *
  * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
  * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
- * it at that time. userns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd is refused.
+ * it at that time. userns_fd and mntns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd of the plan is refused.
  *
  * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
  * times an index that is unknown, needs no help or was served before, or if the answers are not read.
@@ -1053,6 +1062,21 @@ int rfs_mountfd_serve(const struct rfs_plan *plan,
                       int userns_fd,
                       int mntns_fd,
                       struct rfs_error *err);
+
+/**
+ * On the host's side: answers one request, for a runtime with an event loop that has found the socket readable. It keeps
+ * nothing between calls: a process that was taken over may ask for a mount of the plan again and again, which a caller
+ * that counts the calls can end. The parameters are those of rfs_mountfd_serve().
+ *
+ * Returns 1 after an answer, also one that refuses; 0 when the other end is closed; or the negative errno with which
+ * rfs_mountfd_serve() would have ended.
+ */
+RFS_MUST_USE
+int rfs_mountfd_answer(const struct rfs_plan *plan,
+                       int socket,
+                       int userns_fd,
+                       int mntns_fd,
+                       struct rfs_error *err);
 
 /**
  * In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of

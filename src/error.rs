@@ -98,7 +98,7 @@ impl Error {
     pub fn system(errno: Errno, operation: &'static str) -> Self {
         let error = Error {
             errno,
-            details: Page::new(Details::new(operation)),
+            details: Page::new(Details::new(operation)).ok(),
         };
         error.with(|details| details.explanation = limit(errno))
     }

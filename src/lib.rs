@@ -8,8 +8,9 @@
 #[allow(unsafe_code)]
 pub mod capi;
 pub mod config;
-pub mod detached;
 pub mod error;
+pub mod hooks;
+pub mod mount;
 pub mod mountfd;
 pub mod plan;
 pub mod rootfs;

@@ -23,8 +23,8 @@ impl Callbacks for rfs_callbacks {
                 | flag(request.idmap, RFS_REQUEST_IDMAP)
                 | flag(request.idmap_recursive, RFS_REQUEST_IDMAP_RECURSIVE),
             mount_index: match request.mount_index {
-                usize::MAX => RFS_MOUNTFD_ROOTFS,
-                index => index as u64,
+                None => RFS_MOUNTFD_ROOTFS,
+                Some(index) => index as u64,
             },
             source: request.source.as_ptr(),
             destination: request.destination.as_ptr(),

@@ -254,7 +254,8 @@ unsafe fn add_path(
 /// # Safety
 /// The strings and arrays are NULL or as the header says.
 unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
-    known_flags("rfs_mount", mount.flags, RFS_MOUNT_SOURCE_FD)?;
+    const KNOWN: u64 = RFS_MOUNT_SOURCE_FD | RFS_MOUNT_FROM_HOST;
+    known_flags("rfs_mount", mount.flags, KNOWN)?;
     // SAFETY: as promised by the caller.
     unsafe {
         let options = slice("options", mount.options, mount.n_options)?;
@@ -267,6 +268,7 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
                 mount.flags & RFS_MOUNT_SOURCE_FD,
                 mount.source_fd,
             )?,
+            from_host: mount.flags & RFS_MOUNT_FROM_HOST != 0,
             options: options
                 .iter()
                 .map(|&option| required("an option", option))

@@ -7,7 +7,7 @@ use super::input::{hook_kind, invalid, slice};
 use super::plan::{demand, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Stage};
-use crate::rootfs;
+use crate::hooks;
 
 /// Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
 /// RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn rfs_run_hooks(
         if state.is_empty() {
             return Err(at(invalid("state is empty; hooks read JSON")));
         }
-        rootfs::hooks::run(&plan.plan, kind, state)
+        hooks::run(&plan.plan, kind, state)
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard(err, run) }

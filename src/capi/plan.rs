@@ -114,7 +114,7 @@ pub(super) unsafe fn demand<'a>(plan: *const rfs_plan, stage: Stage) -> Result<&
 }
 
 fn write_all(fd: c_int, mut text: &[u8]) -> Result<()> {
-    let fd = sys::fd::borrow(fd).during("fcntl", b"")?;
+    let fd = sys::fd::CallersFd::new(fd).during("fcntl", b"")?;
     while !text.is_empty() {
         match rustix::io::write(fd, text) {
             Ok(written) => text = &text[written..],

@@ -125,6 +125,10 @@ pub struct rfs_mount {
 }
 /// rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
 pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
+/// The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
+/// attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
+/// user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
+pub const RFS_MOUNT_FROM_HOST: u64 = 2;
 
 /// One device node, like an element of config.json's `linux.devices`.
 #[derive(Clone, Copy)]

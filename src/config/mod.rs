@@ -96,6 +96,8 @@ pub struct Mount {
     pub source: Option<Bytes>,
     /// Borrowed from the caller.
     pub source_fd: Option<RawFd>,
+    /// RFS_MOUNT_FROM_HOST.
+    pub from_host: bool,
     pub options: Vec<Bytes>,
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,

@@ -176,6 +176,7 @@ fn mount(mut mount: oci::Mount) -> Mount {
         fstype: non_empty(mount.typ_mut().take()),
         source: source.filter(|source| !source.is_empty()),
         source_fd: None,
+        from_host: false,
         options: list(mount.options_mut().take(), String::into_bytes),
         uid_mappings: list(mount.uid_mappings_mut().take(), id_mapping),
         gid_mappings: list(mount.gid_mappings_mut().take(), id_mapping),

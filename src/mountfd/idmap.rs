@@ -1,36 +1,41 @@
 //! Which user namespace has the mapping of an idmapped mount.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use libc::{CLONE_NEWNS, CLONE_NEWUSER};
 
 use crate::error::{During, Error, Result};
 use crate::plan::{Idmap, Mappings};
-use crate::sys::{fd, userns};
+use crate::sys::fd::CallersFd;
+use crate::sys::userns;
 
 /// The container's user namespace, and those made for the mounts' own mappings: one for all that are equal.
 pub struct Namespaces<'a> {
-    containers: Option<BorrowedFd<'a>>,
+    containers: Option<OwnedFd>,
+    /// The mount namespace in which paths are meant; `None`: the caller's own.
+    mounts: Option<CallersFd>,
     made: Vec<(&'a Mappings, OwnedFd)>,
 }
 
 impl<'a> Namespaces<'a> {
-    /// `raw`: the caller's descriptor of the container's user namespace, or -1.
+    /// `userns`: the caller's descriptor of the container's user namespace. `mntns`: of a mount namespace. -1: none.
     pub fn new(userns: RawFd, mntns: RawFd) -> Result<Self> {
-        let containers = match userns {
-            -1 => None,
-            raw => Some(borrow(raw)?),
-        };
-        if mntns != -1 {
-            return Err(Error::check(rustix::io::Errno::OPNOTSUPP, "mntns_fd"));
-        }
+        let containers = borrow(userns, "userns_fd", CLONE_NEWUSER)?;
+        let containers = containers.map(CallersFd::duplicate).transpose();
         Ok(Namespaces {
-            containers,
+            containers: containers.during("fcntl", b"userns_fd")?,
+            mounts: borrow(mntns, "mntns_fd", CLONE_NEWNS)?,
             made: Vec::new(),
         })
     }
 
-    pub(super) fn of(&mut self, idmap: &'a Idmap) -> Result<BorrowedFd<'_>> {
+    pub(super) fn mounts(&self) -> Option<CallersFd> {
+        self.mounts
+    }
+
+    pub(super) fn of(&mut self, idmap: &'a Idmap) -> Result<&OwnedFd> {
         let Some(mappings) = &idmap.mappings else {
-            return self.containers.ok_or_else(|| {
+            return self.containers.as_ref().ok_or_else(|| {
                 Error::invalid(
                     "the mount is idmapped, but neither has mappings of its own nor is userns_fd given, the container's user namespace",
                 )
@@ -45,20 +50,26 @@ impl<'a> Namespaces<'a> {
                 self.made.len() - 1
             }
         };
-        Ok(self.made[index].1.as_fd())
+        Ok(&self.made[index].1)
     }
 }
 
-fn borrow<'a>(raw: RawFd) -> Result<BorrowedFd<'a>> {
-    let fd = fd::borrow(raw)
-        .during("fcntl", b"userns_fd")
-        .map_err(|error| {
-            error.explain(format_args!("userns_fd {raw} is not open; -1 means none"))
-        })?;
-    if !userns::is_user_namespace(fd) {
+fn borrow(raw: RawFd, name: &'static str, kind: i32) -> Result<Option<CallersFd>> {
+    if raw == -1 {
+        return Ok(None);
+    }
+    let fd = CallersFd::new(raw)
+        .during("fcntl", name.as_bytes())
+        .map_err(|error| error.explain(format_args!("{name} {raw} is not open; -1 means none")))?;
+    if !userns::is_namespace(fd.as_fd(), kind) {
+        let (what, file) = if kind == CLONE_NEWUSER {
+            ("user", "user")
+        } else {
+            ("mount", "mnt")
+        };
         return Err(Error::invalid(format_args!(
-            "userns_fd {raw} is no user namespace, as /proc/PID/ns/user is one"
+            "{name} {raw} is no {what} namespace, as /proc/PID/ns/{file} is one"
         )));
     }
-    Ok(fd)
+    Ok(Some(fd))
 }

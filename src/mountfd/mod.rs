@@ -11,16 +11,15 @@ mod wire;
 pub use idmap::Namespaces;
 pub use open::open;
 pub use request::request;
-pub use serve::serve;
+pub use serve::{answer, serve};
 
-use crate::plan::{Idmap, Kind, Mount, Plan};
+use crate::plan::{Idmap, Kind, Mount, Plan, Rootfs};
 
 /// What is asked for by its number in the plan.
 #[derive(Clone, Copy)]
 pub enum Wanted<'a> {
     Mount(&'a Mount),
-    /// The rootfs itself; with its mapping, if it has one.
-    Rootfs(Option<&'a Idmap>),
+    Rootfs(&'a Rootfs),
 }
 
 /// The number of the rootfs; the mounts are counted from 0.
@@ -29,7 +28,7 @@ pub const ROOTFS: u64 = u64::MAX;
 impl<'a> Wanted<'a> {
     pub fn of(plan: &'a Plan, index: u64) -> Option<Self> {
         if index == ROOTFS {
-            return Some(Wanted::Rootfs(plan.rootfs.idmap.as_ref()));
+            return Some(Wanted::Rootfs(&plan.rootfs));
         }
         let index = usize::try_from(index).ok()?;
         plan.mounts.get(index).map(Wanted::Mount)
@@ -38,8 +37,21 @@ impl<'a> Wanted<'a> {
     pub fn need(&self) -> Need {
         match self {
             Wanted::Mount(mount) => need(mount),
-            Wanted::Rootfs(Some(_)) => Need::Certainly,
-            Wanted::Rootfs(None) => Need::Never,
+            Wanted::Rootfs(rootfs) if rootfs.idmap.is_some() => Need::Certainly,
+            Wanted::Rootfs(rootfs) if rootfs.ask_if_unreachable => Need::Possibly,
+            Wanted::Rootfs(_) => Need::Never,
+        }
+    }
+
+    /// The mapping that it has.
+    pub fn idmap(&self) -> Option<&'a Idmap> {
+        match self {
+            Wanted::Mount(mount) => match &mount.kind {
+                Kind::Bind(bind) => bind.idmap.as_ref(),
+                Kind::Filesystem(filesystem) => filesystem.idmap.as_ref(),
+                Kind::Cgroup(_) | Kind::Remount(_) => None,
+            },
+            Wanted::Rootfs(rootfs) => rootfs.idmap.as_ref(),
         }
     }
 }
@@ -54,9 +66,10 @@ pub enum Need {
 }
 
 fn need(mount: &Mount) -> Need {
+    if mount.from_host || mount.is_idmapped() {
+        return Need::Certainly;
+    }
     match &mount.kind {
-        Kind::Bind(bind) if bind.idmap.is_some() => Need::Certainly,
-        Kind::Filesystem(filesystem) if filesystem.idmap.is_some() => Need::Certainly,
         Kind::Bind(bind) if bind.ask_if_unreachable => Need::Possibly,
         Kind::Bind(_) | Kind::Filesystem(_) | Kind::Cgroup(_) | Kind::Remount(_) => Need::Never,
     }

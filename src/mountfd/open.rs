@@ -1,17 +1,19 @@
-//! A mount opened for the container: a detached clone, complete when it is handed over.
+//! A mount opened for the container: a detached clone or a new file system, complete when it is handed over.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-use super::{Namespaces, Need, Wanted};
-use crate::detached::{change_attributes, clone_descriptor, clone_source, superblock};
+use super::wire::{ANSWER, Answer};
+use super::{Namespaces, Wanted};
 use crate::error::{During, Error, Result};
-use crate::plan::{Bind, Filesystem, Idmap, Kind, Mount, Plan, Switch};
-use crate::sys::fd::{self, Fd, Fds};
+use crate::mount::{MountApi, Source, Tree};
+use crate::plan::{Bind, Idmap, Kind, Mount, Plan, Switch};
+use crate::sys::fd::{self, CallersFd, DIRECTORY};
 use crate::sys::flags;
-use crate::sys::mount::{Attributes, clone_tree, set_attributes};
+use crate::sys::mount::{Attributes, FsType, fs_type};
+use crate::sys::process;
 
 /// Opens what the plan has. The error does not tell which.
 pub fn open<'a>(
@@ -19,17 +21,23 @@ pub fn open<'a>(
     wanted: Wanted<'a>,
     namespaces: &mut Namespaces<'a>,
 ) -> Result<OwnedFd> {
-    let fds = Fds::new();
-    let opened = match wanted {
-        Wanted::Rootfs(Some(mapping)) => rootfs(&fds, plan, mapping, namespaces),
-        Wanted::Mount(mount) if wanted.need() != Need::Never => match &mount.kind {
-            Kind::Bind(it) => bind(&fds, plan, mount, it, namespaces),
-            Kind::Filesystem(it) => filesystem(&fds, mount, it, namespaces),
-            Kind::Cgroup(_) | Kind::Remount(_) => Err(needless()),
-        },
-        _ => Err(needless()),
+    let opened = match namespaces.mounts() {
+        None => open_here(plan, wanted),
+        Some(mntns) => {
+            let answer = process::in_child(|| open_in(plan, wanted, mntns).encode());
+            let answer: Option<[u8; ANSWER]> = answer.during("clone", b"mntns_fd")?;
+            accept(answer.as_ref().and_then(Answer::decode))
+        }
     };
-    opened.map(Fd::release).map_err(|error| match error.errno {
+    let opened = opened.map_err(explain)?;
+    if let Some(mapping) = wanted.idmap() {
+        idmap(&opened, mapping, namespaces.of(mapping)?).map_err(explain)?;
+    }
+    Ok(opened)
+}
+
+fn explain(error: Error) -> Error {
+    match error.errno {
         Errno::PERM if error.details().explanation.is_empty() => error.explain(
             "it takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace, and no seccomp policy against the call",
         ),
@@ -37,93 +45,113 @@ pub fn open<'a>(
             "mounts are opened with mount_setattr(2), of Linux 5.12, or fsopen(2), which this kernel or sandbox does not have",
         ),
         _ => error,
-    })
+    }
 }
 
-fn needless() -> Error {
-    Error::invalid(
-        "the container's process makes this mount itself: only what is idmapped, and binds by path, are opened on the host's side",
-    )
+/// In a process of its own, which shares the table of descriptors with the caller.
+fn open_in(plan: &Plan, wanted: Wanted<'_>, mntns: CallersFd) -> Answer {
+    let opened = process::enter_mount_namespace(mntns.as_fd())
+        .during("setns", b"mntns_fd")
+        .and_then(|()| open_here(plan, wanted));
+    match opened {
+        Ok(fd) => Answer::giving(fd.into_raw_fd() as u64),
+        Err(error) => Answer::refusing(0, &error),
+    }
 }
 
-fn bind<'f, 'a>(
-    fds: &'f Fds,
-    plan: &Plan,
-    mount: &Mount,
-    bind: &'a Bind,
-    namespaces: &mut Namespaces<'a>,
-) -> Result<Fd<'f>> {
-    let tree = match bind.source_fd {
-        Some(raw) => clone_descriptor(fds, bind, raw)?,
-        None => clone_source(fds, bind)
-            .during("open_tree", bind.source.as_bytes())
-            .map_err(explain_source)?,
+fn accept(answer: Option<Answer>) -> Result<OwnedFd> {
+    let answer = answer.ok_or_else(|| {
+        Error::check(
+            Errno::CHILD,
+            "the process that entered the mount namespace was killed",
+        )
+    })?;
+    if answer.errno != 0 {
+        let errno = Errno::from_raw_os_error(answer.errno);
+        return Err(Error::check(errno, answer.message.as_str()));
+    }
+    fd::adopt(answer.index as i32).during("open_tree", b"mntns_fd")
+}
+
+fn open_here(plan: &Plan, wanted: Wanted<'_>) -> Result<OwnedFd> {
+    let api = MountApi::new(false);
+    match wanted {
+        Wanted::Rootfs(_) => rootfs(&api, plan),
+        Wanted::Mount(mount) => open_mount(&api, plan, mount),
+    }
+}
+
+fn open_mount(api: &MountApi, plan: &Plan, mount: &Mount) -> Result<OwnedFd> {
+    let tree = match &mount.kind {
+        Kind::Bind(bind) => {
+            let tree = clone(api, bind)?;
+            separate(plan, api, &tree)?;
+            // The container's process sets them, too; but not before it has relabelled, which "ro" would forbid.
+            if let (Some(change), None) = (&bind.change, &bind.relabel) {
+                api.change_bind(&tree, change, tree.name())?;
+            }
+            tree
+        }
+        // With the host's privilege, and not of the container's user namespace.
+        Kind::Filesystem(wanted) => api.superblock(&wanted.superblock())?,
+        Kind::Cgroup(wanted) => api.superblock(&wanted.unified.superblock())?,
+        Kind::Remount(_) => {
+            return Err(Error::invalid(
+                "options: \"remount\" changes a mount of the container: there is nothing to open",
+            ));
+        }
     };
-    set_propagation(plan, &tree)?;
-    // The container's process sets them, too; but not before it has relabelled, which "ro" would forbid.
-    if bind.relabel.is_none() {
-        set_attributes_of(&tree, mount, bind)?;
+    let is_relabelled = matches!(&mount.kind, Kind::Bind(bind) if bind.relabel.is_some());
+    if let Some(recursive) = mount.recursive.filter(|_| !is_relabelled) {
+        api.change_recursively(&tree, recursive, tree.name())?;
     }
-    if let Some(mapping) = &bind.idmap {
-        idmap(&tree, mapping, namespaces)?;
+    if mount.from_host {
+        let mut all = mount.propagation.iter();
+        all.try_for_each(|&flags| api.set_propagation(&tree, flags))?;
     }
-    Ok(tree)
+    Ok(tree.into_fd())
 }
 
-/// A new superblock, which is the host's own: with its privilege, and not of the container's user namespace.
-fn filesystem<'f, 'a>(
-    fds: &'f Fds,
-    mount: &Mount,
-    wanted: &'a Filesystem,
-    namespaces: &mut Namespaces<'a>,
-) -> Result<Fd<'f>> {
-    let tree = superblock(fds, wanted, None)?;
-    if let Some(recursive) = mount.recursive {
-        set_attributes(&tree, c"", true, &recursive.into()).during("mount_setattr", b"")?;
-    }
-    if let Some(mapping) = &wanted.idmap {
-        idmap(&tree, mapping, namespaces)?;
-    }
-    Ok(tree)
+fn clone<'a>(api: &'a MountApi, bind: &'a Bind) -> Result<Tree<'a>> {
+    let name = bind.source.as_bytes();
+    let Some(raw) = bind.source_fd else {
+        let path = Source::Path {
+            path: &bind.source,
+            follow: bind.link == crate::plan::Link::Follow,
+        };
+        return api
+            .clone(path, bind.recursive, name)
+            .map_err(explain_source);
+    };
+    let fd = CallersFd::new(raw).during("fcntl", name).map_err(|error| {
+        error.explain(format_args!("source_fd {raw} is not open in this process"))
+    })?;
+    api.clone(Source::Fd(fd.as_fd()), bind.recursive, name)
+        .map_err(explain_source)
 }
 
-fn rootfs<'f, 'a>(
-    fds: &'f Fds,
-    plan: &Plan,
-    mapping: &'a Idmap,
-    namespaces: &mut Namespaces<'a>,
-) -> Result<Fd<'f>> {
+fn rootfs(api: &MountApi, plan: &Plan) -> Result<OwnedFd> {
     let path = plan.rootfs.path.as_bytes();
     let opened;
-    let directory = match plan.rootfs.fd {
-        Some(raw) => fd::borrow(raw)
-            .during("fcntl", path)
-            .map_err(|error| error.explain(format_args!("rootfs_fd {raw} is not open here")))?,
+    let callers;
+    let directory: BorrowedFd<'_> = match plan.rootfs.fd {
+        Some(raw) => {
+            callers = CallersFd::new(raw)
+                .during("fcntl", path)
+                .map_err(|error| error.explain(format_args!("rootfs_fd {raw} is not open here")))?;
+            callers.as_fd()
+        }
         None => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(CWD, &plan.rootfs.path, flags, Mode::empty());
-            opened = fds.own(directory.during("openat", path)?);
+            let flags = DIRECTORY | OFlags::NOFOLLOW;
+            opened = fd::open(CWD, &plan.rootfs.path, flags).during("openat", path)?;
             opened.as_fd()
         }
     };
-    let tree = clone_tree(fds, directory, c"", true)
-        .during("open_tree", path)
+    let tree = api
+        .clone(Source::Fd(directory), true, path)
         .map_err(explain_source)?;
-    set_propagation(plan, &tree)?;
-    idmap(&tree, mapping, namespaces)?;
-    Ok(tree)
-}
-
-fn set_attributes_of(tree: &Fd<'_>, mount: &Mount, bind: &Bind) -> Result<()> {
-    if let Some(change) = &bind.change {
-        change_attributes(None, tree.as_fd(), change)?;
-    }
-    match mount.recursive {
-        Some(recursive) => {
-            set_attributes(tree, c"", true, &recursive.into()).during("mount_setattr", b"")
-        }
-        None => Ok(()),
-    }
+    separate(plan, api, &tree)?;
+    Ok(tree.into_fd())
 }
 
 fn explain_source(error: Error) -> Error {
@@ -138,33 +166,28 @@ fn explain_source(error: Error) -> Error {
 
 /// What the source's copy in the container's namespace would have: a clone of a shared mount would
 /// carry the container's mounts to the host.
-fn set_propagation(plan: &Plan, tree: &Fd<'_>) -> Result<()> {
+fn separate(plan: &Plan, api: &MountApi, tree: &Tree<'_>) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
     }
-    let set = |flags| {
-        let name = crate::config::options::propagation_name(flags).as_bytes();
-        let attributes = Attributes::propagation(flags & !flags::MS_REC);
-        set_attributes(tree, c"", true, &attributes).during("mount_setattr", name)
-    };
     // Copies in a less privileged namespace are slaves: mount_namespaces(7).
     if plan.user_namespace {
-        set(flags::MS_SLAVE | flags::MS_REC)?;
+        api.set_propagation(tree, flags::MS_SLAVE | flags::MS_REC)?;
     }
     match plan.start_propagation() {
-        flags if flags & flags::MS_REC != 0 => set(flags),
+        flags if flags & flags::MS_REC != 0 => api.set_propagation(tree, flags),
         _ => Ok(()),
     }
 }
 
-fn idmap<'a>(tree: &Fd<'_>, idmap: &'a Idmap, namespaces: &mut Namespaces<'a>) -> Result<()> {
-    let namespace = namespaces.of(idmap)?;
-    set_attributes(tree, c"", idmap.recursive, &Attributes::idmapped(namespace))
-        .during("mount_setattr", b"idmap")
+fn idmap(tree: &OwnedFd, idmap: &Idmap, namespace: &OwnedFd) -> Result<()> {
+    let mapped = Attributes::idmapped(namespace);
+    MountApi::new(false)
+        .change(tree, idmap.recursive, &mapped, b"idmap")
         .map_err(|error| explain_idmap(error, tree, idmap.recursive))
 }
 
-fn explain_idmap(error: Error, tree: &Fd<'_>, recursive: bool) -> Error {
+fn explain_idmap(error: Error, tree: &OwnedFd, recursive: bool) -> Error {
     let below = if recursive {
         ", or one mounted below it,"
     } else {
@@ -173,7 +196,7 @@ fn explain_idmap(error: Error, tree: &Fd<'_>, recursive: bool) -> Error {
     match error.errno {
         Errno::INVAL => error.explain(format_args!(
             "{}{below} does not support idmapped mounts on this kernel, or the mapping is empty or the file system's own",
-            Type::of(tree)
+            Type(fs_type(tree).unwrap_or(FsType(0)))
         )),
         Errno::PERM => error.explain(format_args!(
             "idmapping takes CAP_SYS_ADMIN in the user namespace that owns the file system and in that with the mapping; nor may the source{below} be idmapped already"
@@ -183,19 +206,12 @@ fn explain_idmap(error: Error, tree: &Fd<'_>, recursive: bool) -> Error {
     }
 }
 
-/// The type of a file system, by what statfs(2) tells: <linux/magic.h>.
-struct Type(i64);
-
-impl Type {
-    fn of(tree: &Fd<'_>) -> Self {
-        #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
-        Type(rustix::fs::fstatfs(tree).map_or(0, |it| i64::from(it.f_type)))
-    }
-}
+/// The name of a file system's type.
+struct Type(FsType);
 
 impl core::fmt::Display for Type {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let name = match self.0 {
+        let name = match self.0.0 {
             0x9fa0 => "proc",
             0x6265_6572 => "sysfs",
             0x6367_7270 => "cgroup2",

@@ -1,19 +1,19 @@
 //! The container's side of the socket. No allocation.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
 use super::wire::{ANSWER, Answer, Received, Socket, encode_request};
 use crate::error::{During, Error, Result};
-use crate::sys::fd;
+use crate::sys::fd::CallersFd;
 
 /// Asks for a mount of the plan that both sides have.
 pub fn request(socket: RawFd, index: u64) -> Result<OwnedFd> {
-    let borrowed = fd::borrow(socket)
+    let borrowed = CallersFd::new(socket)
         .during("fcntl", b"socket")
         .map_err(|error| error.explain(format_args!("socket {socket} is not open")))?;
-    let socket = Socket::new(borrowed)?;
+    let socket = Socket::new(borrowed.as_fd())?;
     let gone = || {
         Error::check(
             Errno::CONNRESET,

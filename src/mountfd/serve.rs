@@ -8,70 +8,19 @@ use rustix::net::ReturnFlags;
 
 use super::wire::{Answer, REQUEST, Received, Socket, decode_request};
 use super::{Namespaces, Need, Wanted, open};
-use crate::error::{During, Error, Result, Text};
+use crate::error::{During, Error, Result};
 use crate::plan::Plan;
-use crate::sys::fd;
+use crate::sys::fd::CallersFd;
 
 /// An honest peer is never refused.
 const MAX_REFUSALS: usize = 16;
 
 /// Answers until the peer closes its end.
 pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<()> {
-    let borrowed = fd::borrow(socket)
-        .during("fcntl", b"socket")
-        .map_err(|error| error.explain(format_args!("socket {socket} is not open")))?;
-    let socket = Socket::new(borrowed)?;
-    let mut server = Server {
-        plan,
-        namespaces: Namespaces::new(userns, mntns)?,
-        asked: vec![false; plan.mounts.len() + 1],
-        refusals: 0,
-    };
-    let mut packet = [0; REQUEST];
-    loop {
-        let received = socket.receive(&mut packet, None).during("recvmsg", b"")?;
-        let index = match received {
-            Received::End => return Ok(()),
-            Received::Whole(flags) if !flags.contains(ReturnFlags::CTRUNC) => {
-                decode_request(&packet)
-            }
-            _ => None,
-        };
-        let index = index.ok_or_else(|| {
-            Error::check(
-                Errno::BADMSG,
-                "the container's process sent something else than a request of rfs_mountfd_request()",
-            )
-        })?;
-        let answered = match server.open(index) {
-            Ok(opened) => {
-                let answer = Answer {
-                    index,
-                    errno: 0,
-                    message: Text::new(),
-                };
-                socket.send(&answer.encode(), Some(opened.as_fd()), false)
-            }
-            Err(error) => {
-                let answer = Answer {
-                    index,
-                    errno: error.errno.raw_os_error(),
-                    message: Text::format(&error),
-                };
-                socket.send(&answer.encode(), None, false)
-            }
-        };
-        match answered {
-            Ok(()) => {}
-            Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
-            Err(Errno::AGAIN | Errno::TOOMANYREFS) => {
-                return Err(Error::check(
-                    Errno::PROTO,
-                    "the container's process asks, but does not take the answers",
-                ));
-            }
-            Err(errno) => return Err(Error::system(errno, "sendmsg")),
-        }
+    let mut server = Server::new(plan, userns, mntns)?;
+    let fd = borrow(socket)?;
+    let socket = Socket::new(fd.as_fd())?;
+    while server.answer(&socket)? {
         if server.refusals > MAX_REFUSALS {
             return Err(Error::check(
                 Errno::PROTO,
@@ -81,6 +30,19 @@ pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<
             ));
         }
     }
+    Ok(())
+}
+
+/// Answers one request. False: the peer has closed its end.
+pub fn answer(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<bool> {
+    let fd = borrow(socket)?;
+    Server::new(plan, userns, mntns)?.answer(&Socket::new(fd.as_fd())?)
+}
+
+fn borrow(socket: RawFd) -> Result<CallersFd> {
+    CallersFd::new(socket)
+        .during("fcntl", b"socket")
+        .map_err(|error| error.explain(format_args!("socket {socket} is not open")))
 }
 
 struct Server<'a> {
@@ -92,6 +54,47 @@ struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
+    fn new(plan: &'a Plan, userns: RawFd, mntns: RawFd) -> Result<Self> {
+        Ok(Server {
+            plan,
+            namespaces: Namespaces::new(userns, mntns)?,
+            asked: vec![false; plan.mounts.len() + 1],
+            refusals: 0,
+        })
+    }
+
+    /// False: the peer has closed its end.
+    fn answer(&mut self, socket: &Socket<'_>) -> Result<bool> {
+        let mut packet = [0; REQUEST];
+        let received = socket.receive(&mut packet, None).during("recvmsg", b"")?;
+        let index = match received {
+            Received::End => return Ok(false),
+            Received::Whole(flags) if !flags.contains(ReturnFlags::CTRUNC) => {
+                decode_request(&packet)
+            }
+            _ => None,
+        };
+        let index = index.ok_or_else(|| {
+            Error::check(
+                Errno::BADMSG,
+                "the container's process sent something else than a request of rfs_mountfd_request()",
+            )
+        })?;
+        let answered = match self.open(index) {
+            Ok(opened) => socket.send(&Answer::giving(index).encode(), Some(opened.as_fd()), false),
+            Err(error) => socket.send(&Answer::refusing(index, &error).encode(), None, false),
+        };
+        match answered {
+            Ok(()) => Ok(true),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
+            Err(Errno::AGAIN | Errno::TOOMANYREFS) => Err(Error::check(
+                Errno::PROTO,
+                "the container's process asks, but does not take the answers",
+            )),
+            Err(errno) => Err(Error::system(errno, "sendmsg")),
+        }
+    }
+
     fn open(&mut self, index: u64) -> Result<std::os::fd::OwnedFd> {
         let wanted = self.allowed(index).inspect_err(|_| self.refusals += 1)?;
         open(self.plan, wanted, &mut self.namespaces)

@@ -40,6 +40,23 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A descriptor comes along.
+    pub fn giving(index: u64) -> Self {
+        Answer {
+            index,
+            errno: 0,
+            message: Text::new(),
+        }
+    }
+
+    pub fn refusing(index: u64, error: &Error) -> Self {
+        Answer {
+            index,
+            errno: error.errno.raw_os_error(),
+            message: Text::format(error),
+        }
+    }
+
     pub fn encode(&self) -> [u8; ANSWER] {
         let mut packet = [0; ANSWER];
         packet[..8].copy_from_slice(&MAGIC.to_ne_bytes());

@@ -59,7 +59,7 @@ impl Plan {
             empty: mounts::empty(config)?,
             separate_masks: config.separate_masks,
             planned_inside: config.planned_inside,
-            classic_mount: config.classic_mount || mounts.iter().any(Mount::needs_classic),
+            classic_mount: config.classic_mount,
             mounts,
             user_namespace: config.user_namespace,
             warnings: Vec::new(),
@@ -93,6 +93,7 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
         path,
         fd: config.rootfs_fd,
         is_checked: !config.rootfs_later,
+        ask_if_unreachable: !config.rootless && config.rootfs_fd.is_none(),
         idmap: rootfs_idmap(config)?,
     })
 }

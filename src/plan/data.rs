@@ -4,10 +4,11 @@ use core::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::Parameter;
+use super::Parameters;
 use super::attributes::superblock_flag;
 use super::label::is_label;
-use crate::error::{Error, Result};
+use crate::error::{During, Error, Result};
+use crate::sys::page::Page;
 
 /// A page, with the NUL: copy_mount_options() in fs/namespace.c.
 const DATA_MAX: usize = 4096;
@@ -16,20 +17,18 @@ const DATA_MAX: usize = 4096;
 pub struct Data {
     /// MS_* flags, which are no data.
     pub flags: u64,
-    bytes: [u8; DATA_MAX],
+    bytes: Page<[u8; DATA_MAX]>,
     length: usize,
 }
 
 impl Data {
-    pub fn new(parameters: &[Parameter]) -> Result<Self> {
+    pub fn new(parameters: &dyn Parameters) -> Result<Self> {
         let mut data = Data {
             flags: 0,
-            bytes: [0; DATA_MAX],
+            bytes: Page::zeroed().during("mmap", b"")?,
             length: 0,
         };
-        for parameter in parameters {
-            data.push(&parameter.key, parameter.value.as_deref())?;
-        }
+        parameters.each(&mut |key, value| data.push(key, value))?;
         Ok(data)
     }
 
@@ -69,6 +68,6 @@ impl Data {
     }
 
     pub fn text(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+        CStr::from_bytes_until_nul(&*self.bytes).unwrap_or_default()
     }
 }

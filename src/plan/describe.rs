@@ -131,6 +131,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .idmap(&filesystem.idmap)
         .optional("root_label", filesystem.root_label.as_deref())
         .flag("readonly_later", filesystem.readonly_later)
+        .flag("mount2", filesystem.needs_mount2)
 }
 
 fn bind(step: Step, bind: &Bind) -> Step {

@@ -14,11 +14,12 @@ mod mounts;
 mod paths;
 pub mod proc;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 pub use crate::config::HookKind;
+use crate::error::Result;
 use crate::sys::flags;
 use attributes::{BindChange, Change};
 
@@ -79,6 +80,8 @@ pub struct Rootfs {
     /// It must be there when the plan is made.
     pub is_checked: bool,
     pub idmap: Option<Idmap>,
+    /// The host's side may be asked for it if it can't be opened.
+    pub ask_if_unreachable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,8 @@ pub struct Mount {
     pub create: Option<Shape>,
     /// The mount point must exist, and may be a symbolic link.
     pub destination_nofollow: bool,
+    /// The host's side makes it: RFS_MOUNT_FROM_HOST.
+    pub from_host: bool,
     /// A failure is passed over, with a warning.
     pub optional: bool,
     /// The directory it lies in is a new tmpfs of this plan, so that the mount point is surely missing:
@@ -121,14 +126,18 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// It is attached with a mapping of ids.
+    pub fn is_idmapped(&self) -> bool {
+        match &self.kind {
+            Kind::Filesystem(it) => it.idmap.is_some(),
+            Kind::Bind(it) => it.idmap.is_some(),
+            Kind::Remount(_) | Kind::Cgroup(_) => false,
+        }
+    }
+
     /// Its source is a descriptor of the caller's.
     pub fn takes_descriptor(&self) -> bool {
         matches!(&self.kind, Kind::Bind(bind) if bind.source_fd.is_some())
-    }
-
-    /// Only mount(2) can make it.
-    fn needs_classic(&self) -> bool {
-        matches!(&self.kind, Kind::Filesystem(it) if it.needs_classic())
     }
 }
 
@@ -160,6 +169,8 @@ pub struct Filesystem {
     /// An SELinux label for the root inode, where the file system takes none as a parameter.
     pub root_label: Option<CString>,
     pub idmap: Option<Idmap>,
+    /// fsconfig(2) can't express all of it: mount(2) makes it.
+    pub needs_mount2: bool,
     /// What is bound if the kernel refuses a new one with EPERM.
     pub instead: Option<Box<Bind>>,
 }
@@ -186,9 +197,21 @@ pub struct Parameter {
     pub value: Option<CString>,
 }
 
+/// Parameters of a superblock, in the order in which they are set.
+pub trait Parameters {
+    fn each(&self, set: &mut dyn FnMut(&CStr, Option<&CStr>) -> Result<()>) -> Result<()>;
+}
+
+impl Parameters for Vec<Parameter> {
+    fn each(&self, set: &mut dyn FnMut(&CStr, Option<&CStr>) -> Result<()>) -> Result<()> {
+        self.iter()
+            .try_for_each(|it| set(&it.key, it.value.as_deref()))
+    }
+}
+
 impl Filesystem {
     /// fsconfig(2) can't take all of it.
-    fn needs_classic(&self) -> bool {
+    fn is_beyond_fsconfig(&self) -> bool {
         let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
         is_long(&self.source)
             || self.parameters.iter().any(|it| {
@@ -241,13 +264,19 @@ pub struct Mappings {
     pub gids: Vec<u8>,
 }
 
+/// Where every host has its cgroups: cgroups(7).
+pub const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
+
 /// Whichever hierarchy the host has.
 #[derive(Debug)]
 pub struct Cgroup {
     /// cgroup2, where the host has it alone.
     pub unified: Filesystem,
-    /// Where cgroup2 may not be mounted; and the form of the v1 binds.
-    pub bind: Bind,
+    /// The container's cgroup2 directory on the host, bound where cgroup2 may not be mounted. `None`: the caller has not
+    /// told it.
+    pub path: Option<CString>,
+    /// For what is bound.
+    pub change: Option<BindChange>,
     /// For the root of the v1 hierarchies.
     pub tmpfs: Filesystem,
     /// MOUNT_ATTR_* of a v1 hierarchy in the container's own cgroup namespace.

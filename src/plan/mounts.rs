@@ -18,7 +18,6 @@ use crate::text::Quoted;
 
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
-const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 
 /// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.
 const NEVER_IDMAPPED: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"cgroup", b"cgroup2"];
@@ -156,6 +155,7 @@ pub fn mount(
         kind,
         create: options.create,
         destination_nofollow: options.destination_nofollow,
+        from_host: wanted.from_host,
         optional: options.optional,
         surely_missing: false,
         recursive: options.recursive,
@@ -329,7 +329,7 @@ fn filesystem(
     made.copy_mode = fstype == b"tmpfs" && of_target.mode;
     made.copy_up = options.copy_up.then_some(of_target);
     made.idmap = idmap_of(config, wanted, options)?;
-    if made.idmap.is_some() && made.needs_classic() {
+    if made.idmap.is_some() && made.needs_mount2 {
         return Err(Error::invalid(format_args!(
             "options: an idmapped file system is made with fsconfig(2), which has no \"iversion\" and takes at \
              most {PARAMETER_MAX} bytes for each option and the source"
@@ -419,7 +419,7 @@ fn new_superblock(
         parameters.extend(label::parameter(config)?);
     }
     let source = source.unwrap_or(b"none");
-    let made = Filesystem {
+    let mut made = Filesystem {
         fstype: paths::path("type", fstype)?,
         source: paths::c_string("source", source)?,
         parameters,
@@ -430,9 +430,11 @@ fn new_superblock(
         readonly_later: false,
         root_label: None,
         idmap: None,
+        needs_mount2: false,
         instead: None,
     };
-    if made.needs_classic() {
+    made.needs_mount2 = made.is_beyond_fsconfig();
+    if made.needs_mount2 {
         Data::new(&made.parameters)?;
     }
     Ok(made)
@@ -490,7 +492,7 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
     let of = |inodes: &'static [u8]| {
         let options = Options {
             set: MS_RDONLY,
-            data: vec![b"nr_blocks=1", inodes],
+            data: vec![b"nr_blocks=1", inodes, b"mode=555"],
             ..Options::default()
         };
         new_superblock(b"tmpfs", Some(b"tmpfs"), &options, Some(config))
@@ -500,9 +502,9 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
 
 fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {
     let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), options, None)?;
-    let source = match &config.cgroup_path {
-        Some(path) if config.cgroup_namespace => paths::c_string("cgroup_path", path)?,
-        _ => CGROUP_MOUNTPOINT.to_owned(),
+    let path = match &config.cgroup_path {
+        Some(path) if config.cgroup_namespace => Some(paths::c_string("cgroup_path", path)?),
+        _ => None,
     };
     let tmpfs = new_superblock(
         b"tmpfs",
@@ -516,16 +518,8 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
     )?;
     Ok(Cgroup {
         unified,
-        bind: Bind {
-            source,
-            source_fd: None,
-            link: Link::Follow,
-            recursive: true,
-            change: BindChange::new(options.set, options.cleared),
-            relabel: None,
-            idmap: None,
-            ask_if_unreachable: false,
-        },
+        path,
+        change: BindChange::new(options.set, options.cleared),
         tmpfs,
         hierarchy: flags::from_ms(CGROUP_FLAGS | (options.set & MS_RDONLY)),
         namespace: config.cgroup_namespace,

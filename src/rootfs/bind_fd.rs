@@ -1,20 +1,18 @@
-//! What a descriptor of the runtime's refers to, bound in the container: a socket, a file of a handler.
+//! What a descriptor of the runtime refers to, bound in the container: a socket, a terminal, a file of a handler.
 
 use core::ffi::CStr;
-use core::fmt::Display;
 use std::os::fd::{AsFd, RawFd};
 
 use rustix::io::Errno;
 
-use super::callbacks::{Callbacks, Level, Point, Request};
-use super::container::{Container, Reach};
-use super::finalize::open_root;
-use super::source::{Place, place};
-use super::way::Way;
-use super::{Context, Umask, target};
-use crate::error::{self, During, Error, Object, Result, Stage};
+use super::container::Container;
+use super::reach::ContainerRoot;
+use super::source::{Place, explain_foreign, place};
+use super::{Umask, target};
+use crate::error::{During, Error, Object, Result, Stage};
+use crate::mount::{MountApi, Source};
 use crate::plan::Shape;
-use crate::sys::fd::{Fds, borrow};
+use crate::sys::fd::CallersFd;
 use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 
@@ -28,59 +26,30 @@ pub fn bind_fd(container: &Container, raw: RawFd, destination: &CStr) -> Result<
 }
 
 fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
-    let reach = container.reach()?;
-    let fds = Fds::new();
-    let switched;
-    let root = match reach {
-        Reach::Callback { root, .. } => borrow(root).during("fcntl", b"the rootfs")?,
-        Reach::Switched => {
-            switched = open_root(container, &fds)?;
-            switched.as_fd()
-        }
-    };
+    let root = ContainerRoot::open(container, false)?;
     let destination = cleaned(destination)?;
-    let umask = Umask::cleared();
-    let way = Way::of(container, &fds)?;
-    let cx = Context {
-        plan: &container.plan,
-        container,
-        callbacks: &Nobody,
-        umask: &umask,
-        fds: &fds,
-        way: &way,
-        root: Root::new(root, &fds),
-    };
-    let source = borrow(raw)
+    let _umask = Umask::cleared();
+    let source = CallersFd::new(raw)
         .during("fcntl", b"")
         .map_err(|error| error.explain(format_args!("descriptor {raw} is not open")))?;
     let (status, place) = place(source)?;
-    let explain = |error: Error| {
-        match error.errno {
-        Errno::INVAL => error.explain(format_args!(
-            "descriptor {raw} is of no file that this mount namespace has: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
-        )),
-        _ => error,
-    }
-    };
-    // What the host's side has opened is detached. It has no other place, and before Linux 6.15 can't be cloned.
-    let cloned = match place {
-        Place::Detached => None,
-        _ => Some(way.clone_descriptor(&fds, source, true).map_err(explain)?),
-    };
-    let shape = if status.is_directory() {
-        Shape::Directory
+    let api = MountApi::new(container.is_classic());
+    let mut tree = if place == Place::Detached {
+        // It lies nowhere else, and before Linux 6.15 it can't be cloned.
+        api.adopt(source.duplicate().during("fcntl", b"")?, b"")
     } else {
-        Shape::File
-    };
-    let target = target::open(&cx, destination.as_c_str(), shape)?;
+        api.clone(Source::Fd(source.as_fd()), true, b"")
+            .map_err(|error| explain_foreign(error, format_args!("descriptor {raw}")))
+    }?;
+    let root = Root::new(root.as_fd());
+    let target = target::open(&root, destination.as_c_str(), Shape::of(&status))?;
     if target.is_proc {
         return Err(Error::invalid("/proc is for the container's own procfs"));
     }
-    let attached = match cloned {
-        Some(mut tree) => tree.attach(&target),
-        None => way.attach_descriptor(source, target.as_fd()),
-    };
-    attached.map_err(explain)
+    tree.attach(&target).map_err(|error| match error.errno {
+        Errno::INVAL => explain_foreign(error, format_args!("descriptor {raw}")),
+        _ => error,
+    })
 }
 
 /// The rules about /proc are about a path without "..". ".." is taken lexically, as in a configuration.
@@ -89,7 +58,7 @@ fn cleaned(path: &CStr) -> Result<PathBuf> {
     if !path.starts_with(b"/") {
         return Err(Error::invalid("the target is not absolute"));
     }
-    let mut cleaned = PathBuf::root();
+    let mut cleaned = PathBuf::root().during("mmap", b"")?;
     for component in components(path) {
         match component {
             b".." => cleaned.pop(),
@@ -102,26 +71,4 @@ fn cleaned(path: &CStr) -> Result<PathBuf> {
         ));
     }
     Ok(cleaned)
-}
-
-/// Nothing here is asked of anybody.
-struct Nobody;
-
-impl Callbacks for Nobody {
-    fn mountfd(&self, _: &Request<'_>) -> Option<error::Result<RawFd>> {
-        None
-    }
-    fn wants_points(&self) -> bool {
-        false
-    }
-    fn point(&self, _: Point) -> core::result::Result<(), Errno> {
-        Ok(())
-    }
-    fn state(&self) -> Option<&[u8]> {
-        None
-    }
-    fn wants_log(&self) -> bool {
-        false
-    }
-    fn log(&self, _: Level, _: &dyn Display) {}
 }

@@ -27,7 +27,8 @@ pub enum Level {
 /// A mount that the host's side must open.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    pub mount_index: usize,
+    /// `None`: the rootfs.
+    pub mount_index: Option<usize>,
     pub source: &'a CStr,
     pub destination: &'a CStr,
     pub recursive: bool,

@@ -1,225 +1,297 @@
-//! The "cgroup" mount: cgroup2 where the host has it alone, the v1 hierarchies otherwise. Allocates for v1.
+//! The "cgroup" mount: cgroup2 where the host has it alone, the v1 hierarchies otherwise.
 
 use core::ffi::CStr;
-use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::callbacks::Level;
-use super::mounts::{bind, filesystem, finish};
-use super::target;
-use super::{Context, masks, mountinfo};
-use crate::error::{Error, Result};
-use crate::plan::{Bind, Cgroup, Filesystem, Kind, Mount, Parameter, Shape};
+use super::complete::{attach, change_bind};
+use super::mountinfo::{self, Entry, unescape};
+use super::{Context, filesystem, masks, target};
+use crate::error::{During, Error, Result};
+use crate::mount::{MountApi, NewSuperblock, Source};
+use crate::plan::{CGROUP_MOUNTPOINT, Cgroup, Mount, Parameters, Shape};
+use crate::sys::fd::{DIRECTORY, open};
+use crate::sys::mount::{CGROUP2, FsType};
+use crate::sys::path::{Name, PathBuf, components};
 use crate::text::{Escaped, Quoted};
 
-const MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
-/// <linux/magic.h>
-const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+const MEMBERSHIP: &str = "/proc/self/cgroup";
 
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
-    if is_unified()? {
-        unified(cx, mount, wanted)
-    } else {
-        hierarchies(cx, mount, wanted)
-    }
-}
-
-fn is_unified() -> Result<bool> {
-    match rustix::fs::statfs(MOUNTPOINT) {
-        #[allow(clippy::useless_conversion)] // f_type has another width elsewhere.
-        Ok(filesystem) => Ok(i64::from(filesystem.f_type) == CGROUP2_SUPER_MAGIC),
+    match rustix::fs::statfs(CGROUP_MOUNTPOINT) {
+        Ok(it) if FsType(it.f_type as u32) == CGROUP2 => unified(cx, mount, wanted),
+        Ok(_) => hierarchies(cx, mount, wanted),
+        Err(_) if wanted.mask_if_missing => hide(cx, mount),
         Err(errno) => Err(Error::system(errno, "statfs")
-            .on(MOUNTPOINT.to_bytes())
+            .on(CGROUP_MOUNTPOINT.to_bytes())
             .explain("the host has no cgroups mounted there")),
     }
 }
 
+/// A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
+fn hide(cx: &Context<'_>, mount: &Mount) -> Result<()> {
+    let target = target::of_mount(&cx.root, mount, Shape::Directory)?;
+    masks::hide_directory(cx.api, target.as_fd(), cx.plan).map(drop)
+}
+
 /// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
-    let target = target::of_mount(cx, mount, Shape::Directory)?;
-    match cx.way.superblock(cx.fds, &wanted.unified, None) {
-        Ok(mut tree) => return finish(cx, mount, &mut tree, &target),
-        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => cx.log(
-            Level::Debug,
-            format_args!(
-                "mounts[{}]: cgroup2 can't be mounted here, and {} is bound: {error}",
-                mount.index,
-                Quoted(wanted.bind.source.to_bytes())
-            ),
-        ),
+    let target = target::of_mount(&cx.root, mount, Shape::Directory)?;
+    let error = match cx.api.superblock(&wanted.unified.superblock()) {
+        Ok(tree) => return attach(cx, mount, tree, &target).map(drop),
+        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => error,
         Err(error) => return Err(error),
+    };
+    let own;
+    let source = match wanted.path.as_deref() {
+        Some(path) => path,
+        None => {
+            own = own_directory(wanted)?;
+            own.as_ref().map_or(CGROUP_MOUNTPOINT, PathBuf::as_c_str)
+        }
+    };
+    cx.log(
+        Level::Debug,
+        format_args!(
+            "mounts[{}]: cgroup2 can't be mounted here, and {} is bound: {error}",
+            mount.index,
+            Quoted(source.to_bytes())
+        ),
+    );
+    match bind(cx, mount, wanted, source, false, target.as_fd()) {
+        Err(error) if error.errno == Errno::NOENT && wanted.mask_if_missing => {
+            masks::hide_directory(cx.api, target.as_fd(), cx.plan).map(drop)
+        }
+        result => result,
     }
-    match bind(cx, mount, &wanted.bind) {
-        Err(error) if error.errno == Errno::NOENT && wanted.mask_if_missing => {}
-        result => return result,
+}
+
+/// The directory of this process's cgroup: what the caller knows only after the clone. `None`: the whole hierarchy, as
+/// there is no cgroup namespace, or none but its root is seen.
+fn own_directory(wanted: &Cgroup) -> Result<Option<PathBuf>> {
+    if !wanted.namespace {
+        return Ok(None);
     }
-    // A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
-    masks::hide_directory(cx.fds, cx.way, target.as_fd(), cx.plan)
-        .map(drop)
-        .map_err(|error| error.on(mount.destination.as_bytes()))
+    let text = mountinfo::read_file(MEMBERSHIP)?;
+    let mut lines = text.split(|&b| b == b'\n');
+    let Some(own) = lines.find_map(|line| line.strip_prefix(b"0::")) else {
+        return Ok(None);
+    };
+    // A cgroup outside of the namespace's begins with "/..": cgroup_namespaces(7).
+    if components(own).next().is_none_or(|first| first == b"..") {
+        return Ok(None);
+    }
+    let mut path = PathBuf::new(CGROUP_MOUNTPOINT.to_bytes()).during("mmap", b"")?;
+    for component in components(own) {
+        path.push(component).during("open_tree", own)?;
+    }
+    Ok(Some(path))
+}
+
+fn bind(
+    cx: &Context<'_>,
+    mount: &Mount,
+    wanted: &Cgroup,
+    source: &CStr,
+    recursive: bool,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let path = Source::Path {
+        path: source,
+        follow: true,
+    };
+    // A lifetime of its own: the name is that of the source, which may be made here.
+    let api: &MountApi = cx.api;
+    let tree = api.clone(path, recursive, source.to_bytes())?;
+    if let Some(change) = &wanted.change {
+        change_bind(cx, mount, &tree, change, tree.name())?;
+    }
+    attach(cx, mount, tree, target).map(drop)
 }
 
 /// A tmpfs with one mount for each hierarchy, and links from the controllers that share one.
 fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
-    filesystem(cx, mount, &wanted.tmpfs)?;
-    let tmpfs = target::of_mount(cx, mount, Shape::Directory)?;
-    for hierarchy in discover()? {
-        let name = hierarchy.name();
-        let at = Mount {
-            index: mount.index,
-            destination: c_string([mount.destination.as_bytes(), b"/", name].concat())?,
-            kind: Kind::Filesystem(hierarchy_superblock(
-                &hierarchy.controllers,
-                wanted.hierarchy,
-            )?),
-            create: None,
-            destination_nofollow: false,
-            optional: false,
-            surely_missing: false,
-            recursive: mount.recursive,
-            propagation: mount.propagation.clone(),
-            below_shared: mount.below_shared,
-        };
-        match &at.kind {
-            Kind::Filesystem(own) if wanted.namespace => filesystem(cx, &at, own)?,
-            _ => {
-                let source = Bind {
-                    source: c_string(hierarchy.own_directory()?)?,
-                    ..clone_bind(&wanted.bind)
-                };
-                bind(cx, &at, &source)?;
-            }
+    let own = mountinfo::read_file(MEMBERSHIP)?;
+    let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
+    if discover(&own, &mounts).next().is_none() {
+        if wanted.mask_if_missing {
+            return hide(cx, mount);
         }
-        for controller in name
-            .split(|&b| b == b',')
-            .filter(|controller| *controller != name)
-        {
-            match rustix::fs::symlinkat(name, &tmpfs, controller) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Error::system(errno, "symlinkat").on(controller)),
-            }
+        return Err(Error::check(
+            Errno::NODEV,
+            "the host has no cgroup hierarchy mounted that this process is in",
+        ));
+    }
+    let tmpfs = filesystem::make(cx, mount, &wanted.tmpfs)?;
+    let mut all = discover(&own, &mounts);
+    all.try_for_each(|hierarchy| add(cx, mount, wanted, &tmpfs, &hierarchy))
+        .inspect_err(|_| {
+            // What is not complete must not stay. If this fails, too, the first error tells why.
+            let _ = crate::mount::unmount(&tmpfs);
+        })
+}
+
+fn add(
+    cx: &Context<'_>,
+    mount: &Mount,
+    wanted: &Cgroup,
+    tmpfs: &OwnedFd,
+    hierarchy: &Hierarchy<'_>,
+) -> Result<()> {
+    let mountpoint = hierarchy.mountpoint().during("mmap", b"")?;
+    let path = mountpoint.as_c_str().to_bytes();
+    let name = components(path).last().unwrap_or_default();
+    let directory = Name::new(name).during("mkdirat", name)?;
+    rustix::fs::mkdirat(tmpfs, &*directory, Mode::from_raw_mode(0o755)).during("mkdirat", name)?;
+    let target = open(tmpfs, &*directory, DIRECTORY).during("openat", name)?;
+    if wanted.namespace {
+        // In a cgroup namespace a hierarchy is mounted anew, and begins at the container's own cgroup.
+        let controllers = Controllers(hierarchy.controllers);
+        let source =
+            Name::new(controllers.named().unwrap_or(b"cgroup")).during("fsconfig", name)?;
+        let api: &MountApi = cx.api;
+        let tree = api.superblock(&NewSuperblock {
+            fstype: c"cgroup",
+            source: &source,
+            parameters: &controllers,
+            mode: None,
+            attributes: wanted.hierarchy,
+            needs_mount2: false,
+        })?;
+        attach(cx, mount, tree, &target)?;
+    } else {
+        let source = hierarchy.own_directory(hierarchy.mountpoint().during("mmap", b"")?)?;
+        bind(cx, mount, wanted, source.as_c_str(), true, target.as_fd())?;
+    }
+    for controller in name
+        .split(|&b| b == b',')
+        .filter(|controller| *controller != name)
+    {
+        let link = Name::new(controller).during("symlinkat", controller)?;
+        match rustix::fs::symlinkat(&*directory, tmpfs, &*link) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::system(errno, "symlinkat").on(controller)),
         }
     }
     Ok(())
 }
 
-fn clone_bind(bind: &Bind) -> Bind {
-    Bind {
-        source: CString::default(),
-        source_fd: None,
-        link: bind.link,
-        recursive: bind.recursive,
-        change: bind.change,
-        relabel: None,
-        idmap: None,
-        ask_if_unreachable: bind.ask_if_unreachable,
+/// "cpu,cpuacct", "name=systemd", as parameters of a v1 hierarchy.
+struct Controllers<'a>(&'a [u8]);
+
+impl<'a> Controllers<'a> {
+    fn named(&self) -> Option<&'a [u8]> {
+        self.0.strip_prefix(b"name=")
     }
 }
 
-/// In a cgroup namespace a v1 hierarchy is mounted anew and begins at the container's own cgroup.
-/// `controllers`: as membership() gives them.
-fn hierarchy_superblock(controllers: &[u8], attributes: u64) -> Result<Filesystem> {
-    let parameter = |key: &[u8], value: Option<&[u8]>| -> Result<Parameter> {
-        Ok(Parameter {
-            key: c_string(key.to_vec())?,
-            value: value.map(|value| c_string(value.to_vec())).transpose()?,
-        })
-    };
-    let named = controllers.strip_prefix(b"name=");
-    let parameters = match named {
-        Some(name) => vec![parameter(b"none", None)?, parameter(b"name", Some(name))?],
-        None => controllers
-            .split(|&b| b == b',')
-            .map(|controller| parameter(controller, None))
-            .collect::<Result<_>>()?,
-    };
-    Ok(Filesystem {
-        fstype: c"cgroup".into(),
-        source: c_string(named.unwrap_or(b"cgroup").to_vec())?,
-        parameters,
-        attributes,
-        plain_target: false,
-        copy_mode: false,
-        copy_up: None,
-        readonly_later: false,
-        root_label: None,
-        idmap: None,
-        instead: None,
-    })
-}
-
-fn c_string(bytes: Vec<u8>) -> Result<CString> {
-    CString::new(bytes).map_err(|_| Error::invalid("a cgroup's name has a NUL byte in it"))
-}
-
-struct Hierarchy {
-    /// "cpu,cpuacct", "name=systemd".
-    controllers: Vec<u8>,
-    mountpoint: Vec<u8>,
-    /// The directory of the hierarchy that is mounted there.
-    root: Vec<u8>,
-    /// The cgroup of this process in it.
-    own: Vec<u8>,
-}
-
-impl Hierarchy {
-    /// The last component of its mount point: "cpu,cpuacct", "systemd".
-    fn name(&self) -> &[u8] {
-        crate::sys::resolve::split(&self.mountpoint).1
-    }
-
-    /// The cgroup of this process, as a path on the host.
-    fn own_directory(&self) -> Result<Vec<u8>> {
-        let root = if self.root == b"/" {
-            &b""[..]
-        } else {
-            &self.root
-        };
-        match self.own.strip_prefix(root) {
-            Some(below) => Ok([&self.mountpoint, below].concat()),
-            None => Err(Error::invalid(format_args!(
-                "the cgroup {} of this process is outside of what is mounted at {}",
-                Escaped(&self.own),
-                Escaped(&self.mountpoint)
-            ))),
+impl Parameters for Controllers<'_> {
+    fn each(&self, set: &mut dyn FnMut(&CStr, Option<&CStr>) -> Result<()>) -> Result<()> {
+        if let Some(name) = self.named() {
+            set(c"none", None)?;
+            return set(c"name", Some(&*Name::new(name).during("fsconfig", name)?));
         }
+        self.0.split(|&b| b == b',').try_for_each(|controller| {
+            set(&Name::new(controller).during("fsconfig", controller)?, None)
+        })
     }
+}
+
+struct Hierarchy<'a> {
+    /// "cpu,cpuacct", "name=systemd".
+    controllers: &'a [u8],
+    /// The cgroup of this process in it.
+    own: &'a [u8],
+    mount: Entry<'a>,
+}
+
+impl Hierarchy<'_> {
+    fn mountpoint(&self) -> rustix::io::Result<PathBuf> {
+        unescaped(self.mount.mountpoint)
+    }
+
+    /// The cgroup of this process, as a path on the host below the hierarchy's mount point.
+    fn own_directory(&self, mountpoint: PathBuf) -> Result<PathBuf> {
+        let root = unescaped(self.mount.root).during("mmap", b"")?;
+        let mut directory = mountpoint;
+        let Some(below) = below(root.as_c_str().to_bytes(), self.own) else {
+            return Err(Error::invalid(format_args!(
+                "the cgroup {} of this process is outside of what is mounted at {}",
+                Escaped(self.own),
+                Escaped(directory.as_c_str().to_bytes())
+            )));
+        };
+        for component in components(below) {
+            directory.push(component).during("open_tree", self.own)?;
+        }
+        Ok(directory)
+    }
+}
+
+/// What of a path lies below a directory, component by component.
+fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    if directory == b"/" {
+        return Some(path);
+    }
+    path.strip_prefix(directory)
+        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn unescaped(field: &[u8]) -> rustix::io::Result<PathBuf> {
+    let mut bytes = crate::sys::page::Grown::new();
+    for byte in unescape(field) {
+        bytes.push(byte)?;
+    }
+    PathBuf::new(&bytes)
 }
 
 /// The first mount of each v1 hierarchy that this process is in: cgroups(7).
-fn discover() -> Result<Vec<Hierarchy>> {
-    let own = mountinfo::read_file("/proc/self/cgroup")?;
-    let mut memberships: Vec<(&[u8], &[u8])> =
-        own.split(|&b| b == b'\n').filter_map(membership).collect();
-    let mut hierarchies = Vec::new();
-    for entry in mountinfo::read()?
-        .into_iter()
-        .filter(|entry| entry.fstype == b"cgroup")
-    {
-        let is_of = |controllers: &[u8]| {
-            controllers.split(|&b| b == b',').any(|controller| {
-                entry
-                    .options
-                    .split(|&b| b == b',')
-                    .any(|option| option == controller)
-            })
-        };
-        if let Some(position) = memberships
-            .iter()
-            .position(|(controllers, _)| is_of(controllers))
-        {
-            let (controllers, own) = memberships.swap_remove(position);
-            hierarchies.push(Hierarchy {
-                controllers: controllers.to_vec(),
-                mountpoint: entry.mountpoint,
-                root: entry.root,
-                own: own.to_vec(),
+struct Hierarchies<'a, M> {
+    own: &'a [u8],
+    mounts: M,
+    /// A bit for each line of `own` whose hierarchy was found.
+    found: u64,
+}
+
+/// `own`: /proc/self/cgroup. `mounts`: /proc/self/mountinfo.
+fn discover<'a>(own: &'a [u8], mounts: &'a [u8]) -> impl Iterator<Item = Hierarchy<'a>> {
+    Hierarchies {
+        own,
+        mounts: mountinfo::entries(mounts).filter(|mount| mount.fstype == b"cgroup"),
+        found: 0,
+    }
+}
+
+impl<'a, M: Iterator<Item = Entry<'a>>> Iterator for Hierarchies<'a, M> {
+    type Item = Hierarchy<'a>;
+
+    fn next(&mut self) -> Option<Hierarchy<'a>> {
+        loop {
+            let mount = self.mounts.next()?;
+            let is_of = |controllers: &[u8]| {
+                let mut options = mount.options.split(|&b| b == b',');
+                options.any(|option| controllers.split(|&b| b == b',').any(|it| it == option))
+            };
+            let lines = self.own.split(|&b| b == b'\n').filter_map(membership);
+            // The kernel has far fewer hierarchies.
+            let mut lines = (0..u64::BITS).zip(lines);
+            let found = self.found;
+            let line = lines.find(|(number, (controllers, _))| {
+                found & (1 << number) == 0 && is_of(controllers)
             });
+            if let Some((number, (controllers, own))) = line {
+                self.found |= 1 << number;
+                return Some(Hierarchy {
+                    controllers,
+                    own,
+                    mount,
+                });
+            }
         }
     }
-    Ok(hierarchies)
 }
 
 /// "4:cpu,cpuacct:/path": the controllers (or "name=systemd") and the path. v2's line has no controllers.
@@ -246,22 +318,33 @@ mod tests {
     }
 
     #[test]
-    fn the_own_directory_is_below_the_mount_point() {
-        let hierarchy = |root: &[u8], own: &[u8]| Hierarchy {
-            controllers: b"cpu,cpuacct".to_vec(),
-            mountpoint: b"/sys/fs/cgroup/cpu,cpuacct".to_vec(),
-            root: root.to_vec(),
-            own: own.to_vec(),
-        };
-        assert_eq!(hierarchy(b"/", b"/x").name(), b"cpu,cpuacct");
-        assert_eq!(
-            hierarchy(b"/", b"/x").own_directory().unwrap(),
-            b"/sys/fs/cgroup/cpu,cpuacct/x"
-        );
-        assert_eq!(
-            hierarchy(b"/x", b"/x/y").own_directory().unwrap(),
-            b"/sys/fs/cgroup/cpu,cpuacct/y"
-        );
-        assert!(hierarchy(b"/z", b"/x").own_directory().is_err());
+    fn a_path_lies_below_another_by_components() {
+        assert_eq!(below(b"/", b"/x"), Some(&b"/x"[..]));
+        assert_eq!(below(b"/x", b"/x/y"), Some(&b"/y"[..]));
+        assert_eq!(below(b"/x", b"/x"), Some(&b""[..]));
+        assert_eq!(below(b"/x", b"/xset/y"), None);
+        assert_eq!(below(b"/z", b"/x"), None);
+    }
+
+    #[test]
+    fn the_first_mount_of_each_hierarchy_is_found() {
+        let own = b"5:cpu,cpuacct:/x/y\n4:name=systemd:/z\n0::/\n";
+        let mounts = b"1 0 0:1 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            2 0 0:1 / /again rw - cgroup cgroup rw,cpu,cpuacct\n\
+            3 0 0:2 /z /a\\040b rw - cgroup cgroup rw,xattr,name=systemd\n\
+            4 0 0:3 / /other rw - cgroup cgroup rw,memory\n";
+        let found: Vec<_> = discover(own, mounts)
+            .map(|it| {
+                let mountpoint = it.mountpoint().unwrap();
+                let directory = it.own_directory(mountpoint).unwrap();
+                (it.controllers.to_vec(), directory.as_c_str().to_owned())
+            })
+            .collect();
+        let expected = [
+            (&b"cpu,cpuacct"[..], c"/sys/fs/cgroup/cpu,cpuacct/x/y"),
+            (b"name=systemd", c"/a b"),
+        ];
+        let expected = expected.map(|(controllers, path)| (controllers.to_vec(), path.to_owned()));
+        assert_eq!(found, expected);
     }
 }

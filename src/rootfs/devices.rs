@@ -3,16 +3,19 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Level;
 use super::target::{self, Target};
 use crate::error::{During, Error, Object, Result};
+use crate::mount::Source;
 use crate::plan::{Device, Shape};
+use crate::sys::fd::{ENTRY, open};
 use crate::sys::mount::{Status, status};
 use crate::sys::path::of_descriptor;
+use crate::sys::resolve::make_file;
 use crate::text::Quoted;
 
 const DEV: &CStr = c"/dev";
@@ -29,7 +32,7 @@ const KCORE: (&CStr, &CStr) = (c"/proc/kcore", c"core");
 const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
-    let dev = target::open(cx, DEV, Shape::Directory)?;
+    let dev = target::open(&cx.root, DEV, Shape::Directory)?;
     for device in devices {
         make(cx, &dev, device)
             .map_err(|error| error.about(Object::Device(device.index), device.path.as_bytes()))?;
@@ -71,7 +74,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         directory if directory == DEV => dev.as_fd(),
         directory if directory == c"/" => cx.root.as_fd(),
         directory => {
-            elsewhere = target::open(cx, directory, Shape::Directory)?;
+            elsewhere = target::open(&cx.root, directory, Shape::Directory)?;
             elsewhere.as_fd()
         }
     };
@@ -119,7 +122,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     if existed || (right_owner && right_mode) {
         return Ok(());
     }
-    own(cx, directory, device)
+    own(directory, device)
 }
 
 fn something_else() -> Error {
@@ -130,12 +133,9 @@ fn something_else() -> Error {
 }
 
 /// Gives a new node its owner and, as changing that takes bits away, its mode once more.
-fn own(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
+fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node =
-        rustix::fs::openat(directory, &device.name, flags, Mode::empty()).during("openat", path)?;
-    let node = cx.fds.own(node);
+    let node = open(directory, &device.name, ENTRY).during("openat", path)?;
     if !is_device(&status(&node, c"").during("statx", path)?, device) {
         return Err(Error::check(
             Errno::EXIST,
@@ -147,7 +147,7 @@ fn own(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<(
         .during("fchownat", path)?;
     // fchmod(2) takes no O_PATH descriptor; its name in /proc is not a path anybody can swap.
     let mode = Mode::from_raw_mode(device.mode & 0o7777);
-    rustix::fs::chmod(of_descriptor(node.as_fd()).as_c_str(), mode).during("chmod", path)
+    rustix::fs::chmod(&*of_descriptor(&node), mode).during("chmod", path)
 }
 
 fn is_device(status: &Status, device: &Device) -> bool {
@@ -159,8 +159,11 @@ fn is_device(status: &Status, device: &Device) -> bool {
 /// Where nodes can't be made: the host's, bound on an empty file.
 fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
-    let mut hosts = cx.way.clone_file(cx.fds, &device.path).map_err(|error| {
-        let error = error.on(path);
+    let node = Source::Path {
+        path: &device.path,
+        follow: true,
+    };
+    let mut hosts = cx.api.clone(node, false, path).map_err(|error| {
         error.explain("nodes can't be made here, and the host has none to bind")
     })?;
     let found = status(&hosts, c"").during("statx", path)?;
@@ -178,12 +181,10 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
             format_args!("{}: the host's node is bound, with its own mode and owner instead of those asked for", Quoted(path.to_bytes())),
         );
     }
-    let file = match cx.root.make_file_at(directory, device.name.as_bytes(), 0) {
+    let file = match make_file(directory, &device.name, 0) {
         Ok(file) => file,
         Err(Errno::EXIST) => {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let there = rustix::fs::openat(directory, &device.name, flags, Mode::empty());
-            let there = cx.fds.own(there.during("openat", path)?);
+            let there = open(directory, &device.name, ENTRY).during("openat", path)?;
             if status(&there, c"").during("statx", path)?.is_directory() {
                 return Err(something_else());
             }
@@ -191,5 +192,5 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         }
         Err(errno) => return Err(Error::system(errno, "openat").on(path)),
     };
-    hosts.attach(&file).map_err(|error| error.on(path))
+    hosts.attach(&file)
 }

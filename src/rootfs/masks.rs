@@ -1,24 +1,28 @@
 //! Paths hidden or made read-only, in the container's own root.
 
 use core::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::process::{DEV_NULL, not_null};
-use super::way::Way;
+use super::stdio::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
+use crate::mount::{MountApi, Source};
 use crate::plan::{IndexedPath, Plan};
-use crate::sys::classic::change_attributes;
-use crate::sys::fd::{Fd, Fds};
+use crate::sys::fd::ENTRY;
 use crate::sys::mount::{Attributes, status};
 use crate::sys::resolve::Root;
 
+/// A container that may write to a mask's /dev/null changes the mode of its own: a mask is read-only.
+const MASK: Attributes =
+    Attributes::setting(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+
 /// Binds each path on itself and makes the top of that read-only.
-pub fn readonly_paths<'a>(root: &Root<'a>, way: &Way<'a>, paths: &[IndexedPath]) -> Result<()> {
+pub fn readonly_paths(root: &Root<'_>, api: &MountApi, paths: &[IndexedPath]) -> Result<()> {
     for path in paths {
-        make_readonly(root, way, &path.path).map_err(|error| {
+        make_readonly(root, api, &path.path).map_err(|error| {
             error
                 .at(Stage::ReadonlyPaths)
                 .about(Object::ReadonlyPath(path.index), path.path.as_bytes())
@@ -27,20 +31,17 @@ pub fn readonly_paths<'a>(root: &Root<'a>, way: &Way<'a>, paths: &[IndexedPath])
     Ok(())
 }
 
-fn make_readonly<'a>(root: &Root<'a>, way: &Way<'a>, path: &CStr) -> Result<()> {
+fn make_readonly(root: &Root<'_>, api: &MountApi, path: &CStr) -> Result<()> {
     let Some(target) = open(root, path)? else {
         return Ok(());
     };
-    let mut tree = way
-        .clone_descriptor(root.fds(), target.as_fd(), true)
-        .map_err(|error| error.on(path.to_bytes()))?;
-    change_attributes(way.names(), &tree, false, &Attributes::READ_ONLY)
-        .and_then(|()| tree.attach(&target))
-        .map_err(|error| error.on(path.to_bytes()))
+    let mut tree = api.clone(Source::Fd(target.as_fd()), true, path.to_bytes())?;
+    tree.change(false, &Attributes::READ_ONLY)?;
+    tree.attach(&target)
 }
 
 /// `None`: nothing is there.
-fn open<'a>(root: &Root<'a>, path: &CStr) -> Result<Option<Fd<'a>>> {
+fn open(root: &Root<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
     match root.open(path, OFlags::PATH) {
         Ok(target) => Ok(Some(target)),
         Err(Errno::NOENT) => Ok(None),
@@ -49,17 +50,16 @@ fn open<'a>(root: &Root<'a>, path: &CStr) -> Result<Option<Fd<'a>>> {
 }
 
 /// Covers files with /dev/null, and directories with an empty tmpfs that all of them share.
-pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, way: &Way<'a>, plan: &Plan) -> Result<()> {
+pub fn mask_paths(root: &Root<'_>, api: &MountApi, plan: &Plan) -> Result<()> {
     if plan.masked_paths.is_empty() {
         return Ok(());
     }
     let locate = |error: Error| error.at(Stage::MaskedPaths);
     let mut masks = Masks {
-        null: open_null(root).map_err(locate)?,
-        empty: None,
         plan,
-        way,
-        fds,
+        api,
+        null: Cover::New(open_null(root).map_err(locate)?),
+        empty: None,
     };
     for path in &plan.masked_paths {
         masks.cover(root, &path.path).map_err(|error| {
@@ -70,9 +70,9 @@ pub fn mask_paths<'a>(fds: &'a Fds, root: &Root<'a>, way: &Way<'a>, plan: &Plan)
 }
 
 /// A missing or false /dev/null is an error, not a path left open (CVE-2025-31133).
-fn open_null<'a>(root: &Root<'a>) -> Result<Fd<'a>> {
+fn open_null(root: &Root<'_>) -> Result<OwnedFd> {
     let null = root
-        .open_plain(DEV_NULL, OFlags::PATH | OFlags::NOFOLLOW)
+        .open_plain(DEV_NULL, ENTRY)
         .during("openat2", DEV_NULL.to_bytes())
         .map_err(|error| error.explain("masking files needs the container's /dev/null"))?;
     if !status(&null, c"")
@@ -84,52 +84,65 @@ fn open_null<'a>(root: &Root<'a>) -> Result<Fd<'a>> {
     Ok(null)
 }
 
-struct Masks<'a, 'p> {
-    null: Fd<'a>,
-    /// Attached over the first directory masked: an attached mount can be cloned on every kernel.
-    empty: Option<Fd<'a>>,
-    plan: &'p Plan,
-    way: &'p Way<'a>,
-    fds: &'a Fds,
+struct Masks<'a> {
+    plan: &'a Plan,
+    api: &'a MountApi,
+    null: Cover,
+    /// The tmpfs over the first directory that was masked.
+    empty: Option<OwnedFd>,
 }
 
-impl<'a> Masks<'a, '_> {
-    fn cover(&mut self, root: &Root<'a>, path: &CStr) -> Result<()> {
+/// What files are covered with. An attached mask can be cloned on every kernel, with the flags that it has.
+enum Cover {
+    /// The container's /dev/null.
+    New(OwnedFd),
+    /// A mask.
+    Attached(OwnedFd),
+}
+
+impl Masks<'_> {
+    fn cover(&mut self, root: &Root<'_>, path: &CStr) -> Result<()> {
         let Some(target) = open(root, path)? else {
             return Ok(());
         };
-        let is_directory = status(&target, c"")
-            .during("statx", path.to_bytes())?
-            .is_directory();
-        let cover = match &self.empty {
-            _ if !is_directory => &self.null,
-            Some(empty) => empty,
-            None => {
-                let empty = hide_directory(self.fds, self.way, target.as_fd(), self.plan)?;
-                self.empty = Some(empty);
-                return Ok(());
-            }
+        let name = path.to_bytes();
+        if status(&target, c"").during("statx", name)?.is_directory() {
+            return self.cover_directory(target.as_fd(), name);
+        }
+        let (null, is_new) = match &self.null {
+            Cover::New(null) => (null, true),
+            Cover::Attached(mask) => (mask, false),
         };
-        self.way
-            .clone_descriptor(self.fds, cover.as_fd(), false)
-            .and_then(|mut cover| cover.attach(&target))
-            .map_err(|error| error.on(path.to_bytes()))
+        let mut mask = self.api.clone(Source::Fd(null.as_fd()), false, name)?;
+        if is_new {
+            mask.change(false, &MASK)?;
+        }
+        mask.attach(&target)?;
+        if is_new && let Some(mask) = mask.into_attached() {
+            self.null = Cover::Attached(mask);
+        }
+        Ok(())
+    }
+
+    fn cover_directory(&mut self, target: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        if let Some(empty) = &self.empty {
+            let mut mask = self.api.clone(Source::Fd(empty.as_fd()), false, name)?;
+            return mask.attach(target);
+        }
+        self.empty = Some(hide_directory(self.api, target, self.plan)?);
+        Ok(())
     }
 }
 
 /// Covers a directory with an empty tmpfs, and gives that: to be bound elsewhere too, as an attached mount can on every
 /// kernel.
-pub fn hide_directory<'a>(
-    fds: &'a Fds,
-    way: &Way<'a>,
-    target: BorrowedFd<'_>,
-    plan: &Plan,
-) -> Result<Fd<'a>> {
+pub fn hide_directory(api: &MountApi, target: BorrowedFd<'_>, plan: &Plan) -> Result<OwnedFd> {
     let [one_inode, two_inodes] = &plan.empty;
-    let mut empty = match way.superblock(fds, one_inode, None) {
-        Err(error) if error.errno == Errno::NOSPC => way.superblock(fds, two_inodes, None),
+    let mut empty = match api.superblock(&one_inode.superblock()) {
+        // Some kernels of Ubuntu need one more.
+        Err(error) if error.errno == Errno::NOSPC => api.superblock(&two_inodes.superblock()),
         empty => empty,
     }?;
-    empty.attach(target).map_err(|error| error.on(b"tmpfs"))?;
+    empty.attach(target)?;
     Ok(empty.into_fd())
 }

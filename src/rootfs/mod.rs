@@ -1,27 +1,30 @@
-//! A plan carried out: system calls only, in the container's process.
+//! A container made: system calls only, in the container's process.
 #![forbid(unsafe_code)]
 
+mod bind;
 mod bind_fd;
 pub mod callbacks;
 mod cgroup;
+mod complete;
 pub mod console;
 pub mod container;
 mod copy_up;
 mod devices;
+mod filesystem;
 mod finalize;
-pub mod hooks;
 mod masks;
 mod mountinfo;
 mod mounts;
-mod names;
 mod prepare;
-mod process;
+mod reach;
 mod relabel;
+mod remount;
 mod root;
 mod source;
+mod stdio;
 mod switch;
 mod target;
-mod way;
+mod walk;
 
 pub use bind_fd::bind_fd;
 pub use finalize::{finalize, mask_paths, readonly_paths};
@@ -30,54 +33,37 @@ pub use root::check;
 
 use rustix::fs::Mode;
 
+use crate::mount::MountApi;
 use crate::plan::Plan;
-use crate::sys::fd::Fds;
 use crate::sys::resolve::Root;
 use callbacks::Callbacks;
 use container::Container;
-use way::Way;
 
 /// What every step of rfs_prepare acts with.
 struct Context<'a> {
     plan: &'a Plan,
     container: &'a Container,
-    callbacks: &'a dyn Callbacks,
-    umask: &'a Umask,
-    fds: &'a Fds,
-    way: &'a Way<'a>,
+    caller: Caller<'a>,
+    api: &'a MountApi,
     root: Root<'a>,
 }
 
-/// Who called rfs_prepare.
+/// Who called the library.
 #[derive(Clone, Copy)]
 struct Caller<'a> {
     callbacks: &'a dyn Callbacks,
     umask: &'a Umask,
-    fds: &'a Fds,
 }
 
-impl<'a> Context<'a> {
-    fn caller(&self) -> Caller<'a> {
-        Caller {
-            callbacks: self.callbacks,
-            umask: self.umask,
-            fds: self.fds,
-        }
-    }
-
-    fn call<T>(&self, call: impl FnOnce(&dyn Callbacks) -> T) -> T {
-        self.caller().call(call)
-    }
-
+impl Context<'_> {
     fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
-        self.caller().log(level, message);
+        self.caller.log(level, message);
     }
 }
 
 impl Caller<'_> {
-    /// Runs the caller's code, with its umask and none of our descriptors that wait to be closed.
+    /// Runs the caller's code, with its umask.
     fn call<T>(&self, call: impl FnOnce(&dyn Callbacks) -> T) -> T {
-        self.fds.flush();
         rustix::process::umask(self.umask.callers);
         let result = call(self.callbacks);
         rustix::process::umask(Mode::empty());

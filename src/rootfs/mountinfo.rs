@@ -1,36 +1,43 @@
-//! /proc/self/mountinfo, for the two steps that can't do without: cgroup v1 and the switch without a pivot. Allocates.
+//! /proc/self/mountinfo, for the two steps that can't do without: cgroup v1 and the switch without a pivot.
+
+use rustix::fs::{CWD, OFlags};
 
 use crate::error::{During, Error, Result};
+use crate::sys::fd::open;
+use crate::sys::page::Grown;
 
-pub struct Entry {
-    /// In the file system.
-    pub root: Vec<u8>,
-    pub mountpoint: Vec<u8>,
-    pub fstype: Vec<u8>,
-    /// Of the superblock, comma-separated.
-    pub options: Vec<u8>,
-}
-
-pub fn read() -> Result<Vec<Entry>> {
-    let text = read_file("/proc/self/mountinfo")?;
-    Ok(text.split(|&b| b == b'\n').filter_map(parse).collect())
-}
-
-pub fn read_file(path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
+/// A file of the process in procfs, whole.
+pub fn read_file(path: &'static str) -> Result<Grown<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    open(CWD, path, flags)
+        .and_then(Grown::read)
         .during("read", path.as_bytes())
         .map_err(|error: Error| error.explain("is /proc mounted?"))
 }
 
+/// A line. The kernel has written space, tab, newline and backslash as \ and three octal digits.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// In the file system.
+    pub root: &'a [u8],
+    pub mountpoint: &'a [u8],
+    pub fstype: &'a [u8],
+    /// Of the superblock, comma-separated.
+    pub options: &'a [u8],
+}
+
+pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    text.split(|&b| b == b'\n').filter_map(parse)
+}
+
 /// proc_pid_mountinfo(5): after six fields come optional ones, a dash, and three more.
-fn parse(line: &[u8]) -> Option<Entry> {
+fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut fields = line.split(|&b| b == b' ');
-    let root = unescape(fields.nth(3)?);
-    let mountpoint = unescape(fields.next()?);
+    let root = fields.nth(3)?;
+    let mountpoint = fields.next()?;
     fields.by_ref().find(|field| *field == b"-")?;
-    let fstype = fields.next()?.to_vec();
-    let options = fields.nth(1)?.to_vec();
+    let fstype = fields.next()?;
+    let options = fields.nth(1)?;
     Some(Entry {
         root,
         mountpoint,
@@ -39,25 +46,23 @@ fn parse(line: &[u8]) -> Option<Entry> {
     })
 }
 
-/// The kernel writes space, tab, newline and backslash as \ and three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(field.len());
+/// A field as it was before the kernel wrote it: never longer than what is written.
+pub fn unescape(field: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut rest = field;
-    while let Some((&byte, after)) = rest.split_first() {
+    core::iter::from_fn(move || {
+        let (&byte, after) = rest.split_first()?;
         let digits = after
             .get(..3)
             .filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         if let (b'\\', Some(digits)) = (byte, digits) {
-            text.push(digits.iter().fold(0_u8, |value, d| {
+            rest = &after[3..];
+            return Some(digits.iter().fold(0_u8, |value, d| {
                 value.wrapping_mul(8).wrapping_add(d - b'0')
             }));
-            rest = &after[3..];
-        } else {
-            text.push(byte);
-            rest = after;
         }
-    }
-    text
+        rest = after;
+        Some(byte)
+    })
 }
 
 #[cfg(test)]
@@ -68,8 +73,8 @@ mod tests {
     fn a_line_is_taken_apart() {
         let line = br"36 35 98:0 /a\040b /mnt/x\134y rw,noatime master:1 shared:2 - ext4 /dev/root rw,errors=continue";
         let entry = parse(line).unwrap();
-        assert_eq!(entry.root, b"/a b");
-        assert_eq!(entry.mountpoint, br"/mnt/x\y");
+        assert!(unescape(entry.root).eq(*b"/a b"));
+        assert!(unescape(entry.mountpoint).eq(*br"/mnt/x\y"));
         assert_eq!(entry.fstype, b"ext4");
         assert_eq!(entry.options, b"rw,errors=continue");
         assert!(parse(b"").is_none());

@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::callbacks::{Callbacks, Level, Point};
 use super::container::Container;
-use super::{Caller, Context, Umask, devices, hooks, mounts, process, root, switch};
+use super::{Caller, Context, Umask, devices, mounts, root, stdio, switch};
 use crate::error::{During, Error, Object, Result, Stage};
+use crate::hooks;
 use crate::plan::{HookKind, Plan};
-use crate::sys::fd::Fds;
 use crate::sys::mount::status;
 use crate::sys::resolve::Root;
 
@@ -24,23 +24,19 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
             callbacks.log(Level::Warning, &warning.to_string_lossy());
         }
     }
-    let fds = Fds::new();
     let umask = Umask::cleared();
     let caller = Caller {
         callbacks,
         umask: &umask,
-        fds: &fds,
     };
-    let (rootfs, way) = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
-    container.set_classic(way.names().is_some());
+    let (rootfs, api) = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
+    container.set_classic(api.is_classic());
     let cx = Context {
         plan,
         container,
-        callbacks,
-        umask: &umask,
-        fds: &fds,
-        way: &way,
-        root: Root::new(rootfs.as_fd(), &fds),
+        caller,
+        api: &api,
+        root: Root::new(rootfs.as_fd()),
     };
     point(&cx, Point::RootReady)?;
     for mount in &plan.mounts {
@@ -54,6 +50,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     if let Some(devices) = &plan.dev {
         devices::fill(&cx, devices).map_err(|error| error.at(Stage::Devices))?;
     }
+    api.leave().map_err(|error| error.at(Stage::Mounts))?;
     container.mounts_are_ready();
     point(&cx, Point::MountsReady)?;
     rustix::process::fchdir(&rootfs)
@@ -61,7 +58,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
         .map_err(|error| error.at(Stage::Pivot))?;
     point(&cx, Point::CreateContainer)?;
     if let Some(state) = callbacks.state() {
-        cx.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
+        caller.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
     }
     point(&cx, Point::BeforeSwitch)?;
     switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
@@ -69,7 +66,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
         .during("statx", b"/")
         .map_err(|error| error.at(Stage::Pivot))?;
     container.set_root_mount(new_root.mount_id);
-    process::enter(&cx).map_err(|error| error.at(Stage::Process))?;
+    stdio::enter(&cx).map_err(|error| error.at(Stage::Process))?;
     point(&cx, Point::AfterSwitch)
 }
 
@@ -90,7 +87,7 @@ fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
 }
 
 fn point(cx: &Context<'_>, point: Point) -> Result<()> {
-    if !cx.callbacks.wants_points() {
+    if !cx.caller.callbacks.wants_points() {
         return Ok(());
     }
     let name = match point {
@@ -102,10 +99,10 @@ fn point(cx: &Context<'_>, point: Point) -> Result<()> {
         Point::AfterSwitch => "RFS_POINT_AFTER_SWITCH",
     };
     // The caller's code sees the container as it is, without the stage.
-    cx.way.leave();
+    cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
     cx.container
         .with_root(cx.root.as_fd().as_raw_fd(), || {
-            cx.call(|callbacks| callbacks.point(point))
+            cx.caller.call(|callbacks| callbacks.point(point))
         })
         .during("point callback", name.as_bytes())
         .map_err(|error| error.at(Stage::Hooks))

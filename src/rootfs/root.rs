@@ -1,22 +1,24 @@
 //! The rootfs made ready: nothing propagates to the host, and it is a mount of its own.
 
 use core::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use crate::sys::flags::{MS_PRIVATE, MS_REC, MS_SLAVE};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
-use rustix::mount::MountPropagationFlags;
 
+use super::Caller;
 use super::callbacks::Level;
+use super::complete::check_idmapped;
 use super::container::Container;
-use super::way::Way;
-use super::{Caller, mounts, source};
+use super::source::{self, Place, place};
 use crate::error::{During, Error, Result, Stage};
+use crate::mount::attributes::set_root_propagation;
+use crate::mount::{MountApi, Source, is_refusal};
 use crate::plan::{Plan, Switch};
-use crate::sys::classic::{Names, change_attributes, is_refusal};
-use crate::sys::fd::{self, Fd, Fds};
-use crate::sys::flags;
-use crate::sys::mount::{Attributes, set_attributes, status};
+use crate::sys::fd::{CallersFd, DIRECTORY, open};
+use crate::sys::mount::{Attributes, status};
+use crate::sys::page::Page;
 use crate::sys::path::PATH_MAX;
 
 /// Whether the rootfs is one, while the caller can still be told before the fork.
@@ -24,125 +26,174 @@ pub fn check(plan: &Plan) -> Result<()> {
     if plan.rootfs.fd.is_some() || !plan.rootfs.is_checked {
         return Ok(());
     }
-    let fds = Fds::new();
-    open(&plan.rootfs.path, None, &fds)
+    open_path(&plan.rootfs.path)
         .map(drop)
         .map_err(|error| error.at(Stage::Plan))
 }
 
-/// Binds the rootfs on itself, and gives that mount; and the way all others are made, for which this is the trial.
-pub(super) fn enter<'a>(container: &Container, caller: Caller<'a>) -> Result<(Fd<'a>, Way<'a>)> {
-    let plan = &*container.plan;
-    if plan.switch != Switch::Chroot {
-        change_propagation(plan.start_propagation())?;
-    }
-    let rootfs = open(&plan.rootfs.path, container.rootfs_fd(), caller.fds)?;
-    let rootfs = rootfs.as_fd();
-    let mut way = if plan.classic_mount {
-        Way::staged(caller.fds)?
-    } else {
-        Way::Detached
-    };
-    if let Err(error) = separate(plan, &way, rootfs) {
-        way = fall_back(plan, caller, rootfs, &way, error)?;
-    }
-    let bound = match bind_on_itself(plan, caller, rootfs, &way) {
-        // The host's side is asked but once.
-        Err(error) if plan.rootfs.idmap.is_none() => {
-            way = fall_back(plan, caller, rootfs, &way, error)?;
-            bind_on_itself(plan, caller, rootfs, &way)
-        }
-        bound => bound,
-    };
-    Ok((bound?, way))
+/// What the rootfs's mount is made from.
+enum Origin {
+    /// A directory of this mount namespace, which is bound on itself.
+    Directory(Directory),
+    /// A detached mount. It is attached over the rootfs's path or, if there is no such directory, over "/".
+    Detached {
+        tree: OwnedFd,
+        over: Option<OwnedFd>,
+        /// The host's side has opened it.
+        is_from_host: bool,
+    },
 }
 
-/// The other way, unless that would fail alike.
-fn fall_back<'a>(
-    plan: &Plan,
-    caller: Caller<'a>,
-    rootfs: BorrowedFd<'_>,
-    way: &Way<'a>,
-    error: Error,
-) -> Result<Way<'a>> {
-    if way.names().is_some() || !is_refusal(error.errno) {
-        return Err(error);
+enum Directory {
+    Ours(OwnedFd),
+    Callers(CallersFd),
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Directory::Ours(fd) => fd.as_fd(),
+            Directory::Callers(fd) => fd.as_fd(),
+        }
     }
-    caller.log(
-        Level::Debug,
-        format_args!("all mounts are made by mount(2): {error}"),
-    );
-    let way = Way::staged(caller.fds)?;
-    separate(plan, &way, rootfs)?;
-    Ok(way)
+}
+
+/// Makes the rootfs a mount of its own, and chooses how all mounts are made: by the calls that work for this one.
+pub(super) fn enter(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
+    let plan = &*container.plan;
+    if plan.switch != Switch::Chroot {
+        set_root_propagation(plan.start_propagation())?;
+    }
+    let origin = find(container, caller)?;
+    let api = MountApi::new(plan.classic_mount);
+    match attach(plan, &api, &origin) {
+        Err(error) if !api.is_classic() && is_refusal(error.errno) => {
+            caller.log(
+                Level::Debug,
+                format_args!("all mounts are made by mount(2): {error}"),
+            );
+            let api = MountApi::new(true);
+            let rootfs = attach(plan, &api, &origin)?;
+            Ok((rootfs, api))
+        }
+        rootfs => Ok((rootfs?, api)),
+    }
+}
+
+fn find(container: &Container, caller: Caller<'_>) -> Result<Origin> {
+    let rootfs = &container.plan.rootfs;
+    if rootfs.idmap.is_some() {
+        let over = match container.rootfs_fd() {
+            Some(raw) => callers(raw, &rootfs.path)?
+                .duplicate()
+                .during("fcntl", rootfs.path.to_bytes())?,
+            None => open_path(&rootfs.path)?,
+        };
+        return from_host(container, caller, Some(over))?
+            .ok_or_else(|| Error::check(Errno::OPNOTSUPP, "rfs_callbacks.mountfd is needed"));
+    }
+    if let Some(raw) = container.rootfs_fd() {
+        let fd = callers(raw, &rootfs.path)?;
+        if place(fd)?.1 != Place::Detached {
+            return Ok(Origin::Directory(Directory::Callers(fd)));
+        }
+        return Ok(Origin::Detached {
+            tree: fd.duplicate().during("fcntl", rootfs.path.to_bytes())?,
+            over: open_path(&rootfs.path).ok(),
+            is_from_host: false,
+        });
+    }
+    match open_path(&rootfs.path) {
+        Ok(fd) => Ok(Origin::Directory(Directory::Ours(fd))),
+        Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => {
+            from_host(container, caller, None)?.ok_or_else(|| {
+                error.explain("the rootfs can't be reached from here; rfs_callbacks.mountfd could open it on the host's side")
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `None`: there is nobody to ask.
+fn from_host(
+    container: &Container,
+    caller: Caller<'_>,
+    over: Option<OwnedFd>,
+) -> Result<Option<Origin>> {
+    let tree = source::rootfs(caller, &container.plan.rootfs)?;
+    Ok(tree.map(|tree| Origin::Detached {
+        tree,
+        over,
+        is_from_host: true,
+    }))
 }
 
 /// What the mount that the rootfs lies on becomes, and its own.
 fn propagation_of(plan: &Plan) -> u64 {
     match plan.propagation {
-        Some(flags) if flags & flags::MS_SLAVE != 0 => flags::MS_SLAVE,
-        _ => flags::MS_PRIVATE,
+        Some(flags) if flags & MS_SLAVE != 0 => MS_SLAVE,
+        _ => MS_PRIVATE,
     }
 }
 
-/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside.
-fn separate(plan: &Plan, way: &Way<'_>, rootfs: BorrowedFd<'_>) -> Result<()> {
+/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside, and pivot_root(2) refuses a shared parent.
+fn separate(plan: &Plan, api: &MountApi, over: BorrowedFd<'_>) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
     }
-    if let Some(names) = way.names() {
-        names.separate()?;
+    api.separate()?;
+    // No mount is shared any more.
+    let start = plan.start_propagation();
+    if start & MS_REC != 0 && start & (MS_PRIVATE | MS_SLAVE) != 0 {
+        return Ok(());
     }
-    separate_parent(way.names(), rootfs, propagation_of(plan))
-        .map_err(|error| explain_foreign(plan, error))
+    separate_parent(api, over, propagation_of(plan)).map_err(|error| explain_foreign(plan, error))
 }
 
-fn bind_on_itself<'a>(
-    plan: &Plan,
-    caller: Caller<'a>,
-    rootfs: BorrowedFd<'_>,
-    way: &Way<'a>,
-) -> Result<Fd<'a>> {
+fn attach(plan: &Plan, api: &MountApi, origin: &Origin) -> Result<OwnedFd> {
     let name = plan.rootfs.path.as_bytes();
-    let own_namespace = plan.switch != Switch::Chroot;
-    let mut tree = match &plan.rootfs.idmap {
-        None => way
-            .clone_descriptor(caller.fds, rootfs, true)
-            .map_err(|error| explain_foreign(plan, error))?,
-        Some(idmap) => way.adopt(source::rootfs(caller, &plan.rootfs, idmap)?, true)?,
+    let root;
+    let (over, mut tree) = match origin {
+        Origin::Directory(directory) => {
+            let directory = directory.as_fd();
+            separate(plan, api, directory)?;
+            let tree = api
+                .clone(Source::Fd(directory), true, name)
+                .map_err(|error| explain_foreign(plan, error))?;
+            (directory, tree)
+        }
+        Origin::Detached { tree, over, .. } => {
+            let over = match over {
+                Some(over) => over.as_fd(),
+                None => {
+                    root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+                    root.as_fd()
+                }
+            };
+            separate(plan, api, over)?;
+            let tree = tree.try_clone().map_err(|_| Errno::MFILE);
+            (over, api.adopt(tree.during("fcntl", name)?, name)?)
+        }
     };
-    // Without a namespace of its own nothing is asked for, but whether the call is there.
-    let attributes = if own_namespace {
-        Attributes::propagation(propagation_of(plan))
-    } else {
+    // Without a mount namespace of its own nothing is asked for, but whether the call is there.
+    let attributes = if plan.switch == Switch::Chroot {
         Attributes::default()
+    } else {
+        Attributes::propagation(propagation_of(plan))
     };
-    if !own_namespace || plan.rootfs.idmap.is_some() {
-        change_attributes(way.names(), &tree, false, &attributes)
-            .map_err(|error| error.on(name))?;
-    }
-    tree.attach(rootfs).map_err(|error| error.on(name))?;
-    if plan.rootfs.idmap.is_some() {
-        mounts::check_idmapped(tree.as_fd())?;
+    tree.change(false, &attributes)?;
+    tree.attach(over)?;
+    if matches!(
+        origin,
+        Origin::Detached {
+            is_from_host: true,
+            ..
+        }
+    ) && plan.rootfs.idmap.is_some()
+    {
+        check_idmapped(&tree)?;
     }
     Ok(tree.into_fd())
-}
-
-/// Sets the propagation of the root mount, with what is below it if MS_REC is in `flags`.
-pub(super) fn change_propagation(flags: u64) -> Result<()> {
-    // MS_* of mount(2) are 32 bits wide.
-    let flags = MountPropagationFlags::from_bits_retain(flags as u32);
-    rustix::mount::mount_change(c"/", flags)
-        .during("mount", b"/")
-        .map_err(|error| match error.errno {
-            Errno::PERM => error.explain(
-                "changing mounts needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace",
-            ),
-            Errno::INVAL => error.explain(
-                "\"/\" is not the root of a mount: this process lives in a chroot(2), where only RFS_OPTION_CHROOT works",
-            ),
-            _ => error,
-        })
 }
 
 fn explain_foreign(plan: &Plan, error: Error) -> Error {
@@ -155,41 +206,29 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
     }
 }
 
-enum Opened<'a> {
-    Ours(Fd<'a>),
-    Callers(BorrowedFd<'a>),
+fn callers(raw: RawFd, path: &CStr) -> Result<CallersFd> {
+    let fd = CallersFd::new(raw)
+        .during("fcntl", path.to_bytes())
+        .map_err(|error| {
+            error.explain(format_args!("rootfs_fd {raw} is not open in this process"))
+        })?;
+    let status = status(fd, c"").during("statx", path.to_bytes())?;
+    if !status.is_directory() {
+        return Err(Error::check(
+            Errno::NOTDIR,
+            format_args!("rootfs_fd {raw} is not a directory"),
+        ));
+    }
+    Ok(fd)
 }
 
-impl AsFd for Opened<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Opened::Ours(fd) => fd.as_fd(),
-            Opened::Callers(fd) => *fd,
-        }
+fn open_path(path: &CStr) -> Result<OwnedFd> {
+    if path.is_empty() {
+        return Err(Error::invalid(
+            "rootfs: neither a path nor a descriptor is given",
+        ));
     }
-}
-
-fn open<'a>(path: &'a CStr, given: Option<RawFd>, fds: &'a Fds) -> Result<Opened<'a>> {
-    if let Some(raw) = given {
-        let fd = fd::borrow(raw)
-            .during("fcntl", path.to_bytes())
-            .map_err(|error| {
-                error.explain(format_args!("rootfs_fd {raw} is not open in this process"))
-            })?;
-        let status = status(fd, c"").during("statx", path.to_bytes())?;
-        if !status.is_directory() {
-            return Err(Error::check(
-                Errno::NOTDIR,
-                format_args!("rootfs_fd {raw} is not a directory"),
-            ));
-        }
-        return Ok(Opened::Callers(fd));
-    }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-        Ok(opened) => Ok(Opened::Ours(fds.own(opened))),
-        Err(errno) => Err(explain_rootfs(path, errno)),
-    }
+    open(CWD, path, DIRECTORY | OFlags::NOFOLLOW).map_err(|errno| explain_rootfs(path, errno))
 }
 
 fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
@@ -213,30 +252,22 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
     }
 }
 
-/// Makes the mount that a directory lies on private (or a slave): pivot_root(2) refuses a shared
-/// parent, and a bind below one would appear on the host. That mount's root is found by going up.
+/// Makes the mount that a directory lies on private (or a slave). That mount's root is found by going up.
 pub(super) fn separate_parent(
-    classic: Option<&Names<'_>>,
+    api: &MountApi,
     directory: BorrowedFd<'_>,
     propagation: u64,
 ) -> Result<()> {
     const UP: &[u8] = b"../";
-    let mut path = [0; PATH_MAX];
+    let mut path = Page::<[u8; PATH_MAX]>::zeroed().during("mmap", b"..")?;
     let mut below = None;
     for start in (0..path.len() - UP.len()).step_by(UP.len()) {
-        let up = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+        let up = CStr::from_bytes_until_nul(&*path).unwrap_or_default();
         let status = status(directory, up).during("statx", b"..")?;
         if status.is_mount_root {
-            let attributes = Attributes::propagation(propagation);
-            if classic.is_none() {
-                return set_attributes(directory, up, false, &attributes)
-                    .during("mount_setattr", b"");
-            }
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let up = if up.is_empty() { c"." } else { up };
-            let mount =
-                rustix::fs::openat(directory, up, flags, Mode::empty()).during("openat", b"..")?;
-            return change_attributes(classic, mount, false, &attributes);
+            let mount = open(directory, up, DIRECTORY).during("openat", b"..")?;
+            return api.change(mount, false, &Attributes::propagation(propagation), b"");
         }
         // "/" is its own parent; where it is no mount's root, this process was put there by chroot(2).
         let identity = Some((status.mount_id, status.inode));

@@ -1,88 +1,72 @@
-//! What a bind brings in: a detached copy of a mount of the host's, by path, by descriptor, or opened by the host's side.
+//! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has opened.
 
-use core::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::callbacks::Request;
-use super::way::Tree;
 use super::{Caller, Context};
-use crate::detached::{borrow_source, explain_descriptor, open_source};
 use crate::error::{During, Error, Result};
+use crate::mount::{Source, Tree};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
-use crate::sys::fd::Fd;
+use crate::sys::fd::{self, CallersFd};
 use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
-use crate::sys::path::PATH_MAX;
-use crate::sys::resolve::{read_link, split};
 
-pub fn open<'a>(cx: &Context<'a>, mount: &Mount, bind: &Bind) -> Result<Tree<'a, 'a>> {
-    let source = bind.source.as_bytes();
-    if let Some(idmap) = &bind.idmap {
-        let (tree, root) = idmapped(cx.caller(), &request_of(mount, bind, Some(idmap)))?;
-        check_kind(bind, &root)?;
-        return cx.way.adopt(tree, root.is_directory());
+/// A bind's source.
+pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tree<'a>> {
+    let name = bind.source.as_bytes();
+    if mount.from_host || bind.idmap.is_some() {
+        let (tree, root) = demand(cx.caller, &request_of(mount, bind), bind.idmap.as_ref())?;
+        check_kind(cx, mount, bind, &root)?;
+        return cx.api.adopt(tree, name);
     }
     if let Some(raw) = cx.container.source_fd(mount) {
-        let fd = borrow_source(bind, raw)?;
-        let cloned = cx.way.clone_descriptor(cx.fds, fd, bind.recursive);
-        return cloned.map_err(|error| explain_descriptor(bind, raw, error));
+        let given = format_args!("source_fd {raw}");
+        return from_descriptor(cx, raw, bind.recursive, name, given);
     }
-    let error = match cx.way.clone_source(cx.fds, bind) {
+    let path = Source::Path {
+        path: &bind.source,
+        follow: bind.link == Link::Follow,
+    };
+    let error = match cx.api.clone(path, bind.recursive, name) {
         Ok(tree) => return Ok(tree),
         Err(error) => error,
     };
     if bind.ask_if_unreachable
-        && let Some((tree, root)) = ask(cx.caller(), &request_of(mount, bind, None))?
+        && let Some((tree, _)) = ask(cx.caller, &request_of(mount, bind))?
     {
-        return cx.way.adopt(tree, root.is_directory());
+        return cx.api.adopt(tree, name);
     }
-    Err(explain(error.on(source)))
+    Err(explain(error))
 }
 
-/// Makes the link that the source is anew at the destination. False if it is none, and to be bound.
-pub fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
-    let source = bind.source.as_bytes();
-    let link = match open_source(cx.fds, bind) {
-        Ok(link) => link,
-        // Told of by the bind.
-        Err(_) => return Ok(false),
-    };
-    let mut target = [0; PATH_MAX];
-    if read_link(link.as_fd(), &mut target)
-        .during("readlinkat", source)?
-        .is_none()
-    {
-        return Ok(false);
+/// A descriptor that the caller gave: a detached mount is taken itself, and of anything else the mount is copied.
+pub fn from_descriptor<'a>(
+    cx: &Context<'a>,
+    raw: i32,
+    recursive: bool,
+    name: &'a [u8],
+    given: core::fmt::Arguments<'_>,
+) -> Result<Tree<'a>> {
+    let fd = CallersFd::new(raw)
+        .during("fcntl", name)
+        .map_err(|error| error.explain(format_args!("{given} is not open in this process")))?;
+    if place(fd)?.1 == Place::Detached {
+        return cx.api.adopt(fd.duplicate().during("fcntl", name)?, name);
     }
-    // Shorter than the buffer, which was zero.
-    let target = CStr::from_bytes_until_nul(&target).unwrap_or_default();
-    let destination = mount.destination.as_bytes();
-    let path = cx
-        .root
-        .follow_directory(&mount.destination)
-        .during("openat2", destination)?;
-    let (directory, name) = split(path.as_c_str().to_bytes());
-    let directory = cx
-        .root
-        .open_or_make(directory)
-        .during("mkdirat", destination)?;
-    match rustix::fs::symlinkat(target, &directory, name) {
-        Err(Errno::EXIST) => {}
-        result => return result.during("symlinkat", destination).map(|()| true),
-    }
-    let mut there = [0; PATH_MAX];
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let existing = rustix::fs::openat(&directory, name, flags, Mode::empty());
-    let existing = cx.fds.own(existing.during("openat", destination)?);
-    match read_link(existing.as_fd(), &mut there).during("readlinkat", destination)? {
-        Some(length) if there[..length] == *target.to_bytes() => Ok(true),
-        _ => Err(Error::check(
-            Errno::EXIST,
-            "with \"copy-symlink\" nothing else than the same link may be at the destination",
+    cx.api
+        .clone(Source::Fd(fd.as_fd()), recursive, name)
+        .map_err(|error| explain_foreign(error, given))
+}
+
+/// EINVAL for a descriptor of a file that this mount namespace does not have.
+pub fn explain_foreign(error: Error, given: core::fmt::Arguments<'_>) -> Error {
+    match error.errno {
+        Errno::INVAL => error.explain(format_args!(
+            "{given} lies on a mount of another mount namespace, or on an unbindable one: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
         )),
+        _ => error,
     }
 }
 
@@ -95,50 +79,57 @@ fn explain(error: Error) -> Error {
     }
 }
 
-fn request_of<'a>(mount: &'a Mount, bind: &'a Bind, idmap: Option<&Idmap>) -> Request<'a> {
+fn request_of<'a>(mount: &'a Mount, bind: &'a Bind) -> Request<'a> {
     Request {
-        mount_index: mount.index,
+        mount_index: Some(mount.index),
         source: &bind.source,
         destination: &mount.destination,
         recursive: bind.recursive,
-        idmap: idmap.is_some(),
-        idmap_recursive: idmap.is_some_and(|idmap| idmap.recursive),
+        idmap: bind.idmap.is_some(),
+        idmap_recursive: is_recursive(bind.idmap.as_ref()),
     }
 }
 
-/// A new file system that is idmapped, which the host's side makes.
-pub fn new_idmapped<'a>(
+fn is_recursive(idmap: Option<&Idmap>) -> bool {
+    idmap.is_some_and(|idmap| idmap.recursive)
+}
+
+/// A new file system that the host's side makes.
+pub fn filesystem_from_host<'a>(
     cx: &Context<'a>,
-    mount: &Mount,
-    wanted: &Filesystem,
-    idmap: &Idmap,
-) -> Result<Tree<'a, 'a>> {
+    mount: &'a Mount,
+    wanted: &'a Filesystem,
+) -> Result<Tree<'a>> {
     let request = Request {
-        mount_index: mount.index,
+        mount_index: Some(mount.index),
         source: &wanted.source,
         destination: &mount.destination,
         recursive: false,
-        idmap: true,
-        idmap_recursive: idmap.recursive,
+        idmap: wanted.idmap.is_some(),
+        idmap_recursive: is_recursive(wanted.idmap.as_ref()),
     };
-    cx.way
-        .adopt(directory(idmapped(cx.caller(), &request)?)?, true)
+    let opened = demand(cx.caller, &request, wanted.idmap.as_ref())?;
+    cx.api.adopt(directory(opened)?, wanted.fstype.as_bytes())
 }
 
-/// The rootfs, idmapped, with the mounts below it.
-pub fn rootfs<'a>(caller: Caller<'a>, rootfs: &Rootfs, idmap: &Idmap) -> Result<Fd<'a>> {
+/// The rootfs, with the mounts below it, from the host's side. `None`: there is nobody to ask.
+pub fn rootfs(caller: Caller<'_>, rootfs: &Rootfs) -> Result<Option<OwnedFd>> {
     let request = Request {
-        mount_index: usize::MAX,
+        mount_index: None,
         source: &rootfs.path,
         destination: c"/",
         recursive: true,
-        idmap: true,
-        idmap_recursive: idmap.recursive,
+        idmap: rootfs.idmap.is_some(),
+        idmap_recursive: is_recursive(rootfs.idmap.as_ref()),
     };
-    directory(idmapped(caller, &request)?)
+    let opened = match &rootfs.idmap {
+        Some(_) => Some(demand(caller, &request, rootfs.idmap.as_ref())?),
+        None => ask(caller, &request)?,
+    };
+    opened.map(directory).transpose()
 }
 
-fn directory((tree, root): (Fd<'_>, Status)) -> Result<Fd<'_>> {
+fn directory((tree, root): (OwnedFd, Status)) -> Result<OwnedFd> {
     if root.is_directory() {
         return Ok(tree);
     }
@@ -149,25 +140,31 @@ fn directory((tree, root): (Fd<'_>, Status)) -> Result<Fd<'_>> {
 }
 
 /// What only the host's side can open.
-fn idmapped<'a>(caller: Caller<'a>, request: &Request<'_>) -> Result<(Fd<'a>, Status)> {
+fn demand(
+    caller: Caller<'_>,
+    request: &Request<'_>,
+    idmap: Option<&Idmap>,
+) -> Result<(OwnedFd, Status)> {
     ask(caller, request)?.ok_or_else(|| {
+        let what = match idmap {
+            Some(_) => "an idmapped mount is opened by the host's side",
+            None => "RFS_MOUNT_FROM_HOST: the mount is opened by the host's side",
+        };
         Error::check(
             Errno::OPNOTSUPP,
-            "an idmapped mount is opened by the host's side: rfs_callbacks.mountfd is needed for it",
+            format_args!("{what}: rfs_callbacks.mountfd is needed for it"),
         )
     })
 }
 
 /// Lets the host's side open a mount. `None`: there is nobody to ask.
-fn ask<'a>(caller: Caller<'a>, request: &Request<'_>) -> Result<Option<(Fd<'a>, Status)>> {
+fn ask(caller: Caller<'_>, request: &Request<'_>) -> Result<Option<(OwnedFd, Status)>> {
     let Some(answer) = caller.call(|callbacks| callbacks.mountfd(request)) else {
         return Ok(None);
     };
     let source = request.source.to_bytes();
     let raw = answer.map_err(|error| error.on(source))?;
-    let tree = caller
-        .fds
-        .adopt(raw)
+    let tree = fd::adopt(raw)
         .during("mountfd callback", source)
         .map_err(|error| {
             error.explain(format_args!(
@@ -179,9 +176,9 @@ fn ask<'a>(caller: Caller<'a>, request: &Request<'_>) -> Result<Option<(Fd<'a>, 
 }
 
 /// What the source is, where it can be seen from here too.
-fn check_kind(bind: &Bind, root: &Status) -> Result<()> {
+fn check_kind(cx: &Context<'_>, mount: &Mount, bind: &Bind, root: &Status) -> Result<()> {
     let seen = match bind.link {
-        _ if bind.source_fd.is_some() => return Ok(()),
+        _ if cx.container.source_fd(mount).is_some() => return Ok(()),
         Link::Follow => rustix::fs::stat(&bind.source),
         Link::Bind | Link::Copy => rustix::fs::lstat(&bind.source),
     };
@@ -194,8 +191,8 @@ fn check_kind(bind: &Bind, root: &Status) -> Result<()> {
 }
 
 /// Not the root of a mount: move_mount(2) would refuse it. Attached: it would be moved away from where it is.
-fn check_detached(tree: &Fd<'_>, raw: i32) -> Result<Status> {
-    let what = match place(tree.as_fd())? {
+fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
+    let what = match place(tree)? {
         (status, Place::Detached) => return Ok(status),
         (_, Place::BelowRoot) => "is not the root of a mount",
         (_, Place::Attached) => "is a mount that is attached",
@@ -215,14 +212,14 @@ pub enum Place {
     Detached,
 }
 
-pub fn place(fd: BorrowedFd<'_>) -> Result<(Status, Place)> {
-    let own = status(fd, c"").during("statx", b"")?;
+pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
+    let own = status(&fd, c"").during("statx", b"")?;
     if !own.is_mount_root {
         return Ok((own, Place::BelowRoot));
     }
     let is_attached = if own.is_directory() {
         // Above the root of a detached mount there is nothing: ".." stays in it.
-        status(fd, c"..").during("statx", b"..")?.mount_id != own.mount_id
+        status(&fd, c"..").during("statx", b"..")?.mount_id != own.mount_id
     } else {
         is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
     };

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::Context;
 use crate::error::{During, Error, Result};
 use crate::plan::{Mount, Shape, proc};
-use crate::sys::resolve::Directory;
+use crate::sys::mount::Status;
+use crate::sys::resolve::{Opened, Root};
 
 pub struct Target<'a> {
-    fd: Directory<'a>,
+    fd: Opened<'a>,
     /// It was there before.
     pub existed: bool,
     pub is_proc: bool,
@@ -24,17 +24,27 @@ impl AsFd for Target<'_> {
     }
 }
 
+impl Shape {
+    /// What a mount point must be for a mount with this root.
+    pub fn of(root: &Status) -> Self {
+        if root.is_directory() {
+            Shape::Directory
+        } else {
+            Shape::File
+        }
+    }
+}
+
 const MODE_OF_FILES: u32 = 0o644;
 
 /// Opens a mount's destination, through links inside the rootfs. A path opened without a link on
 /// the way is where it says it is, so that the rules about /proc hold for what was opened.
-pub fn open<'a>(cx: &Context<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
-    match at(cx, destination, shape) {
+pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
+    match at(root, destination, shape) {
         Err(error) if error.errno == Errno::LOOP => {}
         result => return result,
     }
-    let followed = cx
-        .root
+    let followed = root
         .follow(destination)
         .during("openat2", destination.to_bytes())?;
     if followed.is_root() {
@@ -42,21 +52,21 @@ pub fn open<'a>(cx: &Context<'a>, destination: &CStr, shape: Shape) -> Result<Ta
             "its links lead to the container's root itself, which can't be a target",
         ));
     }
-    at(cx, followed.as_c_str(), shape).map_err(|error| match error.errno {
+    at(root, followed.as_c_str(), shape).map_err(|error| match error.errno {
         Errno::LOOP => error.explain("a link appeared on the way while it was being resolved"),
         _ => error,
     })
 }
 
 /// Opens the destination of a mount of a plan. `shape`: what the mount's root is.
-pub fn of_mount<'a>(cx: &Context<'a>, mount: &Mount, shape: Shape) -> Result<Target<'a>> {
+pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Target<'a>> {
     if mount.destination_nofollow {
-        return existing(cx, &mount.destination);
+        return existing(root, &mount.destination);
     }
     let shape = mount.create.unwrap_or(shape);
     if mount.surely_missing && shape == Shape::Directory {
         let path = mount.destination.to_bytes();
-        match cx.root.make_directories(path) {
+        match root.make_directories(path) {
             Ok((fd, made)) => {
                 return Ok(Target {
                     fd,
@@ -69,18 +79,16 @@ pub fn of_mount<'a>(cx: &Context<'a>, mount: &Mount, shape: Shape) -> Result<Tar
             Err(errno) => return Err(not_made(errno, path)),
         }
     }
-    open(cx, &mount.destination, shape)
+    open(root, &mount.destination, shape)
 }
 
 /// Opens a destination that must exist, and may be a link itself.
-fn existing<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Target<'a>> {
-    let path = cx
-        .root
+fn existing<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
+    let path = root
         .follow_directory(destination)
         .during("openat2", destination.to_bytes())?;
     let rule = refuse_below_proc(path.as_c_str())?;
-    let fd = cx
-        .root
+    let fd = root
         .open_plain(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW)
         .during("openat2", destination.to_bytes())
         .map_err(|error| match error.errno {
@@ -88,7 +96,7 @@ fn existing<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Target<'a>> {
             _ => error,
         })?;
     Ok(Target {
-        fd: Directory::Below(fd),
+        fd: Opened::Below(fd),
         existed: true,
         is_proc: rule == proc::Target::Proc,
     })
@@ -106,11 +114,11 @@ fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     Ok(rule)
 }
 
-fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
+fn at<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
     let rule = refuse_below_proc(path)?;
-    let (fd, existed) = match cx.root.open_plain(path, OFlags::PATH) {
-        Ok(fd) => (Directory::Below(fd), true),
-        Err(Errno::NOENT) => (make(cx, path, shape)?, false),
+    let (fd, existed) = match root.open_plain(path, OFlags::PATH) {
+        Ok(fd) => (Opened::Below(fd), true),
+        Err(Errno::NOENT) => (make(root, path, shape)?, false),
         Err(errno) => return Err(Error::system(errno, "openat2").on(path.to_bytes())),
     };
     Ok(Target {
@@ -120,11 +128,11 @@ fn at<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
     })
 }
 
-fn make<'a>(cx: &Context<'a>, path: &CStr, shape: Shape) -> Result<Directory<'a>> {
+fn make<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Opened<'a>> {
     let path = path.to_bytes();
     let made = match shape {
-        Shape::Directory => cx.root.make_directories(path).map(|(fd, _)| fd),
-        Shape::File => cx.root.make_file(path, MODE_OF_FILES).map(Directory::Below),
+        Shape::Directory => root.make_directories(path).map(|(fd, _)| fd),
+        Shape::File => root.make_file(path, MODE_OF_FILES).map(Opened::Below),
     };
     made.map_err(|errno| not_made(errno, path))
 }
@@ -137,14 +145,11 @@ fn not_made(errno: Errno, path: &[u8]) -> Error {
 
 /// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
 /// the runtime's own writes to /proc could be led astray (CVE-2019-19921, CVE-2023-27561).
-pub fn plain_directory<'a>(cx: &Context<'a>, destination: &CStr) -> Result<Target<'a>> {
-    let (fd, existed) = match cx
-        .root
-        .open_plain(destination, OFlags::PATH | OFlags::DIRECTORY)
-    {
-        Ok(fd) => (Ok(Directory::Below(fd)), true),
+pub fn plain_directory<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
+    let (fd, existed) = match root.open_plain(destination, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(fd) => (Ok(Opened::Below(fd)), true),
         Err(Errno::NOENT) => {
-            let made = cx.root.make_directories(destination.to_bytes());
+            let made = root.make_directories(destination.to_bytes());
             (made.map(|(fd, _)| fd), false)
         }
         Err(errno) => (Err(errno), false),

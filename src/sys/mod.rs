@@ -1,6 +1,5 @@
 //! Descriptors and system calls: what the layers above act with. `unsafe` stands here and in `capi` only.
 
-pub mod classic;
 pub mod fd;
 pub mod flags;
 pub mod mount;

@@ -2,15 +2,16 @@
 
 use core::ffi::CStr;
 use core::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
-use super::fd::{Fd, Fds};
+use super::fd::{ENTRY, open};
 use super::flags;
-use crate::error::Text;
+use super::path::ShortString;
+use crate::text::Text;
 
 /// The arguments of mount_setattr(2), laid out as the kernel's `struct mount_attr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,19 +107,13 @@ pub fn attributes_of(mount: impl AsFd) -> Result<u64> {
 
 /// A detached copy of the mount that `dir` and `path` lie on, with its root there: open_tree(2).
 /// Before Linux 6.15 EINVAL if that mount is itself detached.
-pub fn clone_tree<'a>(
-    fds: &'a Fds,
-    dir: impl AsFd,
-    path: &CStr,
-    recursive: bool,
-) -> Result<Fd<'a>> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+/// `flags`: AT_RECURSIVE for the mounts below, AT_SYMLINK_NOFOLLOW.
+pub fn clone_tree(dir: impl AsFd, path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd> {
+    let flags = flags
+        | OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(fds.own(rustix::mount::open_tree(dir, path, flags)?))
+    rustix::mount::open_tree(dir, path, flags)
 }
 
 /// Attaches a detached mount over what `target` refers to: move_mount(2). No path is looked at.
@@ -133,40 +128,31 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
 }
 
 /// A superblock that is being configured: fsopen(2).
-pub struct Superblock<'a> {
-    context: Fd<'a>,
-    fds: &'a Fds,
-}
+pub struct Superblock(OwnedFd);
 
-impl<'a> Superblock<'a> {
+impl Superblock {
     /// ENODEV if the kernel doesn't know the type.
-    pub fn open(fds: &'a Fds, fstype: &CStr) -> Result<Self> {
-        let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
-        Ok(Superblock {
-            context: fds.own(context),
-            fds,
-        })
+    pub fn open(fstype: &CStr) -> Result<Self> {
+        rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map(Superblock)
     }
 
     /// fsconfig(2): a parameter with or without a value. A value is at most 255 bytes.
     pub fn set(&self, key: &CStr, value: Option<&CStr>) -> Result<()> {
         match value {
-            Some(value) => rustix::mount::fsconfig_set_string(&self.context, key, value),
-            None => rustix::mount::fsconfig_set_flag(&self.context, key),
+            Some(value) => rustix::mount::fsconfig_set_string(&self.0, key, value),
+            None => rustix::mount::fsconfig_set_flag(&self.0, key),
         }
     }
 
     pub fn create(&self) -> Result<()> {
-        rustix::mount::fsconfig_create(&self.context)
+        rustix::mount::fsconfig_create(&self.0)
     }
 
     /// A detached mount of it, with MOUNT_ATTR_* set: fsmount(2).
-    pub fn mount(&self, attributes: u64) -> Result<Fd<'a>> {
+    pub fn mount(&self, attributes: u64) -> Result<OwnedFd> {
         // u32 in the system call's signature; all that exist fit.
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        let mount =
-            rustix::mount::fsmount(&self.context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        Ok(self.fds.own(mount))
+        rustix::mount::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     }
 
     /// What the kernel wrote about the last failure, its messages joined with "; ". Empty where it said nothing.
@@ -176,7 +162,7 @@ impl<'a> Superblock<'a> {
         let mut buffer = [0; 256];
         // One message a read, and ENODATA after the last. The kernel keeps eight: fs/fsopen.c.
         for _ in 0..8 {
-            let Ok(length) = rustix::io::read(&self.context, &mut buffer) else {
+            let Ok(length) = rustix::io::read(&self.0, &mut buffer) else {
                 break;
             };
             let message = buffer[..length].trim_ascii();
@@ -190,6 +176,24 @@ impl<'a> Superblock<'a> {
         text
     }
 }
+
+/// The types of file systems, as statfs(2) tells them: <linux/magic.h>.
+pub const PROC: FsType = FsType(0x9fa0);
+pub const DEVPTS: FsType = FsType(0x1cd1);
+pub const CGROUP2: FsType = FsType(0x6367_7270);
+
+/// f_type of statfs(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FsType(pub u32);
+
+/// The type of the file system that a descriptor lies on.
+pub fn fs_type(fd: impl AsFd) -> Result<FsType> {
+    // Every magic number fits 32 bits; f_type has another width on each architecture.
+    rustix::fs::fstatfs(fd).map(|filesystem| FsType(filesystem.f_type as u32))
+}
+
+/// The inode of a procfs's root, and of nothing else in it: <linux/proc_fs.h>.
+pub const PROC_ROOT_INO: u64 = 1;
 
 /// What statx(2) says of a descriptor.
 pub struct Status {
@@ -223,20 +227,16 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
 /// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on another, or
 /// nothing is above; of a file that can't be told, and the calls that want a root refuse another by themselves.
 fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
-    let open = |at: BorrowedFd<'_>, path: &CStr| {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(at, path, flags, Mode::empty())
-    };
     let opened;
     let fd = if path.is_empty() {
         dir
     } else {
-        opened = open(dir, path)?;
+        opened = open(dir, path, ENTRY)?;
         opened.as_fd()
     };
     let stat = rustix::fs::fstat(fd)?;
     let mount_id = mount_id(fd)?;
-    let is_mount_root = match open(fd, c"..") {
+    let is_mount_root = match open(fd, c"..", ENTRY) {
         // A file.
         Err(Errno::NOTDIR) => true,
         up => {
@@ -263,8 +263,8 @@ fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
     const KEY: &[u8] = b"mnt_id:";
     let mut buffer = [0; 256];
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let path = Text::<32>::format(format_args!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
-    let length = match rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()) {
+    let path = ShortString::format(format_args!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let length = match open(CWD, &*path, flags) {
         Err(Errno::NOENT) => 0,
         info => rustix::io::read(info?, &mut buffer)?,
     };

@@ -1,25 +1,40 @@
-//! Paths on the stack, for the processes that must not allocate.
+//! Paths for the processes that must not allocate and have little stack.
 
 use core::ffi::CStr;
+use core::fmt::Write;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::{Errno, Result};
 
+use super::page::Page;
+use crate::text::Text;
+
 /// PATH_MAX of <linux/limits.h>, with the NUL.
 pub const PATH_MAX: usize = 4096;
+/// NAME_MAX of <linux/limits.h>, without the NUL.
+pub const NAME_MAX: usize = 255;
 
 /// An absolute path, "/" when empty, NUL-terminated.
-#[derive(Clone)]
 pub struct PathBuf {
-    bytes: [u8; PATH_MAX],
+    bytes: Page<[u8; PATH_MAX]>,
     len: usize,
 }
 
 impl PathBuf {
-    pub fn root() -> Self {
-        PathBuf {
-            bytes: [0; PATH_MAX],
+    pub fn root() -> Result<Self> {
+        Ok(PathBuf {
+            bytes: Page::zeroed()?,
             len: 0,
+        })
+    }
+
+    /// From a path without "..".
+    pub fn new(path: &[u8]) -> Result<Self> {
+        let mut made = Self::root()?;
+        for component in components(path) {
+            made.push(component)?;
         }
+        Ok(made)
     }
 
     pub fn push(&mut self, component: &[u8]) -> Result<()> {
@@ -35,12 +50,8 @@ impl PathBuf {
 
     /// Removes the last component; the root stays the root.
     pub fn pop(&mut self) {
-        self.truncate(
-            self.as_bytes()
-                .iter()
-                .rposition(|&b| b == b'/')
-                .unwrap_or(0),
-        );
+        let slash = self.as_bytes().iter().rposition(|&b| b == b'/');
+        self.truncate(slash.unwrap_or(0));
     }
 
     pub fn clear(&mut self) {
@@ -64,7 +75,7 @@ impl PathBuf {
         if self.is_root() {
             return c"/";
         }
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"/")
+        CStr::from_bytes_until_nul(&*self.bytes).unwrap_or(c"/")
     }
 }
 
@@ -74,14 +85,69 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|component| !component.is_empty() && *component != b".")
 }
 
-/// The path of a descriptor in procfs, for the calls that take nothing but a path.
-pub fn of_descriptor(fd: std::os::fd::BorrowedFd<'_>) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    let mut path = PathBuf::root();
-    let number = crate::error::Text::<16>::format(fd.as_raw_fd());
-    for component in ["proc", "self", "fd", number.as_str()] {
-        // Far shorter than PATH_MAX.
-        let _ = path.push(component.as_bytes());
+/// A path's directory and last component.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
     }
-    path
+}
+
+/// A component with its NUL.
+pub struct Name([u8; NAME_MAX + 1]);
+
+impl Name {
+    /// # Errors
+    /// ENAMETOOLONG for more than NAME_MAX bytes.
+    pub fn new(component: &[u8]) -> Result<Self> {
+        let mut name = [0; NAME_MAX + 1];
+        let room = name[..NAME_MAX].get_mut(..component.len());
+        room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(component);
+        Ok(Name(name))
+    }
+}
+
+impl core::ops::Deref for Name {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+/// A short string for the kernel, made of a number and what stands around it.
+pub struct ShortString([u8; 64]);
+
+impl ShortString {
+    /// What is too long for it is cut.
+    pub fn format(text: core::fmt::Arguments<'_>) -> Self {
+        let mut written = Text::<63>::new();
+        let _ = written.write_fmt(text);
+        let mut bytes = [0; 64];
+        bytes[..written.as_bytes().len()].copy_from_slice(written.as_bytes());
+        ShortString(bytes)
+    }
+}
+
+impl core::ops::Deref for ShortString {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+/// The path of a descriptor in procfs, for the calls that take nothing but a path.
+pub fn of_descriptor(fd: impl AsFd) -> ShortString {
+    ShortString::format(format_args!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// The working directory: getcwd(2).
+pub fn getcwd(buffer: &mut [u8; PATH_MAX]) -> Result<&CStr> {
+    // SAFETY: the kernel writes at most as many bytes as the buffer is said to have.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    if length < 0 {
+        return Err(super::mount::last_errno());
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::RANGE)
 }

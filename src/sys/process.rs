@@ -19,9 +19,9 @@ use rustix::io::{Errno, FdFlags, Result};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
-use super::fd::replace_standard;
+use super::fd::STANDARD;
 use super::mount::last_errno;
-use super::page::Page;
+use super::page::{Page, Shareable};
 
 /// How much of the end of a program's output is kept.
 pub const OUTPUT: usize = 512;
@@ -63,8 +63,9 @@ pub fn run(program: &Program<'_>) -> Finished {
         outcome: Outcome::Failed(call.name(), errno),
         output: Tail::new(),
     };
-    let Some(report) = Page::shared(Report::new()) else {
-        return failed(Call::Mmap, Errno::NOMEM);
+    let report = match Page::shared(Report::new()) {
+        Ok(report) => report,
+        Err(errno) => return failed(Call::Mmap, errno),
     };
     let input = match input(program.input) {
         Ok(input) => input,
@@ -83,6 +84,49 @@ pub fn run(program: &Program<'_>) -> Finished {
         Err(errno) => return failed(Call::Clone, errno),
     }
     report.read()
+}
+
+/// What a process leaves behind that ends before it is asked.
+struct Left<const N: usize> {
+    is_whole: AtomicU8,
+    bytes: [AtomicU8; N],
+}
+
+// SAFETY: all its fields are atomics, or arrays of them.
+unsafe impl<const N: usize> Shareable for Left<N> {}
+
+/// Runs `call` in a process of its own, which shares the table of descriptors, and gives the bytes that it returned. `None`:
+/// it was killed before.
+pub fn in_child<const N: usize>(call: impl FnOnce() -> [u8; N]) -> Result<Option<[u8; N]>> {
+    let left = Page::shared(Left {
+        is_whole: AtomicU8::new(0),
+        bytes: [const { AtomicU8::new(0) }; N],
+    })?;
+    // Until the handlers are gone: they are the caller's, and this is another process.
+    let blocked = Blocked::all();
+    let child = clone(libc::CLONE_FILES, || {
+        for (to, from) in left.bytes.iter().zip(call()) {
+            to.store(from, SeqCst);
+        }
+        left.is_whole.store(1, SeqCst);
+    });
+    drop(blocked);
+    reap(&child?);
+    let mut bytes = [0; N];
+    for (to, from) in bytes.iter_mut().zip(&left.bytes) {
+        *to = from.load(SeqCst);
+    }
+    Ok((left.is_whole.load(SeqCst) == 1).then_some(bytes))
+}
+
+/// setns(2), for a process that shares its directories with no other.
+pub fn enter_mount_namespace(namespace: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: setns(2) touches no memory.
+    if unsafe { libc::syscall(libc::SYS_setns, namespace.as_raw_fd(), libc::CLONE_NEWNS) } == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
 }
 
 /// Where the two children can fail.
@@ -137,6 +181,9 @@ struct Report {
     output: [AtomicU8; OUTPUT],
     length: AtomicUsize,
 }
+
+// SAFETY: all its fields are atomics, or arrays of them.
+unsafe impl Shareable for Report {}
 
 const UNKNOWN: i32 = 0;
 const EXITED: i32 = 1;
@@ -394,11 +441,11 @@ fn wait(child: &OwnedFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>>
 }
 
 /// Makes a descriptor one of the standard ones, which are left open by execve(2).
-fn give(fd: BorrowedFd<'_>, standard: c_int) -> Result<()> {
-    if fd.as_raw_fd() == standard {
+fn give(fd: BorrowedFd<'_>, standard: usize) -> Result<()> {
+    if usize::try_from(fd.as_raw_fd()) == Ok(standard) {
         rustix::io::fcntl_setfd(fd, FdFlags::empty())
     } else {
-        replace_standard(fd, standard)
+        STANDARD[standard].replace(fd)
     }
 }
 

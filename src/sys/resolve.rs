@@ -11,73 +11,84 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
-use super::fd::{Fd, Fds};
-use super::path::{PATH_MAX, PathBuf, components};
+use super::fd::{DIRECTORY, open};
+use super::page::{Page, Zeroable};
+use super::path::{Name, PATH_MAX, PathBuf, components, split};
 
 /// Linux gives up on a path after as many links: path_resolution(7).
 const MAX_LINKS: usize = 40;
 /// How often a look-up is tried again that a rename or mount elsewhere disturbed (EAGAIN, openat2(2)).
 const MAX_TRIES: usize = 128;
 
-pub(super) const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
 /// A directory that nothing resolved here can leave.
 #[derive(Clone, Copy)]
-pub struct Root<'a> {
-    fd: BorrowedFd<'a>,
-    fds: &'a Fds,
+pub struct Root<'a>(BorrowedFd<'a>);
+
+/// Something in a root, or the root itself.
+pub enum Opened<'a> {
+    Root(BorrowedFd<'a>),
+    Below(OwnedFd),
 }
 
+impl AsFd for Opened<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Opened::Root(fd) => *fd,
+            Opened::Below(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl AsFd for Root<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0
+    }
+}
+
+/// What a look-up needs whose links are followed here.
+struct Followed {
+    /// What is still to do, at the end; links are put before it.
+    todo: [u8; 2 * PATH_MAX],
+    target: [u8; PATH_MAX],
+}
+
+// SAFETY: made of bytes only.
+unsafe impl Zeroable for Followed {}
+
 impl<'a> Root<'a> {
-    pub fn new(fd: BorrowedFd<'a>, fds: &'a Fds) -> Self {
-        Root { fd, fds }
-    }
-
-    pub fn as_fd(&self) -> BorrowedFd<'a> {
-        self.fd
-    }
-
-    /// Where the descriptors opened here go to be closed.
-    pub fn fds(&self) -> &'a Fds {
-        self.fds
+    pub fn new(fd: BorrowedFd<'a>) -> Self {
+        Root(fd)
     }
 
     /// Opens a path in which no component may be a symbolic link: ELOOP.
-    pub fn open_plain(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
-        self.open_at(self.fd, path, flags, ResolveFlags::NO_SYMLINKS)
+    pub fn open_plain(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+        self.open_with(path, flags, ResolveFlags::NO_SYMLINKS)
     }
 
     /// Opens a path whose links are followed inside the root.
-    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
-        self.open_at(self.fd, path, flags, ResolveFlags::empty())
+    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+        self.open_with(path, flags, ResolveFlags::empty())
     }
 
-    fn open_at(
-        &self,
-        dir: BorrowedFd<'_>,
-        path: &CStr,
-        flags: OFlags,
-        resolve: ResolveFlags,
-    ) -> Result<Fd<'a>> {
+    fn open_with(&self, path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = flags | OFlags::CLOEXEC;
         let mut tries = 0;
         loop {
-            match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
-                Ok(fd) => return Ok(self.fds.own(fd)),
+            match rustix::fs::openat2(self.0, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => tries += 1,
                 // EPERM is a filter's: openat2(2) has it only for O_NOATIME and for writing to what is immutable.
                 Err(Errno::NOSYS | Errno::PERM) => {
                     let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
                     return self.walk(path, flags, follows);
                 }
-                Err(errno) => return Err(errno),
+                opened => return opened,
             }
         }
     }
 
     /// What openat2(2) would open.
-    fn walk(&self, path: &CStr, flags: OFlags, follows: bool) -> Result<Fd<'a>> {
+    fn walk(&self, path: &CStr, flags: OFlags, follows: bool) -> Result<OwnedFd> {
         if !follows {
             return self.walk_plain(path, flags);
         }
@@ -92,25 +103,19 @@ impl<'a> Root<'a> {
     }
 
     /// With no link on the way.
-    fn walk_plain(&self, path: &CStr, flags: OFlags) -> Result<Fd<'a>> {
+    fn walk_plain(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         let mut names = components(path.to_bytes()).peekable();
-        let mut dir = Directory::Root(self.fd);
+        let mut dir = Opened::Root(self.0);
         while let Some(name) = names.next() {
             if name == b".." {
                 return Err(Errno::XDEV);
             }
+            let name = Name::new(name)?;
             let is_last = names.peek().is_none();
             let wanted = if is_last { flags } else { DIRECTORY };
-            let is_link = || {
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                let there = rustix::fs::statat(dir.as_fd(), name, flags);
-                there.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Symlink)
-            };
-            let opened =
-                rustix::fs::openat(dir.as_fd(), name, wanted | OFlags::NOFOLLOW, Mode::empty());
-            let opened = match opened {
-                Err(Errno::NOTDIR) if is_link() => return Err(Errno::LOOP),
-                opened => self.fds.own(opened?),
+            let opened = match open(dir.as_fd(), &*name, wanted | OFlags::NOFOLLOW) {
+                Err(Errno::NOTDIR) if is_link_at(dir.as_fd(), &name) => return Err(Errno::LOOP),
+                opened => opened?,
             };
             if is_last {
                 let may_be_link = flags.contains(OFlags::NOFOLLOW) || !flags.contains(OFlags::PATH);
@@ -119,22 +124,21 @@ impl<'a> Root<'a> {
                 }
                 return Ok(opened);
             }
-            dir = Directory::Below(opened);
+            dir = Opened::Below(opened);
         }
-        let root = rustix::fs::openat(self.fd, c".", flags, Mode::empty())?;
-        Ok(self.fds.own(root))
+        open(self.0, c".", flags)
     }
 
     /// The path without links that `path` leads to, where what doesn't exist is taken as it is
     /// written: the target of a dangling link is where the thing is to be made.
     pub fn follow(&self, path: &CStr) -> Result<PathBuf> {
-        let mut done = PathBuf::root();
-        // What is still to do, at the end of the buffer; links are put before it.
-        let mut todo = [0_u8; 2 * PATH_MAX];
+        let mut done = PathBuf::root()?;
+        let mut room = Page::<Followed>::zeroed()?;
+        let Followed { todo, target } = &mut *room;
         let mut start = todo.len();
-        prepend(&mut todo, &mut start, path.to_bytes())?;
+        prepend(todo, &mut start, path.to_bytes())?;
         let mut links = 0;
-        while let Some(range) = first_component(&todo, start) {
+        while let Some(range) = first_component(todo, start) {
             start = range.end;
             match &todo[range] {
                 b"." => continue,
@@ -144,8 +148,7 @@ impl<'a> Root<'a> {
                 }
                 name => done.push(name)?,
             }
-            let mut target = [0; PATH_MAX];
-            let Some(length) = self.read_link_at(done.as_c_str(), &mut target)? else {
+            let Some(length) = self.read_link_at(done.as_c_str(), target)? else {
                 continue;
             };
             links += 1;
@@ -158,7 +161,7 @@ impl<'a> Root<'a> {
             } else {
                 done.pop();
             }
-            prepend(&mut todo, &mut start, target)?;
+            prepend(todo, &mut start, target)?;
         }
         Ok(done)
     }
@@ -166,11 +169,7 @@ impl<'a> Root<'a> {
     /// The same for the directory a path lies in; its last component stays as it is.
     pub fn follow_directory(&self, path: &CStr) -> Result<PathBuf> {
         let (directory, name) = split(path.to_bytes());
-        let mut directory_path = PathBuf::root();
-        for component in components(directory) {
-            directory_path.push(component)?;
-        }
-        let mut done = self.follow(directory_path.as_c_str())?;
+        let mut done = self.follow(PathBuf::new(directory)?.as_c_str())?;
         done.push(name)?;
         Ok(done)
     }
@@ -187,63 +186,60 @@ impl<'a> Root<'a> {
 
     /// Makes a directory that is missing, and those to it, one component at a time and never through
     /// a link. `path` has no "..". Also gives whether it was missing indeed.
-    pub fn make_directories(&self, path: &[u8]) -> Result<(Directory<'a>, bool)> {
+    pub fn make_directories(&self, path: &[u8]) -> Result<(Opened<'a>, bool)> {
         let (parent, name) = split(path);
         let parent = self.open_or_make(parent)?;
         if name.is_empty() {
             return Ok((parent, false));
         }
-        let (made, missing) = self.make_directory(parent.as_fd(), name)?;
-        Ok((Directory::Below(made), missing))
+        let (made, missing) = make_directory(parent.as_fd(), &Name::new(name)?)?;
+        Ok((Opened::Below(made), missing))
     }
 
     /// A directory, made if it or those to it are missing.
-    pub fn open_or_make(&self, path: &[u8]) -> Result<Directory<'a>> {
-        let mut existing = components(path).count();
-        let mut dir = loop {
-            if existing == 0 {
-                break Directory::Root(self.fd);
-            }
-            let mut prefix = PathBuf::root();
-            for component in components(path).take(existing) {
-                prefix.push(component)?;
-            }
-            match self.open_plain(prefix.as_c_str(), OFlags::PATH | OFlags::DIRECTORY) {
-                Ok(fd) => break Directory::Below(fd),
-                Err(Errno::NOENT) => existing -= 1,
-                Err(errno) => return Err(errno),
-            }
-        };
-        for component in components(path).skip(existing) {
-            dir = Directory::Below(self.make_directory(dir.as_fd(), component)?.0);
+    pub fn open_or_make(&self, path: &[u8]) -> Result<Opened<'a>> {
+        let mut dir = Opened::Root(self.0);
+        for component in components(path) {
+            let name = Name::new(component)?;
+            let opened = match open(dir.as_fd(), &*name, DIRECTORY | OFlags::NOFOLLOW) {
+                Err(Errno::NOENT) => make_directory(dir.as_fd(), &name)?.0,
+                Err(Errno::NOTDIR) if is_link_at(dir.as_fd(), &name) => return Err(Errno::LOOP),
+                opened => opened?,
+            };
+            dir = Opened::Below(opened);
         }
         Ok(dir)
     }
 
-    fn make_directory(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(Fd<'a>, bool)> {
-        let missing = match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(errno) => return Err(errno),
-        };
-        let flags = DIRECTORY | OFlags::NOFOLLOW;
-        let made = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-        Ok((self.fds.own(made), missing))
-    }
-
-    /// Makes an empty regular file, and the directories to it.
-    pub fn make_file(&self, path: &[u8], mode: u32) -> Result<Fd<'a>> {
+    /// Makes an empty regular file, and the directories to it. EEXIST if there is anything already.
+    pub fn make_file(&self, path: &[u8], mode: u32) -> Result<OwnedFd> {
         let (parent, name) = split(path);
         let dir = self.open_or_make(parent)?;
-        self.make_file_at(dir.as_fd(), name, mode)
+        make_file(dir, &Name::new(name)?, mode)
     }
+}
 
-    /// Makes an empty regular file in a directory. EEXIST if there is anything already.
-    pub fn make_file_at(&self, dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> Result<Fd<'a>> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?;
-        Ok(self.fds.own(file))
+fn make_directory(dir: impl AsFd, name: &CStr) -> Result<(OwnedFd, bool)> {
+    let missing = match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(errno) => return Err(errno),
+    };
+    match open(&dir, name, DIRECTORY | OFlags::NOFOLLOW) {
+        Err(Errno::NOTDIR) if is_link_at(dir.as_fd(), name) => Err(Errno::LOOP),
+        opened => Ok((opened?, missing)),
     }
+}
+
+/// Makes an empty regular file in a directory. EEXIST if there is anything already.
+pub fn make_file(dir: impl AsFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))
+}
+
+fn is_link_at(dir: BorrowedFd<'_>, name: &CStr) -> bool {
+    let there = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    there.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Symlink)
 }
 
 /// What is mounted on a directory: at the root of a look-up ".." leads there again, and to what is mounted on it.
@@ -269,32 +265,9 @@ pub fn read_link(link: BorrowedFd<'_>, target: &mut [u8; PATH_MAX]) -> Result<Op
 }
 
 /// What a descriptor from O_PATH and O_NOFOLLOW refers to.
-fn is_link_itself(fd: &Fd<'_>) -> Result<bool> {
+fn is_link_itself(fd: &OwnedFd) -> Result<bool> {
     let status = rustix::fs::fstat(fd)?;
     Ok(FileType::from_raw_mode(status.st_mode) == FileType::Symlink)
-}
-
-/// A directory in a root, or the root.
-pub enum Directory<'a> {
-    Root(BorrowedFd<'a>),
-    Below(Fd<'a>),
-}
-
-impl AsFd for Directory<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Directory::Root(fd) => *fd,
-            Directory::Below(fd) => fd.as_fd(),
-        }
-    }
-}
-
-/// A path's directory and last component.
-pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
 }
 
 /// Where the first component at or after `start` lies.
@@ -328,8 +301,7 @@ mod tests {
         ));
         std::fs::create_dir_all(dir.join("a/b")).unwrap();
         let file = std::fs::File::open(&dir).unwrap();
-        let fds = Fds::new();
-        test(&dir, Root::new(file.as_fd(), &fds));
+        test(&dir, Root::new(file.as_fd()));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -352,9 +324,10 @@ mod tests {
     }
 
     /// A descriptor's path, or why there is none.
-    fn seen(opened: Result<Fd<'_>>) -> std::result::Result<std::path::PathBuf, Errno> {
-        let path = super::super::path::of_descriptor(opened?.as_fd());
-        Ok(std::fs::read_link(path.as_c_str().to_str().unwrap()).unwrap())
+    fn seen(opened: Result<OwnedFd>) -> std::result::Result<std::path::PathBuf, Errno> {
+        let opened = opened?;
+        let path = super::super::path::of_descriptor(&opened);
+        Ok(std::fs::read_link(path.to_str().unwrap()).unwrap())
     }
 
     #[test]

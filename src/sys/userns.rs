@@ -7,8 +7,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::error::{During, Error, Result, Text};
-use crate::sys::path::PathBuf;
+use crate::error::{During, Error, Result};
+use crate::sys::path::ShortString;
 use crate::sys::process::{Blocked, clone, reap};
 
 /// A mapping must be shorter than a page: map_write() in kernel/user_namespace.c.
@@ -63,13 +63,13 @@ fn write_map(proc: BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result<()> {
         })
 }
 
-/// Whether a descriptor is of a user namespace: NS_GET_NSTYPE, ioctl_ns(2).
-pub fn is_user_namespace(fd: BorrowedFd<'_>) -> bool {
+/// Whether a descriptor is of a namespace of this kind, a CLONE_NEW* flag: NS_GET_NSTYPE, ioctl_ns(2).
+pub fn is_namespace(fd: BorrowedFd<'_>, kind: c_int) -> bool {
     /// _IO(0xb7, 3) of <linux/nsfs.h>.
     const NS_GET_NSTYPE: u32 = 0xb703;
     // SAFETY: the call takes no argument and writes nothing.
-    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
-    kind == libc::CLONE_NEWUSER
+    let found = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
+    found == kind
 }
 
 /// A process that does nothing but be in a new user namespace. Killed and reaped by the drop.
@@ -88,11 +88,12 @@ impl Holder {
 
     /// Its directory in /proc, which may be that of a pid namespace above: the number is the one that /proc itself tells.
     fn directory(&self) -> Result<OwnedFd> {
-        let fdinfo = in_proc(&["self", "fdinfo"], self.0.as_raw_fd());
-        let name = fdinfo.as_c_str().to_bytes();
+        let raw = self.0.as_raw_fd();
+        let fdinfo = ShortString::format(format_args!("/proc/self/fdinfo/{raw}"));
+        let name = fdinfo.to_bytes();
         let hint = "is /proc mounted, and of this pid namespace or one above it?";
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(CWD, fdinfo.as_c_str(), flags, Mode::empty())
+        let file = rustix::fs::openat(CWD, &*fdinfo, flags, Mode::empty())
             .during("openat", name)
             .map_err(|error| error.explain(hint))?;
         let mut text = [0; 1024];
@@ -103,10 +104,10 @@ impl Holder {
                 format_args!("/proc does not show a new process: {hint}"),
             )
         })?;
-        let directory = in_proc(&[], pid);
+        let directory = ShortString::format(format_args!("/proc/{pid}"));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(CWD, directory.as_c_str(), flags, Mode::empty())
-            .during("openat", directory.as_c_str().to_bytes())
+        rustix::fs::openat(CWD, &*directory, flags, Mode::empty())
+            .during("openat", directory.to_bytes())
     }
 }
 
@@ -116,20 +117,6 @@ impl Drop for Holder {
         let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
         reap(&self.0);
     }
-}
-
-/// /proc, the components, and a number.
-fn in_proc(components: &[&str], number: i32) -> PathBuf {
-    let mut path = PathBuf::root();
-    let number = Text::<16>::format(number);
-    for component in [&["proc"], components, &[number.as_str()]]
-        .into_iter()
-        .flatten()
-    {
-        // Far shorter than PATH_MAX.
-        let _ = path.push(component.as_bytes());
-    }
-    path
 }
 
 /// "Pid:\t1234" of a pidfd's fdinfo; 0 and -1 are no process that /proc shows (pidfd_open(2)).
@@ -183,9 +170,9 @@ mod tests {
         }
         let map = |id| format!("0 {id} 1\n").into_bytes();
         let namespace = with_mappings(&map(uid), &map(gid)).unwrap();
-        assert!(is_user_namespace(namespace.as_fd()));
+        assert!(is_namespace(namespace.as_fd(), libc::CLONE_NEWUSER));
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert!(!is_user_namespace(file.as_fd()));
+        assert!(!is_namespace(file.as_fd(), libc::CLONE_NEWUSER));
         let refused = with_mappings(b"0 0 1\n0 0 1\n", &map(gid)).unwrap_err();
         assert_eq!(refused.errno, Errno::INVAL);
     }

@@ -2,51 +2,53 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::AsFd;
+
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Context;
 use super::target;
 use crate::error::{During, Error, Result};
 use crate::plan::Shape;
-use crate::sys::fd::{self, Fds};
+use crate::sys::fd::{STANDARD, open};
 use crate::sys::mount::status;
+use crate::sys::resolve::Root;
 
 pub const DEV_NULL: &CStr = c"/dev/null";
-const STANDARD: [i32; 3] = [0, 1, 2];
 
 pub fn enter(cx: &Context<'_>) -> Result<()> {
     if cx.plan.dev.is_some() {
-        reopen_null(cx.fds)?;
+        reopen_null()?;
     }
     cx.plan
         .cwd
         .as_deref()
-        .map_or(Ok(()), |cwd| make_cwd(cx, cwd))
+        .map_or(Ok(()), |cwd| make_cwd(&cx.root, cwd))
 }
 
 /// The host's /dev/null on a standard descriptor becomes the container's.
-fn reopen_null(fds: &Fds) -> Result<()> {
-    // One of ours may have the number of one that the caller closed.
-    fds.flush();
-    let is_null = |raw| status(fd::standard(raw), c"").is_ok_and(|status| status.is_dev_null());
+fn reopen_null() -> Result<()> {
     // All three before the open, whose number may be that of one that is closed.
-    let nulls = STANDARD.map(|raw| is_null(raw).then_some(raw));
-    if nulls == [None; 3] {
+    let nulls = STANDARD.map(|it| status(it, c"").is_ok_and(|status| status.is_dev_null()));
+    if nulls == [false; 3] {
         return Ok(());
     }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let null = rustix::fs::openat(CWD, DEV_NULL, flags, Mode::empty())
-        .during("openat", DEV_NULL.to_bytes())?;
-    let null = fds.own(null);
+    let null = open(CWD, DEV_NULL, flags).during("openat", DEV_NULL.to_bytes())?;
     if !status(&null, c"")
         .during("statx", DEV_NULL.to_bytes())?
         .is_dev_null()
     {
         return Err(not_null());
     }
-    for raw in nulls.into_iter().flatten() {
-        fd::replace_standard(std::os::fd::AsFd::as_fd(&null), raw)
+    for (standard, _) in STANDARD
+        .into_iter()
+        .zip(nulls)
+        .filter(|(_, is_null)| *is_null)
+    {
+        standard
+            .replace(null.as_fd())
             .during("dup3", DEV_NULL.to_bytes())?;
     }
     Ok(())
@@ -60,8 +62,8 @@ pub fn not_null() -> Error {
     )
 }
 
-fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
-    match cx.root.open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
+fn make_cwd(root: &Root<'_>, cwd: &CStr) -> Result<()> {
+    match root.open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) => {}
         Err(errno) => {
@@ -70,7 +72,7 @@ fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
             ));
         }
     }
-    target::open(cx, cwd, Shape::Directory)
+    target::open(root, cwd, Shape::Directory)
         .map(drop)
         .map_err(explain_cwd)
 }

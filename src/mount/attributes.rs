@@ -1,0 +1,171 @@
+//! The flags, propagation and idmapping of a mount: mount_setattr(2), and what stands in for it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use libc::MOUNT_ATTR_NOSYMFOLLOW;
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+
+use super::procfd::ProcFd;
+use super::{MountApi, Tree};
+use crate::config::options::propagation_name;
+use crate::error::{During, Error, Result};
+use crate::plan::attributes::{BindChange, Change, Locked};
+use crate::sys::flags::{self, MS_REC};
+use crate::sys::mount::{Attributes, attributes_of, has_set_attributes, set_attributes};
+
+impl From<Change> for Attributes {
+    fn from(change: Change) -> Self {
+        Attributes {
+            set: change.set,
+            clear: change.clear,
+            ..Attributes::default()
+        }
+    }
+}
+
+impl MountApi {
+    /// Changes a mount, and those below it if `recursive`. `name`: of the mount, in errors.
+    pub fn change(
+        &self,
+        mount: impl AsFd,
+        recursive: bool,
+        change: &Attributes,
+        name: &[u8],
+    ) -> Result<()> {
+        change_attributes(self.procfd()?, mount.as_fd(), recursive, change)
+            .map_err(|error| error.on(name))
+    }
+
+    /// Sets what a bind's options ask for, replacing the source's attributes; where some of those are locked, adding to
+    /// them: then it gives what is set.
+    pub fn change_bind(
+        &self,
+        mount: impl AsFd,
+        change: &BindChange,
+        name: &[u8],
+    ) -> Result<Option<u64>> {
+        let mount = mount.as_fd();
+        let set = |change: Change| self.change(mount, false, &change.into(), name);
+        match set(change.replacing()) {
+            Err(error) if error.errno == Errno::PERM => {}
+            result => return result.map(|()| None),
+        }
+        let inherited = change
+            .inheriting(attributes_of(mount).during("fstatfs", name)?)
+            .map_err(|locked| explain_locked(locked).on(name))?;
+        set(inherited)
+            .map_err(|error| error.explain("also with the source's locked attributes added"))?;
+        Ok(Some(inherited.set))
+    }
+
+    /// Sets the attributes of a mount and of all below it: "rro" and its kin.
+    pub fn change_recursively(&self, mount: impl AsFd, change: Change, name: &[u8]) -> Result<()> {
+        self.change(mount, true, &change.into(), name)
+            .map_err(|error| match error.errno {
+                Errno::NOSYS => error
+                    .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
+                Errno::PERM => {
+                    error.explain("one of them may be locked on the source or on a mount below")
+                }
+                _ => error,
+            })
+    }
+
+    /// Sets the propagation by MS_SHARED and its kin, of the mounts below, too, with MS_REC.
+    pub fn set_propagation(&self, mount: impl AsFd, flags: u64) -> Result<()> {
+        let attributes = Attributes::propagation(flags & !MS_REC);
+        let name = propagation_name(flags).as_bytes();
+        self.change(mount, flags & MS_REC != 0, &attributes, name)
+    }
+}
+
+impl Tree<'_> {
+    pub fn change(&self, recursive: bool, change: &Attributes) -> Result<()> {
+        self.api.change(self, recursive, change, self.name)
+    }
+}
+
+/// Sets the propagation of the mount that is "/", by MS_SHARED and its kin, with that of the mounts below with MS_REC.
+pub fn set_root_propagation(flags: u64) -> Result<()> {
+    // MS_* of mount(2) are 32 bits wide.
+    let flags = MountPropagationFlags::from_bits_retain(flags as u32);
+    rustix::mount::mount_change(c"/", flags)
+        .during("mount", b"/")
+        .map_err(|error| match error.errno {
+            Errno::PERM => error.explain(
+                "changing mounts needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace",
+            ),
+            Errno::INVAL => error.explain(
+                "\"/\" is not the root of a mount: this process lives in a chroot(2), where only RFS_OPTION_CHROOT works",
+            ),
+            _ => error,
+        })
+}
+
+fn explain_locked(locked: Locked) -> Error {
+    let (sentence, attributes) = match locked {
+        Locked::CannotClear(attributes) => ("can't clear what is locked on the source", attributes),
+        Locked::CannotChangeAtime(attributes) => (
+            "can't change the mode of access times, which is locked on the source",
+            attributes,
+        ),
+    };
+    Error::system(Errno::PERM, "mount_setattr")
+        .explain(format_args!("{sentence}: {}", AttributeNames(attributes)))
+}
+
+/// mount_setattr(2); where it is missing or refused, and the mount is attached, mount(2).
+fn change_attributes(
+    procfd: Option<&ProcFd>,
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    change: &Attributes,
+) -> Result<()> {
+    let errno = match (set_attributes(mount, c"", recursive, change), procfd) {
+        (Ok(()), _) => return Ok(()),
+        // EINVAL: before Linux 5.14 it does not know MOUNT_ATTR_NOSYMFOLLOW.
+        (Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::INVAL)), Some(procfd)) => {
+            match procfd.set_attributes(mount, recursive, change) {
+                // It is beyond mount(2), and EPERM may be the kernel's own.
+                Err(error) if error.errno == Errno::NOSYS && has_set_attributes() => errno,
+                result => return result,
+            }
+        }
+        (Err(Errno::INVAL), None) => match without_nosymfollow(mount, change) {
+            Some(change) => match set_attributes(mount, c"", recursive, &change) {
+                Ok(()) => return Ok(()),
+                Err(errno) => errno,
+            },
+            None => Errno::INVAL,
+        },
+        (Err(errno), _) => errno,
+    };
+    Err(Error::system(errno, "mount_setattr"))
+}
+
+/// The same change where mount_setattr(2) does not know MOUNT_ATTR_NOSYMFOLLOW, before Linux 5.14; `None` if it makes a
+/// difference.
+fn without_nosymfollow(mount: BorrowedFd<'_>, change: &Attributes) -> Option<Attributes> {
+    let matters = attributes_of(mount).ok()? | change.set;
+    (change.clear & !matters & MOUNT_ATTR_NOSYMFOLLOW != 0).then_some(Attributes {
+        clear: change.clear & !MOUNT_ATTR_NOSYMFOLLOW,
+        ..*change
+    })
+}
+
+/// MOUNT_ATTR_*, by their options.
+pub struct AttributeNames(pub u64);
+
+impl core::fmt::Display for AttributeNames {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut names = flags::names(self.0).peekable();
+        if names.peek().is_none() {
+            return f.write_str("relatime");
+        }
+        names.enumerate().try_for_each(|(index, name)| {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{name}")
+        })
+    }
+}

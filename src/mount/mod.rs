@@ -1,0 +1,308 @@
+//! How a mount is made: detached, by the mount API of Linux 5.2 to 5.12; or, where that is missing or refused, by mount(2)
+//! in a stage. Nobody sees a mount before it is complete and attached. The container's process and the host's side make
+//! their mounts here.
+#![forbid(unsafe_code)]
+
+pub mod attributes;
+mod detached;
+mod procfd;
+mod staged;
+
+use core::cell::OnceCell;
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, UnmountFlags};
+
+use crate::error::{During, Error, Result};
+use crate::plan::{Filesystem, Parameters};
+use crate::sys::fd::{ENTRY, open};
+use crate::sys::mount::{self, clone_tree, status};
+use crate::sys::path::of_descriptor;
+use crate::sys::resolve::mounted_on;
+use procfd::{ProcFd, is_refused_by_module};
+use staged::{Place, Stage};
+
+/// How the mounts of one process are made.
+pub struct MountApi {
+    /// mount(2) is used where there is a choice.
+    is_classic: bool,
+    /// Made when it is first needed.
+    stage: OnceCell<Stage>,
+}
+
+/// What a mount is cloned from.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    Fd(BorrowedFd<'a>),
+    /// From the working directory. `follow`: the path's last component, if it is a symbolic link.
+    Path {
+        path: &'a CStr,
+        follow: bool,
+    },
+}
+
+/// A superblock that is to be made.
+#[derive(Clone, Copy)]
+pub struct NewSuperblock<'a> {
+    pub fstype: &'a CStr,
+    pub source: &'a CStr,
+    pub parameters: &'a dyn Parameters,
+    /// One more parameter, which is known only now.
+    pub mode: Option<&'a CStr>,
+    /// MOUNT_ATTR_* of the mount.
+    pub attributes: u64,
+    /// fsconfig(2) can't express all of it.
+    pub needs_mount2: bool,
+}
+
+impl Filesystem {
+    /// What is to be made; without the mode, which only the target tells.
+    pub fn superblock(&self) -> NewSuperblock<'_> {
+        NewSuperblock {
+            fstype: &self.fstype,
+            source: &self.source,
+            parameters: &self.parameters,
+            mode: None,
+            attributes: self.attributes,
+            needs_mount2: self.needs_mount2,
+        }
+    }
+}
+
+/// A mount that is being made. One that is dropped before it is attached is gone.
+pub struct Tree<'a> {
+    api: &'a MountApi,
+    /// Where it is until it is attached, if it is not detached. It names the descriptor, which is closed after it.
+    place: Option<Place<'a>>,
+    fd: OwnedFd,
+    /// The descriptor is of the mount as it is attached.
+    is_reachable: bool,
+    /// Its name in errors.
+    name: &'a [u8],
+}
+
+impl MountApi {
+    /// `is_classic`: mount(2) is to be used.
+    pub fn new(is_classic: bool) -> Self {
+        MountApi {
+            is_classic,
+            stage: OnceCell::new(),
+        }
+    }
+
+    pub fn is_classic(&self) -> bool {
+        self.is_classic
+    }
+
+    /// Nothing is visible to others that see this process's procfs: takes the stage away until it is needed again.
+    pub fn leave(&self) -> Result<()> {
+        self.stage.get().map_or(Ok(()), Stage::leave)
+    }
+
+    fn stage(&self) -> Result<&Stage> {
+        if let Some(stage) = self.stage.get() {
+            return Ok(stage);
+        }
+        let made = Stage::new(ProcFd::open()?);
+        Ok(self.stage.get_or_init(|| made))
+    }
+
+    /// mount(2) on descriptors, where it is to be used.
+    fn procfd(&self) -> Result<Option<&ProcFd>> {
+        if !self.is_classic {
+            return Ok(None);
+        }
+        self.stage().map(|stage| Some(stage.procfd()))
+    }
+
+    /// Keeps what is mounted in this process's procfs, where the stage is, from other mount namespaces.
+    pub fn separate(&self) -> Result<()> {
+        self.procfd()?.map_or(Ok(()), ProcFd::separate)
+    }
+
+    /// A copy of the mount that the source lies on, with its root there. `name`: of the source, in errors.
+    pub fn clone<'a>(
+        &'a self,
+        source: Source<'_>,
+        recursive: bool,
+        name: &'a [u8],
+    ) -> Result<Tree<'a>> {
+        if self.is_classic {
+            return self.clone_staged(source, recursive, name);
+        }
+        let below = if recursive {
+            OpenTreeFlags::AT_RECURSIVE
+        } else {
+            OpenTreeFlags::empty()
+        };
+        let cloned = match source {
+            Source::Fd(fd) => clone_tree(fd, c"", below),
+            Source::Path { path, follow: true } => clone_tree(CWD, path, below),
+            Source::Path {
+                path,
+                follow: false,
+            } => clone_tree(CWD, path, below | OpenTreeFlags::AT_SYMLINK_NOFOLLOW),
+        };
+        Ok(self.tree(cloned.during("open_tree", name)?, None, name))
+    }
+
+    fn clone_staged<'a>(
+        &'a self,
+        source: Source<'_>,
+        recursive: bool,
+        name: &'a [u8],
+    ) -> Result<Tree<'a>> {
+        let opened;
+        let source = match source {
+            Source::Fd(fd) => fd,
+            Source::Path { path, follow } => {
+                opened = open_source(path, follow).during("openat", name)?;
+                opened.as_fd()
+            }
+        };
+        let (fd, place) = self
+            .stage()?
+            .clone(source, recursive)
+            .map_err(|error| error.on(name))?;
+        Ok(self.tree(fd, Some(place), name))
+    }
+
+    /// A new superblock, configured and mounted.
+    pub fn superblock<'a>(&'a self, wanted: &NewSuperblock<'a>) -> Result<Tree<'a>> {
+        let name = wanted.fstype.to_bytes();
+        if !self.is_classic && !wanted.needs_mount2 {
+            return Ok(self.tree(detached::superblock(wanted)?, None, name));
+        }
+        let (fd, place) = self.stage()?.superblock(wanted)?;
+        if self.is_classic {
+            return Ok(self.tree(fd, Some(place), name));
+        }
+        // The others are detached, and so is this one: its copy outlives the stage's.
+        let cloned = clone_tree(&fd, c"", OpenTreeFlags::empty()).during("open_tree", name)?;
+        Ok(self.tree(cloned, None, name))
+    }
+
+    /// Takes over a detached mount: one that the host's side has opened, or the caller's own. `name`: of its source, in
+    /// errors.
+    pub fn adopt<'a>(&'a self, detached: OwnedFd, name: &'a [u8]) -> Result<Tree<'a>> {
+        if !self.is_classic {
+            return Ok(self.tree(detached, None, name));
+        }
+        let is_directory = status(&detached, c"").during("statx", name)?.is_directory();
+        let (fd, place) = self
+            .stage()?
+            .adopt(&detached, is_directory)
+            .map_err(|error| match is_refused_by_module(&error) {
+                true => error.on(name).explain(
+                    "a security module refuses to move mounts, and a mount that somebody else has opened can't be attached otherwise",
+                ),
+                false => error.on(name),
+            })?;
+        Ok(self.tree(fd, Some(place), name))
+    }
+
+    fn tree<'a>(&'a self, fd: OwnedFd, place: Option<Place<'a>>, name: &'a [u8]) -> Tree<'a> {
+        Tree {
+            api: self,
+            place,
+            fd,
+            is_reachable: true,
+            name,
+        }
+    }
+}
+
+/// A path's file, or the one that it leads to if it is a link that is to be followed.
+pub fn open_source(path: &CStr, follow: bool) -> rustix::io::Result<OwnedFd> {
+    let flags = if follow {
+        ENTRY.difference(rustix::fs::OFlags::NOFOLLOW)
+    } else {
+        ENTRY
+    };
+    open(CWD, path, flags)
+}
+
+impl AsFd for Tree<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Its name in errors.
+    pub fn name(&self) -> &'a [u8] {
+        self.name
+    }
+
+    /// Attaches it over what `target` refers to. No path is looked at.
+    pub fn attach(&mut self, target: impl AsFd) -> Result<()> {
+        let target = target.as_fd();
+        let attached = match &self.place {
+            None => mount::attach(&self.fd, target).during("move_mount", self.name),
+            Some(place) => place.attach(&self.fd, target),
+        };
+        match (attached, &self.place) {
+            (Err(error), Some(place)) if is_refused_by_module(&error) => {
+                // A security module refuses all moves: the mount is bound, and taken out of the stage.
+                place.attach_copy(&self.fd, target)?;
+                self.place = None;
+                let target_status = status(target, c"").during("statx", self.name)?;
+                self.is_reachable = target_status.is_directory();
+                if self.is_reachable {
+                    self.fd = mounted_on(target).during("openat2", b"..")?;
+                }
+            }
+            (Err(error), _) => return Err(explain_kinds(error.on(self.name), &self.fd, target)),
+            (Ok(()), _) => {
+                if let Some(place) = self.place.take() {
+                    place.vacate();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The root of the mount.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// The root of a mount that was attached; `None` for a file where a security module refuses to move mounts: it has no
+    /// way to it.
+    pub fn into_attached(self) -> Option<OwnedFd> {
+        self.is_reachable.then_some(self.fd)
+    }
+}
+
+/// Takes an attached mount off, with all that is mounted below.
+pub fn unmount(mount: impl AsFd) -> Result<()> {
+    rustix::mount::unmount(&*of_descriptor(mount), UnmountFlags::DETACH).during("umount2", b"")
+}
+
+/// move_mount(2) says EINVAL where mount(2) says ENOTDIR.
+fn explain_kinds(mut error: Error, mount: impl AsFd, target: BorrowedFd<'_>) -> Error {
+    if !matches!(error.errno, Errno::INVAL | Errno::NOTDIR) {
+        return error;
+    }
+    let is_directory = |fd: BorrowedFd<'_>| status(fd, c"").map(|it| it.is_directory()).ok();
+    let sentence = match (is_directory(mount.as_fd()), is_directory(target)) {
+        (Some(true), Some(false)) => {
+            "what is mounted is a directory, but the destination is a file"
+        }
+        (Some(false), Some(true)) => {
+            "what is mounted is a file, but the destination is a directory"
+        }
+        _ => return error,
+    };
+    error.errno = Errno::NOTDIR;
+    error.explain(sentence)
+}
+
+/// Whether a call was not made at all: it is missing, a seccomp policy answers for it, or a security module refuses
+/// it. All that a lack of privilege refuses mount(2) refuses too.
+pub fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::PERM | Errno::ACCESS)
+}

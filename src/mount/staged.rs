@@ -1,0 +1,172 @@
+//! Mounts made by mount(2) in a stage: a tmpfs on /proc/self/task. Nobody has a path to what is mounted in it until that is
+//! complete and moved to its place. It is there as long as mounts are made.
+
+use core::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use core::ffi::CStr;
+use rustix::fs::{FileType, Mode};
+use rustix::io::Errno;
+
+use super::NewSuperblock;
+use super::detached::NO_SUCH_TYPE;
+use super::procfd::{Name, ProcFd, name};
+use crate::error::{During, Result};
+use crate::plan::data::Data;
+use crate::sys::fd::{ENTRY, open};
+use crate::sys::flags;
+use crate::sys::mount::{Attributes, status};
+use crate::sys::path::of_descriptor;
+
+/// The mount points of the stage.
+const DIRECTORY: &CStr = c"directory";
+const FILE: &CStr = c"file";
+/// For errors.
+const STAGE: &[u8] = b"/proc/self/task";
+
+pub struct Stage {
+    procfd: ProcFd,
+    /// The tmpfs, with an empty directory and an empty file. Mounted when it is first needed.
+    root: RefCell<Option<OwnedFd>>,
+}
+
+/// A mount in the stage. It is taken out by the drop.
+pub struct Place<'a> {
+    stage: &'a Stage,
+    name: Name,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // If this fails, the stage goes with the process.
+        let _ = self.leave();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // If this fails, it stays where nobody sees it.
+        let _ = self.stage.procfd.unmount(&self.name);
+    }
+}
+
+impl Place<'_> {
+    /// The mount that was here is attached elsewhere.
+    pub fn vacate(self) {
+        core::mem::forget(self);
+    }
+
+    /// MS_MOVE.
+    pub fn attach(&self, mount: impl AsFd, target: BorrowedFd<'_>) -> Result<()> {
+        self.stage.procfd.attach(mount, target)
+    }
+
+    /// Binds what is here, with all that is mounted below.
+    pub fn attach_copy(&self, mount: impl AsFd, target: BorrowedFd<'_>) -> Result<()> {
+        self.stage.procfd.bind(mount, target, true)
+    }
+}
+
+impl Stage {
+    pub fn new(procfd: ProcFd) -> Self {
+        Stage {
+            procfd,
+            root: RefCell::new(None),
+        }
+    }
+
+    pub fn procfd(&self) -> &ProcFd {
+        &self.procfd
+    }
+
+    pub fn leave(&self) -> Result<()> {
+        match self.root.take() {
+            Some(root) => self.procfd.unmount(&name(&root)),
+            None => Ok(()),
+        }
+    }
+
+    fn set_up(&self) -> Result<OwnedFd> {
+        let flags = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
+        let data = c"nr_blocks=1,nr_inodes=4,mode=0700";
+        self.procfd.tmpfs(self.procfd.open_task()?, flags, data)?;
+        let root = self.procfd.open_task()?;
+        if let Err(error) = self.fill(&root) {
+            // The first error is the one that matters.
+            let _ = self.procfd.unmount(&name(&root));
+            return Err(error);
+        }
+        Ok(root)
+    }
+
+    fn fill(&self, root: &OwnedFd) -> Result<()> {
+        // MS_MOVE wants a mount's parent not to be shared, and a recursive bind of /proc must not take it along.
+        let unbindable = Attributes::propagation(flags::MS_UNBINDABLE);
+        self.procfd.set_attributes(root, false, &unbindable)?;
+        rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
+        rustix::fs::mknodat(root, FILE, FileType::RegularFile, Mode::RUSR, 0)
+            .during("mknodat", STAGE)
+    }
+
+    /// A mount on the mount point of its kind, with a descriptor of its root.
+    fn take_in(
+        &self,
+        is_directory: bool,
+        mount: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<(OwnedFd, Place<'_>)> {
+        if self.root.borrow().is_none() {
+            let root = self.set_up()?;
+            self.root.replace(Some(root));
+        }
+        let root = self.root.borrow();
+        let open = || {
+            let name = if is_directory { DIRECTORY } else { FILE };
+            let root = root.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);
+            open(root, name, ENTRY).during("openat", STAGE)
+        };
+        mount(open()?.as_fd())?;
+        let fd = open()?;
+        let place = Place {
+            stage: self,
+            name: name(&fd),
+        };
+        Ok((fd, place))
+    }
+
+    pub fn clone(&self, source: BorrowedFd<'_>, recursive: bool) -> Result<(OwnedFd, Place<'_>)> {
+        let is_directory = status(source, c"").during("statx", b"")?.is_directory();
+        self.take_in(is_directory, |at| self.procfd.bind(source, at, recursive))
+    }
+
+    pub fn adopt(&self, detached: &OwnedFd, is_directory: bool) -> Result<(OwnedFd, Place<'_>)> {
+        self.take_in(is_directory, |at| self.procfd.attach(detached, at))
+    }
+
+    pub fn superblock(&self, wanted: &NewSuperblock<'_>) -> Result<(OwnedFd, Place<'_>)> {
+        let mut data = Data::new(wanted.parameters)?;
+        if let Some(mode) = wanted.mode {
+            data.push(c"mode", Some(mode))?;
+        }
+        let flags = data.flags | flags::to_ms(wanted.attributes);
+        let flags = rustix::mount::MountFlags::from_bits_retain(flags as u32);
+        let mount = |at: BorrowedFd<'_>| {
+            // From the caller's directory: a source may be relative, and so may paths in the data.
+            rustix::mount::mount(
+                wanted.source,
+                &*of_descriptor(at),
+                wanted.fstype,
+                flags,
+                data.text(),
+            )
+            .during("mount", wanted.fstype.to_bytes())
+        };
+        self.take_in(true, mount)
+            .map_err(|error| match error.errno {
+                Errno::NODEV => error.explain(NO_SUCH_TYPE),
+                Errno::INVAL => error.explain(
+                    "the file system refuses one of its options; the kernel's log may say which",
+                ),
+                _ => error,
+            })
+    }
+}

@@ -1,0 +1,107 @@
+//! A bind: a copy of a mount of the host.
+
+use core::ffi::CStr;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::callbacks::Level;
+use super::complete::{attach, attach_complete, change_bind};
+use super::{Context, relabel, source, target};
+use crate::error::{During, Error, Result};
+use crate::mount::{Tree, open_source};
+use crate::plan::{Bind, Link, Mount, Shape, proc};
+use crate::sys::fd::{ENTRY, open};
+use crate::sys::mount::{PROC, PROC_ROOT_INO, Status, fs_type, status};
+use crate::sys::page::Page;
+use crate::sys::path::{Name, split};
+use crate::sys::resolve::read_link;
+use crate::text::Quoted;
+
+pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
+    if wanted.link == Link::Copy && copy_link(cx, mount, wanted)? {
+        return Ok(());
+    }
+    let tree = source::open(cx, mount, wanted)?;
+    let root = status(&tree, c"").during("statx", tree.name())?;
+    let target = target::of_mount(&cx.root, mount, Shape::of(&root))?;
+    if target.is_proc {
+        check_procfs(cx, mount, wanted, &tree, &root)?;
+    }
+    if mount.from_host {
+        return attach_complete(cx, mount, tree, &target).map(drop);
+    }
+    // Late, as the host keeps the labels; but a read-only mount takes none.
+    if let Some(label) = &wanted.relabel {
+        relabel::relabel(tree.as_fd(), label)?;
+    }
+    if let Some(wanted) = &wanted.change {
+        change_bind(cx, mount, &tree, wanted, tree.name())?;
+    }
+    attach(cx, mount, tree, &target).map(drop)
+}
+
+fn check_procfs(
+    cx: &Context<'_>,
+    mount: &Mount,
+    wanted: &Bind,
+    tree: &Tree<'_>,
+    root: &Status,
+) -> Result<()> {
+    if fs_type(tree).during("fstatfs", tree.name())? != PROC {
+        return Err(Error::invalid(proc::NOT_PROCFS));
+    }
+    if root.inode != PROC_ROOT_INO {
+        cx.log(
+            Level::Warning,
+            format_args!(
+                "mounts[{}]: {}, which is bound on /proc, is in a procfs but is not its root",
+                mount.index,
+                Quoted(wanted.source.to_bytes())
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// "copy-symlink": makes the link that the source is anew at the destination. False if it is none, and to be bound.
+fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
+    let source = bind.source.as_bytes();
+    let Ok(link) = open_source(&bind.source, false) else {
+        // The bind fails in the same way, and tells of it.
+        return Ok(false);
+    };
+    let mut target = Page::zeroed().during("mmap", source)?;
+    if read_link(link.as_fd(), &mut target)
+        .during("readlinkat", source)?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    // Shorter than the buffer, which was zero.
+    let target = CStr::from_bytes_until_nul(&*target).unwrap_or_default();
+    let destination = mount.destination.as_bytes();
+    let path = cx
+        .root
+        .follow_directory(&mount.destination)
+        .during("openat2", destination)?;
+    let (directory, name) = split(path.as_c_str().to_bytes());
+    let name = Name::new(name).during("symlinkat", destination)?;
+    let directory = cx
+        .root
+        .open_or_make(directory)
+        .during("mkdirat", destination)?;
+    match rustix::fs::symlinkat(target, &directory, &*name) {
+        Err(Errno::EXIST) => {}
+        result => return result.during("symlinkat", destination).map(|()| true),
+    }
+    let existing = open(&directory, &*name, ENTRY).during("openat", destination)?;
+    let mut there = Page::zeroed().during("mmap", source)?;
+    match read_link(existing.as_fd(), &mut there).during("readlinkat", destination)? {
+        Some(length) if there[..length] == *target.to_bytes() => Ok(true),
+        _ => Err(Error::check(
+            Errno::EXIST,
+            "with \"copy-symlink\" nothing else than the same link may be at the destination",
+        )),
+    }
+}

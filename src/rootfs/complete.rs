@@ -1,0 +1,100 @@
+//! The last steps of a mount: what is asked for of all that is below it, its propagation, and its attachment.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::Context;
+use super::callbacks::Level;
+use crate::error::{Error, Result};
+use crate::mount::attributes::AttributeNames;
+use crate::mount::{Tree, unmount};
+use crate::plan::Mount;
+use crate::plan::attributes::BindChange;
+use crate::sys::mount::is_idmapped;
+
+/// Completes a mount that nobody can see, and attaches it. Gives its root.
+pub fn attach(
+    cx: &Context<'_>,
+    mount: &Mount,
+    tree: Tree<'_>,
+    target: impl AsFd,
+) -> Result<OwnedFd> {
+    change_all(cx, mount, &tree, tree.name())?;
+    attach_complete(cx, mount, tree, target)
+}
+
+/// Attaches a mount that is complete, and gives its root. If a step after that fails, it is taken off again.
+pub fn attach_complete(
+    cx: &Context<'_>,
+    mount: &Mount,
+    mut tree: Tree<'_>,
+    target: impl AsFd,
+) -> Result<OwnedFd> {
+    tree.attach(target)?;
+    let last = || {
+        // What is attached under a shared mount has become shared.
+        if mount.below_shared {
+            set_propagation(cx, mount, &tree)?;
+        }
+        if mount.is_idmapped() {
+            check_idmapped(&tree)?;
+        }
+        Ok(())
+    };
+    let completed = last();
+    let fd = tree.into_fd();
+    match completed {
+        Ok(()) => Ok(fd),
+        Err(error) => {
+            // If this fails, too, the first error still tells why the mount is not as it should be.
+            let _ = unmount(&fd);
+            Err(error)
+        }
+    }
+}
+
+/// The attributes of all mounts below, and the propagation.
+pub fn change_all(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Result<()> {
+    if let Some(recursive) = mount.recursive {
+        cx.api.change_recursively(&fd, recursive, name)?;
+    }
+    set_propagation(cx, mount, fd)
+}
+
+fn set_propagation(cx: &Context<'_>, mount: &Mount, fd: impl AsFd) -> Result<()> {
+    let mut all = mount.propagation.iter();
+    all.try_for_each(|&flags| cx.api.set_propagation(&fd, flags))
+}
+
+/// Sets a bind's own flags, and logs what is not as asked for.
+pub fn change_bind(
+    cx: &Context<'_>,
+    mount: &Mount,
+    fd: impl AsFd,
+    wanted: &BindChange,
+    name: &[u8],
+) -> Result<()> {
+    if let Some(inherited) = cx.api.change_bind(fd, wanted, name)? {
+        cx.log(
+            Level::Debug,
+            format_args!(
+                "mounts[{}]: the source's attributes are locked, and inherited: {}",
+                mount.index,
+                AttributeNames(inherited)
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// The kernel tells it only of a mount that is attached.
+pub fn check_idmapped(tree: impl AsFd) -> Result<()> {
+    if is_idmapped(tree) != Some(false) {
+        return Ok(());
+    }
+    Err(Error::check(
+        Errno::INVAL,
+        "the mountfd callback returned a mount that is not idmapped",
+    ))
+}

@@ -1,0 +1,53 @@
+//! The container's root, for the calls that may come before the switch or after it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+
+use super::container::{Container, Reach};
+use crate::error::{During, Error, Result};
+use crate::sys::fd::{CallersFd, DIRECTORY, open};
+use crate::sys::mount::status;
+
+pub enum ContainerRoot {
+    /// In a callback of rfs_prepare().
+    InCallback(CallersFd),
+    Switched(OwnedFd),
+}
+
+impl AsFd for ContainerRoot {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            ContainerRoot::InCallback(fd) => fd.as_fd(),
+            ContainerRoot::Switched(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl ContainerRoot {
+    /// `needs_dev`: /dev must be filled.
+    pub fn open(container: &Container, needs_dev: bool) -> Result<Self> {
+        match container.reach()? {
+            Reach::Callback { has_dev: false, .. } if needs_dev => Err(Error::invalid(
+                "the container's /dev is not complete before RFS_POINT_MOUNTS_READY",
+            )),
+            Reach::Callback { root, .. } => {
+                let root = CallersFd::new(root).during("fcntl", b"the rootfs")?;
+                Ok(ContainerRoot::InCallback(root))
+            }
+            Reach::Switched => open_switched(container).map(ContainerRoot::Switched),
+        }
+    }
+}
+
+/// "/", which must be the root that rfs_prepare() has made: in another process that shares the container's memory it
+/// is the host's.
+pub fn open_switched(container: &Container) -> Result<OwnedFd> {
+    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+    if status(&root, c"").during("statx", b"/")?.mount_id != container.root_mount() {
+        return Err(Error::invalid(
+            "\"/\" is not the root that rfs_prepare() has made: this is another process, or the root was changed since",
+        ));
+    }
+    Ok(root)
+}

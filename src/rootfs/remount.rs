@@ -1,0 +1,32 @@
+//! "bind,remount": what is mounted at a destination gets other flags.
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Context;
+use super::complete::{change_all, change_bind};
+use crate::error::{During, Error, Result};
+use crate::plan::Mount;
+use crate::plan::attributes::BindChange;
+use crate::sys::mount::status;
+
+/// mount(2) wants the root of a mount for MS_REMOUNT.
+pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()> {
+    let destination = mount.destination.to_bytes();
+    let nothing_there = |errno| {
+        Error::check(
+            errno,
+            "options: \"remount\", but nothing is mounted at the destination",
+        )
+    };
+    let there = match cx.root.open(&mount.destination, OFlags::PATH) {
+        Err(errno @ Errno::NOENT) => return Err(nothing_there(errno)),
+        there => there.during("openat2", destination)?,
+    };
+    let status = status(&there, c"").during("statx", destination)?;
+    if !status.is_mount_root {
+        return Err(nothing_there(Errno::INVAL));
+    }
+    change_bind(cx, mount, &there, wanted, destination)?;
+    change_all(cx, mount, &there, destination)
+}
