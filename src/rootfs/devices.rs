@@ -30,6 +30,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 /// Only where the kernel has it.
 const KCORE: (&CStr, &CStr) = (c"/proc/kcore", c"core");
 const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
+const PTMX_TRIES: usize = 10;
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
     let dev = target::open(&cx.root, DEV, Shape::Directory)?;
@@ -55,17 +56,29 @@ fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
     }
 }
 
-/// Whatever /dev/ptmx was, it becomes the container's own devpts's.
+/// Whatever /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in this rootfs at
+/// the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
-    match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
-        Err(Errno::EXIST) => {}
-        result => return result,
+    for _ in 0..PTMX_TRIES {
+        match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
+            Err(Errno::EXIST) => {}
+            result => return result,
+        }
+        let mut target = [0; 16];
+        let length = rustix::fs::readlinkat_raw(dev, PTMX.1, &mut target);
+        if length.is_ok_and(|length| &target[..length] == PTMX.0.to_bytes()) {
+            return Ok(());
+        }
+        let removed = match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(dev, PTMX.1, AtFlags::REMOVEDIR),
+            result => result,
+        };
+        match removed {
+            Err(Errno::NOENT) => {}
+            result => result?,
+        }
     }
-    match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
-        Err(Errno::ISDIR) => rustix::fs::unlinkat(dev, PTMX.1, AtFlags::REMOVEDIR)?,
-        result => result?,
-    }
-    rustix::fs::symlinkat(PTMX.0, dev, PTMX.1)
+    Err(Errno::EXIST)
 }
 
 fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
