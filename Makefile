@@ -2,9 +2,11 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STAGE = build/stage
+MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi bench deps demo test test-kernels parity lint header install clean
+.PHONY: help all abi bench deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
+	clean
 
 help:
 	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
@@ -14,6 +16,10 @@ help:
 	@echo 'make test-kernels  run the C tests on kernels of Debian: KERNELS="$(KERNELS)" (as root)'
 	@echo 'make all      build the shared library and the archive, in build/release'
 	@echo 'make install  install them, the header and the .pc file: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make uninstall  remove what make install installed last'
+	@echo 'make dist     make the tarball of a release with all crates, in build/dist'
+	@echo 'make deb      make Debian packages of it, in build/deb; make rpm the same for Fedora, in build/rpm'
+	@echo 'make cross    build for other machines, and run there what mounts nothing: MACHINES="$(MACHINES)"'
 	@echo 'make deps     install the Debian packages that are missing (as root; else name them)'
 	@echo 'make header   write include/librfs.h anew from src/capi, and the lists of symbols'
 	@echo 'make abi      record additions to the binary interface (with BREAK=yes any change)'
@@ -21,11 +27,26 @@ help:
 	@echo 'make clean    remove what was built'
 
 all:
-	@scripts/setup.sh build/release --prefix='$(PREFIX)' -Dstrip=true -Dtests=false -Dexamples=disabled
+	@scripts/setup.sh build/release --prefix='$(PREFIX)' --buildtype=release -Dtests=false -Dexamples=disabled
 	meson compile -C build/release
 
 install: all
 	DESTDIR='$(DESTDIR)' meson install -C build/release --no-rebuild
+
+uninstall:
+	ninja -C build/release uninstall
+
+dist:
+	scripts/dist.sh
+
+deb: dist
+	scripts/deb.sh
+
+rpm: dist
+	scripts/rpm.sh
+
+cross:
+	scripts/cross.sh $(MACHINES)
 
 deps:
 	scripts/deps.sh test

@@ -8,8 +8,9 @@ cargo=$1 source=$2 folder=$3 archive=$4 depfile=$5 target=$6 objcopy=$7 ar=$8
 shift 8
 
 target=${target:-$("$cargo" -vV | sed -n 's/^host: //p')}
-"$cargo" rustc --release --locked --lib --crate-type staticlib \
-	--manifest-path "$source/Cargo.toml" --target-dir "$folder" --target "$target"
+folder=$(realpath -m "$folder")
+# In the source folder, whose .cargo/config.toml names the vendored crates in the tarball of a release.
+(cd "$source" && "$cargo" rustc --release --locked --lib --crate-type staticlib --target-dir "$folder" --target "$target")
 "$source/scripts/hide-symbols.sh" "$folder/$target/release/librfs.a" "$archive" "$source/pkgconfig/librfs.map" \
 	"$objcopy" "$ar" "$@"
 # cargo's list is headed by a path in its own folder; ninja wants the one that it asked for.
