@@ -265,9 +265,10 @@ static const struct locked locked[] = {
     {"noexec", "'bind', 'rw'", "rw,nosuid,noexec,relatime", NULL},
     {"noexec", "'bind', 'dev', 'ro'", "ro,nosuid,noexec,relatime", NULL},
     {"noexec", "'bind', 'suid', 'nosuid', 'ro'", "ro,nosuid,noexec,relatime", NULL}, /* the last one counts */
-    /* the kernel has no lock for nosymfollow: kept, but cleared if asked */
+    /* the kernel has no lock for nosymfollow: what is asked for replaces it */
     {"nosymfollow", "'bind'", "rw,nosuid,relatime,nosymfollow", NULL},
-    {"nosymfollow", "'bind', 'ro'", "ro,nosuid,relatime,nosymfollow", NULL},
+    {"nosymfollow", "'bind', 'ro'", "ro,nosuid,relatime", NULL},
+    {"nosymfollow", "'bind', 'ro', 'nosymfollow'", "ro,nosuid,relatime,nosymfollow", NULL},
     {"nosymfollow", "'bind', 'ro', 'symfollow'", "ro,nosuid,relatime", NULL},
     /* all mentioned: nothing to inherit */
     {"locked", "'bind', 'ro', 'nosuid', 'nodev'", "ro,nosuid,nodev,noatime", NULL},

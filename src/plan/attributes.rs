@@ -73,7 +73,8 @@ impl BindChange {
         }
     }
 
-    /// What was asked for is added to what the source has, which may be locked. `source`: its MOUNT_ATTR_*.
+    /// What was asked for is added to what the source has and may be locked, and replaces the rest. `source`: its
+    /// MOUNT_ATTR_*.
     pub fn inheriting(&self, source: u64) -> Result<Change, Locked> {
         let cannot_clear = source & self.cleared & LOCKABLE;
         if cannot_clear != 0 {
@@ -83,8 +84,8 @@ impl BindChange {
             return Err(Locked::CannotChangeAtime(source & ATIME));
         }
         Ok(Change {
-            set: self.set | (source & NOT_ATIME & !self.cleared),
-            clear: source & self.cleared,
+            set: self.set | (source & NOT_ATIME & LOCKABLE),
+            clear: source & NOT_ATIME & !LOCKABLE & !self.set,
         })
     }
 }
@@ -138,24 +139,28 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_locked_is_kept_until_it_is_cleared() {
+    fn what_can_not_be_locked_is_replaced() {
         let source = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOSYMFOLLOW;
-        let kept = BindChange::new(MS_RDONLY, 0).unwrap().inheriting(source);
+        for (set, cleared, attributes) in [
+            (MS_RDONLY, 0, MOUNT_ATTR_RDONLY),
+            (MS_RDONLY, MS_NOSYMFOLLOW, MOUNT_ATTR_RDONLY),
+            (0, MS_NOSYMFOLLOW, 0),
+        ] {
+            assert_eq!(
+                BindChange::new(set, cleared).unwrap().inheriting(source),
+                Ok(Change {
+                    set: attributes | MOUNT_ATTR_NOSUID,
+                    clear: MOUNT_ATTR_NOSYMFOLLOW
+                })
+            );
+        }
         assert_eq!(
-            kept,
+            BindChange::new(MS_NOSYMFOLLOW, 0)
+                .unwrap()
+                .inheriting(source),
             Ok(Change {
-                set: MOUNT_ATTR_RDONLY | source,
+                set: source,
                 clear: 0
-            })
-        );
-        let cleared = BindChange::new(0, MS_NOSYMFOLLOW)
-            .unwrap()
-            .inheriting(source);
-        assert_eq!(
-            cleared,
-            Ok(Change {
-                set: MOUNT_ATTR_NOSUID,
-                clear: MOUNT_ATTR_NOSYMFOLLOW
             })
         );
     }
