@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static rfs_config *new_config(void)
@@ -114,7 +115,8 @@ static void bad_devices(void)
         {"type", {.path = "/dev/x", .type = 0x1000 + 'c'}},
         {"major", {.path = "/dev/x", .type = 'c', .major = 4096}},
         {"minor", {.path = "/dev/x", .type = 'b', .minor = 1u << 20}},
-        {"mode", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE, .file_mode = 010000}},
+        {"fileMode: 0o200000 has more than", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE, .file_mode = 0200000}},
+        {"type bits", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE, .file_mode = 020666}},
         {"flag", {.path = "/dev/x", .type = 'p', .flags = 2}},
     };
     for (size_t i = 0; i < COUNT(list); i++) {
@@ -416,6 +418,43 @@ static void options_add_up(void)
     rfs_plan_free(plan);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The time it takes to plan masked paths and devices that come in the worst order, each twice. */
+static double time_of_plan(int n)
+{
+    rfs_config *config = new_config();
+    rfs_error err = fresh_error();
+    rfs_device device = {.size = sizeof device, .type = 'c', .major = 1, .minor = 3};
+    char path[64];
+    for (int i = 2 * n; i-- > 0;) {
+        snprintf(path, sizeof path, "/masked/%07d", i / 2);
+        REQUIRE(rfs_config_add_masked_path(config, path, &err) == 0);
+        snprintf(path, sizeof path, "/dev/%07d", i / 2);
+        device.path = path;
+        REQUIRE(rfs_config_add_device(config, &device, &err) == 0);
+    }
+    rfs_plan *plan = NULL;
+    double start = seconds();
+    CHECK_SUCCESS(rfs_plan_new(config, &plan, &err), &err);
+    double end = seconds();
+    rfs_config_free(config);
+    rfs_plan_free(plan);
+    return end - start;
+}
+
+/* Ten times as many take ten times as long, not a hundred times. */
+static void duplicates_in_linear_time(void)
+{
+    double few = time_of_plan(10000), many = time_of_plan(100000);
+    CHECK_THAT(many < 40 * few, "20,000 paths and devices: %.3f s; 200,000: %.3f s", few, many);
+}
+
 static void strings_are_copied(void)
 {
     rfs_config *config = new_config();
@@ -501,6 +540,7 @@ int main(void)
         {"rfs_error: larger than known", larger_error},
         {"options add up", options_add_up},
         {"strings are copied, plans outlive their config", strings_are_copied},
+        {"200,000 masked paths and devices", duplicates_in_linear_time},
         {"rfs_plan_describe to descriptors that fail", describe_to_bad_descriptors},
         {"rfs_container before rfs_prepare", before_anything},
         {"version", version},

@@ -453,7 +453,8 @@ typedef struct rfs_mount {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
+     * Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning, and one that
+     * begins with the rootfs's own path from the rootfs.
      */
     const char *destination;
     /**
@@ -465,7 +466,9 @@ typedef struct rfs_mount {
      */
     const char *source;
     /**
-     * n_options mount options, one each, as in config.json. What is not a mount flag is data for the file system.
+     * n_options mount options, as in config.json. What is not a mount flag is data for the file system, and may be
+     * several with commas between them; for a bind it is -EINVAL, but for a few that engines write
+     * (rfs_config_new(3)).
      */
     const char *const *options;
     /**
@@ -525,7 +528,8 @@ typedef struct rfs_device {
      */
     uint32_t minor;
     /**
-     * With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666.
+     * With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's type
+     * (S_IFMT) may be there if they agree with type.
      */
     uint32_t file_mode;
     /**

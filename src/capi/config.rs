@@ -289,12 +289,6 @@ unsafe fn read_device(device: &rfs_device) -> Result<Device> {
         Ok(b'p') => DeviceKind::Fifo,
         _ => return Err(invalid("rfs_device.type is none of 'b', 'c', 'u' and 'p'")),
     };
-    if device.flags & RFS_DEVICE_FILE_MODE != 0 && device.file_mode & !0o7777 != 0 {
-        return Err(invalid(format_args!(
-            "rfs_device.file_mode {:#o} has more than permission bits (07777)",
-            device.file_mode
-        )));
-    }
     Ok(Device {
         // SAFETY: as promised by the caller.
         path: unsafe { required("path", device.path) }?,

@@ -100,13 +100,16 @@ pub struct rfs_mount {
     pub size: u64,
     /// RFS_MOUNT_*.
     pub flags: u64,
-    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
+    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning, and one that
+    /// begins with the rootfs's own path from the rootfs.
     pub destination: *const c_char,
     /// The file system type, or "bind"; NULL is allowed for a bind.
     pub r#type: *const c_char,
     /// What to mount: for a bind a path on the host (absolute), else the file system's own idea of it. NULL: none.
     pub source: *const c_char,
-    /// n_options mount options, one each, as in config.json. What is not a mount flag is data for the file system.
+    /// n_options mount options, as in config.json. What is not a mount flag is data for the file system, and may be
+    /// several with commas between them; for a bind it is -EINVAL, but for a few that engines write
+    /// (rfs_config_new(3)).
     pub options: *const *const c_char,
     /// How many options there are.
     pub n_options: usize,
@@ -146,7 +149,8 @@ pub struct rfs_device {
     pub major: u32,
     /// Minor number; ignored for a fifo.
     pub minor: u32,
-    /// With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666.
+    /// With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's type
+    /// (S_IFMT) may be there if they agree with type.
     pub file_mode: u32,
     /// Owner.
     pub uid: u32,

@@ -1,5 +1,6 @@
 //! The device nodes: those of the runtime-spec (config-linux.md, "Default Devices") and those asked for.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 
 use super::{Device, paths};
@@ -24,7 +25,8 @@ const MAX_MINOR: u32 = (1 << 20) - 1;
 const PTMX: &[u8] = b"/dev/ptmx";
 
 pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Device>> {
-    let mut devices: Vec<Device> = Vec::new();
+    let mut devices: Vec<Device> = Vec::with_capacity(config.devices.len());
+    let mut places: BTreeMap<CString, usize> = BTreeMap::new();
     for (index, wanted) in config.devices.iter().enumerate() {
         let locate = |error: Error| {
             error
@@ -35,7 +37,8 @@ pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Dev
         if device.path.as_bytes() == PTMX {
             continue;
         }
-        match devices.iter().find(|other| other.path == device.path) {
+        let place = *places.entry(device.path.clone()).or_insert(devices.len());
+        match devices.get(place) {
             None => devices.push(device),
             Some(other) if same_node(other, &device) => {}
             Some(other) => {
@@ -49,7 +52,7 @@ pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Dev
     if config.default_devices {
         let missing = DEFAULT.iter().filter_map(|&(path, major, minor)| {
             let path = CString::new(path).ok()?;
-            let given = devices.iter().any(|device| device.path == path);
+            let given = places.contains_key(&path);
             let (directory, name) = split(&path);
             (!given).then_some(Device {
                 index: None,
@@ -101,8 +104,14 @@ fn device(index: usize, wanted: &config::Device, warn: &mut impl FnMut(String)) 
             number("minor", wanted.minor, MAX_MINOR)?,
         ),
     };
-    // config.json's fileMode may carry the file's type too, as podman writes it.
-    let permissions = wanted.file_mode.unwrap_or(DEFAULT_MODE) & !libc::S_IFMT;
+    // It may carry the file's type too, as `podman run --privileged` writes it.
+    let mode = wanted.file_mode.unwrap_or(DEFAULT_MODE);
+    if mode & libc::S_IFMT != 0 && mode & libc::S_IFMT != format {
+        return Err(Error::invalid(format_args!(
+            "fileMode: {mode:#o} has the file type bits of another type (inode(7)); leave them out"
+        )));
+    }
+    let permissions = mode & !libc::S_IFMT;
     if permissions & !0o7777 != 0 {
         return Err(Error::invalid(format_args!(
             "fileMode: {permissions:#o} has more than permission bits (07777)"
