@@ -206,8 +206,8 @@ static const struct flags full_flags[] = {
     {"'strictatime'", "rw", NULL},
     {"'noatime'", "rw,noatime", NULL},
     {"'nodiratime'", "rw,nodiratime,relatime", NULL},
-    /* Superblock flags are no business of a bind's: nothing is asked for. */
-    {"'sync', 'dirsync', 'lazytime', 'mand', 'iversion', 'silent'", "ro,nosuid,nodev,noexec," ATIMES ",nosymfollow", "!sync"},
+    /* These ask for no flag of a mount, nor for one of a superblock. */
+    {"'silent'", "ro,nosuid,nodev,noexec," ATIMES ",nosymfollow", NULL},
     {"'async', 'nolazytime', 'nomand', 'noiversion', 'loud'", "ro,nosuid,nodev,noexec," ATIMES ",nosymfollow", NULL},
 };
 
@@ -619,6 +619,40 @@ static void create_refused(void)
                 &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "but the destination is a directory"});
 }
 
+static void inside_not_planned(void *data)
+{
+    (void)data;
+    check_mount("/after / rw,relatime - tmpfs tmpfs rw*");
+    static const char *const warnings[] = {"optional, and passed over: mounts[0] (/proc/sys/fs/binfmt_misc): nothing may be mounted below /proc",
+                                           "optional, and passed over: mounts[2] (/nothing): type: missing"};
+    for (size_t i = 0; i < COUNT(warnings); i++)
+        CHECK_THAT(strstr(logged, warnings[i]), "not logged: \"%s\" in: %s", warnings[i], logged);
+}
+
+/* What the plan refuses of an optional mount is passed over, too; the others keep their index. */
+static void optional_not_planned(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts",
+             "{'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', 'options': ['rbind', 'optional']}");
+    spec_add(spec, "mounts", TMPFS("/after", ""));
+    spec_add(spec, "mounts", "{'destination': '/nothing', 'options': ['optional']}");
+    spec_add(spec, "mounts", BIND("", "/bound", "'bind'"));
+    rfs_plan *plan = plan_of(spec);
+    CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_NEVER && rfs_plan_mountfd_needed(plan, 2) == RFS_MOUNTFD_NEVER);
+    CHECK(rfs_plan_mountfd_needed(plan, 3) == RFS_MOUNTFD_POSSIBLY && rfs_plan_mountfd_needed(plan, 4) == -EINVAL);
+    rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT, .index = 0);
+    run_container(plan, &with_log, inside_not_planned, NULL);
+
+    spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/nothing', 'options': ['optional']}");
+    spec_add(spec, "mounts", BIND("missing", "/bound", "'bind'"));
+    run_refused("after an optional mount that was not planned", plan_of(spec), NULL,
+                &(struct expected){.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1] (/bound)"});
+}
+
 /* What a plan refuses, before anything has been touched. */
 static void contradictions(void)
 {
@@ -761,7 +795,7 @@ static void inside_ignored(void *data)
 {
     (void)data;
     check_mount("/x /from rw,relatime - tmpfs test rw*");
-    static const char *const options[] = {"size=5", "tmpcopyup"};
+    static const char *const options[] = {"size=5", "mode=777", "copy"};
     for (size_t i = 0; i < COUNT(options); i++) {
         char warning[100];
         snprintf(warning, sizeof warning, "W: mounts[0]: the option \"%s\" means nothing for a bind", options[i]);
@@ -769,14 +803,46 @@ static void inside_ignored(void *data)
     }
 }
 
-/* Not an error, as it is none for the other runtimes: mount(2) ignores a bind's data. */
-static void data_of_bind(void)
+/* What engines write although it means nothing. */
+static void ignored_of_bind(void)
 {
     make_image();
     make_directory(in_work("from"), 0755);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", BIND("from", "/x", "'bind', 'size=5', 'tmpcopyup'"));
+    spec_add(spec, "mounts", BIND("from", "/x", "'bind', 'size=5', 'mode=777', 'copy'"));
     run_container(plan_of(spec), &with_log, inside_ignored, NULL);
+}
+
+/* Ignored, most of these would leave a mount writable that was to be read-only. */
+static void meaningless_of_bind(void)
+{
+    static const struct {
+        const char *option, *says;
+    } list[] = {
+        {"rbind,ro", "options[1]: \"rbind,ro\" means nothing for a bind; probably meant: \"rbind\", \"ro\", each an option of its own"},
+        {"ro,nosuid", "probably meant: \"ro\", \"nosuid\""},
+        {"readonly", "options[1]: \"readonly\" means nothing for a bind; probably meant: \"ro\""},
+        {" ro", "options[1]: \" ro\" means nothing for a bind; probably meant: \"ro\""},
+        {"ro ", "probably meant: \"ro\""},
+        {"RO", "probably meant: \"ro\""},
+        {"rroo", "probably meant: \"rro\""},
+        {"nosiud", "probably meant: \"nosuid\""},
+        {"", "options[1]: \"\" is empty"},
+        {"nonsense", "means nothing for a bind; leave it out"},
+        {"nonsense=5", "means nothing for a bind; leave it out"},
+        {"mode", "means nothing for a bind"},
+        {"tmpcopyup", "\"tmpcopyup\" is for a tmpfs only"},
+        {"sync", "\"sync\" is for a new file system"},
+        {"lazytime", "\"lazytime\" is for a new file system"},
+    };
+    make_image();
+    for (size_t i = 0; i < COUNT(list); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'none', 'source': '/etc', 'options': ['bind', '%s']}", list[i].option);
+        refuse_plan(list[i].option, spec,
+                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0] (/x)",
+                                       .says_too = list[i].says});
+    }
 }
 
 int main(void)
@@ -796,13 +862,15 @@ int main(void)
         {"dest-nofollow", destination_nofollow},
         {"dest-nofollow: refused", destination_nofollow_refused},
         {"optional", optional},
+        {"optional: refused by the plan", optional_not_planned},
         {"create=file, create=dir", create},
         {"create=: refused", create_refused},
         {"options that the plan refuses", contradictions},
         {"options that only mount(2) takes", only_mount},
         {"options that are too long", too_long},
         {"unknown options and file systems", unknown},
-        {"data of a bind", data_of_bind},
+        {"options that engines give a bind", ignored_of_bind},
+        {"options that mean nothing for a bind", meaningless_of_bind},
     };
     return run_cases(cases, COUNT(cases));
 }

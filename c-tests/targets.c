@@ -287,6 +287,82 @@ static void overlay(void)
     run_container(plan_of(spec), NULL, inside_overlay, NULL);
 }
 
+static void inside_overlays(void *data)
+{
+    (void)data;
+    check_mount("/joined / rw,relatime - overlay overlay rw,lowerdir=*upperdir=*");
+    check_mount("/comma / rw,relatime - overlay overlay rw,lowerdir=*upperdir=*");
+    check_mount("/flags / ro,nosuid,relatime - overlay overlay ro,lowerdir=*");
+    CHECK(access("/joined/low", F_OK) == 0 && access("/joined/up", F_OK) == 0);
+    CHECK(access("/comma/low", F_OK) == 0 && access("/comma/second", F_OK) == 0);
+    CHECK(access("/flags/low", F_OK) == 0);
+}
+
+/* As containerd and buildkit write it; and a comma in a name, which overlay wants escaped. */
+static void overlay_in_one_option(void)
+{
+    make_image();
+    make_file(in_work("o/lower/low"), "x");
+    make_file(in_work("o/upper/up"), "x");
+    make_directory(in_work("o/work"), 0755);
+    make_file(in_work("o/a,b/second"), "x");
+    make_directory(in_work("o/work2"), 0755);
+    make_directory(in_work("o/third"), 0755);
+    static const uint64_t flags[] = {0, RFS_OPTION_CLASSIC_MOUNT};
+    for (size_t i = 0; i < COUNT(flags); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", "{'destination': '/joined', 'type': 'overlay', 'source': 'overlay', 'options': "
+                 "['lowerdir=%s/o/lower,upperdir=%s/o/upper,workdir=%s/o/work']}", work, work, work);
+        spec_add(spec, "mounts", "{'destination': '/comma', 'type': 'overlay', 'source': 'overlay', 'options': "
+                 "['lowerdir=%s/o/lower,upperdir=%s/o/a\\\\,b', 'workdir=%s/o/work2']}", work, work, work);
+        spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'overlay', 'source': 'overlay', 'options': "
+                 "['ro,nosuid,lowerdir=%s/o/lower:%s/o/third']}", work, work);
+        run_container(plan_with_flags(spec, flags[i]), NULL, inside_overlays, NULL);
+    }
+}
+
+static void inside_modes(void *data)
+{
+    (void)data;
+    struct stat st;
+    check_mount("/old / rw,relatime - tmpfs tmpfs rw,size=1024k,mode=1770*");
+    check_mount("/new / ro,nosuid,relatime - tmpfs tmpfs rw,size=1024k,mode=700*");
+    CHECK(stat("/old", &st) == 0 && (st.st_mode & 07777) == 01770);
+    CHECK(stat("/list", &st) == 0 && (st.st_mode & 07777) == 0711);
+}
+
+/* A mode among several is seen: that of the directory below is not taken. A list of nodes has commas of its own. */
+static void tmpfs_in_one_option(void)
+{
+    make_image();
+    image_directory("old", 0751);
+    static const uint64_t flags[] = {0, RFS_OPTION_CLASSIC_MOUNT};
+    for (size_t i = 0; i < COUNT(flags); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", "{'destination': '/old', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['size=1m,mode=1770']}");
+        spec_add(spec, "mounts", "{'destination': '/new', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro,size=1m,,mode=700', 'nosuid,']}");
+        spec_add(spec, "mounts", "{'destination': '/list', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mpol=bind:0,0,mode=711']}");
+        run_container(plan_with_flags(spec, flags[i]), NULL, inside_modes, NULL);
+    }
+}
+
+static void inside_stripped(void *data)
+{
+    (void)data;
+    check_mount("/target /from rw,relatime - tmpfs test rw*");
+    CHECK(access("/var", F_OK) == -1);
+}
+
+/* Some engines write the path on the host; the rootfs's own part of it is taken off. */
+static void destination_with_the_rootfs(void)
+{
+    make_image();
+    make_directory(in_work("from"), 0755);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '%s/./target', 'type': 'bind', 'source': '%s/from'}", image(""), work);
+    run_container(plan_of(spec), &with_warnings, inside_stripped, NULL);
+}
+
 static void inside_copied(void *data)
 {
     (void)data;
@@ -414,6 +490,9 @@ int main(void)
         {"a new file system's flags and data", fresh_flags},
         {"source by descriptor", source_by_descriptor},
         {"overlay", overlay},
+        {"overlay: several options in one string", overlay_in_one_option},
+        {"tmpfs: several options in one string", tmpfs_in_one_option},
+        {"a destination that begins with the rootfs's path", destination_with_the_rootfs},
         {"tmpcopyup", tmpcopyup},
         {"lxcfs files in /proc", lxcfs_files_in_proc},
         {"/proc bound", proc_bound},

@@ -60,9 +60,9 @@ pub unsafe extern "C" fn rfs_mountfd_open(
         // SAFETY: as in demand.
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
         let wanted = Wanted::of(plan, index).ok_or_else(|| {
-            let count = plan.mounts.len();
+            let count = plan.configured_mounts;
             Error::invalid(format_args!(
-                "index is {index}, but the plan has {count} mounts"
+                "index is {index}, but the configuration has {count} mounts"
             ))
             .at(Stage::Mountfd)
         })?;
@@ -74,6 +74,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
                 Wanted::Mount(mount) => {
                     error.about(Object::Mount(mount.index), mount.destination.as_bytes())
                 }
+                Wanted::PassedOver(index) => error.about(Object::Mount(index), b""),
                 Wanted::Rootfs(_) => error.about(Object::None, plan.rootfs.path.as_bytes()),
             }
         })?;

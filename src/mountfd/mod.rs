@@ -19,6 +19,8 @@ use crate::plan::{Idmap, Kind, Mount, Plan, Rootfs};
 #[derive(Clone, Copy)]
 pub enum Wanted<'a> {
     Mount(&'a Mount),
+    /// An optional mount that could not be planned, by its index.
+    PassedOver(usize),
     Rootfs(&'a Rootfs),
 }
 
@@ -31,7 +33,11 @@ impl<'a> Wanted<'a> {
             return Some(Wanted::Rootfs(&plan.rootfs));
         }
         let index = usize::try_from(index).ok()?;
-        plan.mounts.get(index).map(Wanted::Mount)
+        let is_configured = index < plan.configured_mounts;
+        is_configured.then(|| {
+            plan.mount(index)
+                .map_or(Wanted::PassedOver(index), Wanted::Mount)
+        })
     }
 
     pub fn need(&self) -> Need {
@@ -39,7 +45,7 @@ impl<'a> Wanted<'a> {
             Wanted::Mount(mount) => need(mount),
             Wanted::Rootfs(rootfs) if rootfs.idmap.is_some() => Need::Certainly,
             Wanted::Rootfs(rootfs) if rootfs.ask_if_unreachable => Need::Possibly,
-            Wanted::Rootfs(_) => Need::Never,
+            Wanted::Rootfs(_) | Wanted::PassedOver(_) => Need::Never,
         }
     }
 
@@ -52,6 +58,7 @@ impl<'a> Wanted<'a> {
                 Kind::Cgroup(_) | Kind::Remount(_) => None,
             },
             Wanted::Rootfs(rootfs) => rootfs.idmap.as_ref(),
+            Wanted::PassedOver(_) => None,
         }
     }
 }

@@ -77,6 +77,9 @@ fn open_here(plan: &Plan, wanted: Wanted<'_>) -> Result<OwnedFd> {
     let api = MountApi::new(false);
     match wanted {
         Wanted::Rootfs(_) => rootfs(&api, plan),
+        Wanted::PassedOver(_) => Err(Error::invalid(
+            "the mount is optional, and was passed over by the plan: there is nothing to open",
+        )),
         Wanted::Mount(mount) => open_mount(&api, plan, mount),
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Server<'a> {
         Ok(Server {
             plan,
             namespaces: Namespaces::new(userns, mntns)?,
-            asked: vec![false; plan.mounts.len() + 1],
+            asked: vec![false; plan.configured_mounts + 1],
             refusals: 0,
         })
     }
@@ -110,7 +110,8 @@ impl<'a> Server<'a> {
         }
         let (position, takes_descriptor) = match wanted {
             Wanted::Mount(mount) => (mount.index, mount.takes_descriptor()),
-            Wanted::Rootfs(_) => (self.plan.mounts.len(), self.plan.rootfs.fd.is_some()),
+            Wanted::Rootfs(_) => (self.plan.configured_mounts, self.plan.rootfs.fd.is_some()),
+            Wanted::PassedOver(_) => return refuse("this mount is optional, and was passed over"),
         };
         if takes_descriptor {
             return Err(Error::check(

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::{
     Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, mounts,
-    paths,
+    options, paths,
 };
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
@@ -60,6 +60,7 @@ impl Plan {
             separate_masks: config.separate_masks,
             planned_inside: config.planned_inside,
             classic_mount: config.classic_mount,
+            configured_mounts: config.mounts.len(),
             mounts,
             user_namespace: config.user_namespace,
             warnings: Vec::new(),
@@ -76,7 +77,7 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
         }
         (None, _) => CString::default(),
         (Some(path), fd) => {
-            let rootfs = paths::path("rootfs", path)?;
+            let rootfs = paths::path("rootfs", paths::without_trailing_dots(path))?;
             if !path.starts_with(b"/") {
                 return Err(Error::invalid(format_args!(
                     "rootfs: the path {} is not absolute",
@@ -162,9 +163,19 @@ fn all_mounts(
     let mut below_shared = root_propagation.is_some_and(is_shared);
     let mut mounts: Vec<Mount> = Vec::with_capacity(config.mounts.len());
     let mut new_tmpfs: Option<CString> = None;
+    let rootfs = config.rootfs.as_deref().map(paths::clean);
+    let rootfs = rootfs.filter(|path| path != b"/");
     for (index, wanted) in config.mounts.iter().enumerate() {
-        let mut mount = mounts::mount(config, index, wanted, below_shared, warn)
-            .map_err(|error| error.about(Object::Mount(index), &wanted.destination))?;
+        let planned = mounts::mount(config, index, wanted, rootfs.as_deref(), below_shared, warn)
+            .map_err(|error| error.about(Object::Mount(index), &wanted.destination));
+        let mut mount = match planned {
+            Ok(mount) => mount,
+            Err(error) if options::is_optional(wanted) => {
+                warn(format!("optional, and passed over: {error}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         below_shared |= mount.propagation.iter().copied().any(is_shared);
         let (directory, _) = paths::split(mount.destination.as_bytes());
         mount.surely_missing = new_tmpfs
@@ -197,7 +208,7 @@ fn cwd(config: &Config) -> Result<Option<CString>> {
     if cleaned == b"/" {
         return Ok(None);
     }
-    paths::c_string("process.cwd", &cleaned).map(Some)
+    paths::c_string("process.cwd", cleaned).map(Some)
 }
 
 fn umask(config: &Config) -> Result<Option<u32>> {
@@ -219,8 +230,6 @@ fn indexed(
     object: fn(usize) -> Object,
     warn: &mut impl FnMut(String),
 ) -> Result<Vec<IndexedPath>> {
-    // Sorted: a hash table of std is several kilobytes of code.
-    let mut seen: Vec<CString> = Vec::with_capacity(list.len());
     let mut paths = Vec::with_capacity(list.len());
     for (index, bytes) in list.iter().enumerate() {
         let object = object(index);
@@ -231,13 +240,13 @@ fn indexed(
                 Quoted(bytes)
             ));
         }
-        if let Err(place) = seen.binary_search(&inside.path) {
-            seen.insert(place, inside.path.clone());
-            paths.push(IndexedPath {
-                index,
-                path: inside.path,
-            });
-        }
+        paths.push(IndexedPath {
+            index,
+            path: inside.path,
+        });
     }
+    paths.sort_by(|a, b| a.path.cmp(&b.path));
+    paths.dedup_by(|later, first| later.path == first.path);
+    paths.sort_by_key(|path| path.index);
     Ok(paths)
 }

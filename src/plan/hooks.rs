@@ -33,7 +33,7 @@ fn hook(wanted: &config::Hook) -> Result<Hook> {
     }
     let strings = |field: &str, list: &[Bytes]| {
         let string = |(index, string): (usize, &Bytes)| {
-            paths::c_string(format_args!("{field}[{index}]"), string)
+            paths::c_string(format_args!("{field}[{index}]"), &string[..])
         };
         list.iter().enumerate().map(string).collect::<Result<_>>()
     };

@@ -41,12 +41,14 @@ pub fn idmap(
         (false, false) => Some(Mappings::new(uids, gids)),
         (true, false) => {
             return Err(Error::invalid(
-                "uidMappings: missing, though there are gidMappings",
+                "uidMappings: missing, though there are gidMappings; the runtime-spec demands both \
+                 (config.md, \"Mounts\")",
             ));
         }
         (false, true) => {
             return Err(Error::invalid(
-                "gidMappings: missing, though there are uidMappings",
+                "gidMappings: missing, though there are uidMappings; the runtime-spec demands both \
+                 (config.md, \"Mounts\")",
             ));
         }
     };

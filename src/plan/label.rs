@@ -96,7 +96,7 @@ pub fn of_bind(config: &Config, source: Option<&CStr>, shared: bool) -> Result<O
     if !shared {
         return of_file(config);
     }
-    paths::c_string(FIELD, &without_categories(label)?).map(Some)
+    paths::c_string(FIELD, without_categories(label)?).map(Some)
 }
 
 pub fn refused(path: &[u8]) -> Error {

@@ -11,6 +11,7 @@ mod hooks;
 mod idmap;
 pub mod label;
 mod mounts;
+mod options;
 mod paths;
 pub mod proc;
 
@@ -37,7 +38,10 @@ pub struct Plan {
     pub rootfs: Rootfs,
     /// MS_* of linux.rootfsPropagation.
     pub propagation: Option<u64>,
+    /// In the order of their index. Optional ones that could not be planned are missing.
     pub mounts: Vec<Mount>,
+    /// With those that are missing.
+    pub configured_mounts: usize,
     /// What is made in /dev; `None` if /dev is bound from the host, and so not ours to fill.
     pub dev: Option<Vec<Device>>,
     pub switch: Switch,
@@ -65,6 +69,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// By its index in the configuration.
+    pub fn mount(&self, index: usize) -> Option<&Mount> {
+        let place = self
+            .mounts
+            .binary_search_by_key(&index, |mount| mount.index);
+        self.mounts.get(place.ok()?)
+    }
+
     /// What the namespace's mounts become at the start, as MS_*. Unless told otherwise slaves: these
     /// still follow the host's unmounts.
     pub fn start_propagation(&self) -> u64 {
@@ -213,13 +225,16 @@ impl Filesystem {
     /// fsconfig(2) can't take all of it.
     fn is_beyond_fsconfig(&self) -> bool {
         let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
+        // Before Linux 6.5 an overlay's directory may not have a comma in its name there: legacy_parse_param() in
+        // fs/fs_context.c.
+        let is_overlay = self.fstype.as_c_str() == c"overlay";
+        let has_comma = |it: &Parameter, value: &CString| {
+            is_overlay && !label::is_label(it.key.to_bytes()) && value.as_bytes().contains(&b',')
+        };
         is_long(&self.source)
-            || self.parameters.iter().any(|it| {
-                is_long(&it.key)
-                    || it
-                        .value
-                        .as_ref()
-                        .map_or(it.key.as_c_str() == c"iversion", is_long)
+            || self.parameters.iter().any(|it| match &it.value {
+                None => is_long(&it.key) || it.key.as_c_str() == c"iversion",
+                Some(value) => is_long(&it.key) || is_long(value) || has_comma(it, value),
             })
     }
 }

@@ -1,16 +1,18 @@
 //! One mount of the configuration, by kind.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
 use rustix::io::Errno;
 
-use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
+use super::attributes::{BindChange, SUPERBLOCK_FLAGS};
 use super::data::Data;
+use super::options::Options;
 use super::{
     Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, PARAMETER_MAX, Parameter, idmap,
     label, paths, proc,
 };
-use crate::config::options::{Effect, Shape, effect};
+use crate::config::options::Shape;
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 use crate::sys::flags::{self, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
@@ -22,100 +24,48 @@ const CGROUP_FLAGS: u64 = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
 /// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.
 const NEVER_IDMAPPED: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"cgroup", b"cgroup2"];
 
-/// The options of a mount, sorted by what they are for.
-#[derive(Default)]
-struct Options<'a> {
-    set: u64,
-    cleared: u64,
-    propagation: Vec<u64>,
-    recursive: Option<Change>,
-    idmap: Option<idmap::Asked<'a>>,
-    copy_up: bool,
-    /// For all containers, or for this one.
-    relabel: Option<bool>,
-    copy_symlink: bool,
-    source_nofollow: bool,
-    destination_nofollow: bool,
-    optional: bool,
-    create: Option<Shape>,
-    data: Vec<&'a [u8]>,
-}
-
-impl<'a> Options<'a> {
-    fn parse(options: &'a [config::Bytes]) -> Result<Self> {
-        let mut parsed = Options::default();
-        for option in options.iter().filter(|option| !option.is_empty()) {
-            match effect(option) {
-                Some(Effect::Nothing) => {}
-                Some(Effect::Set(flags)) => {
-                    parsed.set |= flags;
-                    parsed.cleared &= !flags;
-                }
-                Some(Effect::Clear(flags)) => {
-                    parsed.set &= !flags;
-                    parsed.cleared |= flags;
-                }
-                Some(Effect::Propagation(flags)) => parsed.propagation.push(flags),
-                Some(Effect::Recursive { set, clear }) => {
-                    let before = parsed.recursive.unwrap_or_default();
-                    parsed.recursive = Some(Change {
-                        set: (before.set & !clear) | set,
-                        clear: (before.clear & !set) | clear,
-                    });
-                }
-                Some(Effect::Idmap { recursive }) => {
-                    parsed.idmap = Some(idmap::Asked {
-                        recursive,
-                        mapping: None,
-                    });
-                }
-                Some(Effect::CopyUp) => parsed.copy_up = true,
-                Some(Effect::Relabel { shared }) => {
-                    if parsed.relabel.replace(shared) == Some(!shared) {
-                        return Err(Error::invalid(
-                            "options: \"z\" and \"Z\" exclude each other",
-                        ));
-                    }
-                }
-                Some(Effect::CopySymlink) => parsed.copy_symlink = true,
-                Some(Effect::SourceNoFollow) => parsed.source_nofollow = true,
-                Some(Effect::DestinationNoFollow) => parsed.destination_nofollow = true,
-                Some(Effect::Optional) => parsed.optional = true,
-                Some(Effect::Create(shape)) => parsed.create = Some(shape),
-                None => match idmap::Asked::with_mapping(option) {
-                    Some(asked) => parsed.idmap = Some(asked),
-                    None => parsed.data.push(option),
-                },
-            }
-        }
-        Ok(parsed)
-    }
-}
-
-/// `below_shared`: a mount before this one may be shared.
+/// `below_shared`: a mount before this one may be shared. `rootfs`: its path, cleaned; a destination that begins with
+/// it is taken from it, as runc does (utils.StripRoot).
 pub fn mount(
     config: &Config,
     index: usize,
     wanted: &config::Mount,
+    rootfs: Option<&[u8]>,
     below_shared: bool,
     warn: &mut impl FnMut(String),
 ) -> Result<Mount> {
-    let destination = paths::inside("destination", &wanted.destination)?;
-    if destination.was_relative {
+    let mut destination = paths::inside_or_root("destination", &wanted.destination)?;
+    // Podman writes an empty one for `--tmpfs /`.
+    if !wanted.destination.is_empty() && !wanted.destination.starts_with(b"/") {
         warn(format!(
             "mounts[{index}]: the destination {} is not absolute, which is deprecated; it is taken from \"/\"",
             Quoted(&wanted.destination)
         ));
     }
-    let destination = destination.path;
-    if wanted.options.iter().any(Vec::is_empty) {
-        warn(format!("mounts[{index}]: an empty option is ignored"));
+    if let Some(rest) = rootfs.and_then(|rootfs| paths::strip_root(rootfs, &destination)) {
+        warn(format!(
+            "mounts[{index}]: the destination {} begins with the rootfs's own path; it is taken from the rootfs: {}",
+            Quoted(&wanted.destination),
+            Quoted(rest)
+        ));
+        destination = rest.to_vec();
     }
-    let options = Options::parse(&wanted.options)?;
+    let destination = paths::below_root("destination", destination)?;
+    let options = Options::parse(wanted)?;
     let fstype = wanted.fstype.as_deref().unwrap_or_default();
     let is_bind = fstype == b"bind" || options.set & MS_BIND != 0;
-    if !is_bind {
+    if is_bind {
+        options.check_of_bind(&wanted.options, |option| {
+            warn(format!(
+                "mounts[{index}]: the option {} means nothing for a bind, and is ignored",
+                Quoted(option)
+            ));
+        })?;
+    } else {
         refuse_for_filesystems(wanted, &options, fstype)?;
+        if wanted.options.iter().any(Vec::is_empty) {
+            warn(format!("mounts[{index}]: an empty option is ignored"));
+        }
     }
     match proc::target(destination.as_bytes()) {
         proc::Target::Refused => return Err(Error::invalid(proc::REFUSED)),
@@ -123,9 +73,6 @@ pub fn mount(
             return Err(Error::invalid(proc::NOT_PROCFS));
         }
         _ => {}
-    }
-    if is_bind {
-        warn_of_options_without_meaning(index, wanted, warn);
     }
     let kind = if is_bind && options.set & MS_REMOUNT != 0 {
         Kind::Remount(BindChange::exactly(options.set, options.cleared))
@@ -162,39 +109,6 @@ pub fn mount(
         propagation: options.propagation,
         below_shared,
     })
-}
-
-fn warn_of_options_without_meaning(
-    index: usize,
-    wanted: &config::Mount,
-    warn: &mut impl FnMut(String),
-) {
-    for option in wanted
-        .options
-        .iter()
-        .filter(|option| is_for_superblocks(option))
-    {
-        warn(format!(
-            "mounts[{index}]: the option {} means nothing for a bind, and is ignored",
-            Quoted(option)
-        ));
-    }
-}
-
-/// A bind has no superblock of its own that this could be for.
-fn is_for_superblocks(option: &[u8]) -> bool {
-    match effect(option) {
-        // Told of already.
-        None => !option.is_empty() && idmap::Asked::with_mapping(option).is_none(),
-        Some(Effect::CopyUp) => true,
-        Some(Effect::Set(flags)) => {
-            let mut others = SUPERBLOCK_FLAGS
-                .iter()
-                .filter(|(flag, _)| *flag != MS_RDONLY);
-            others.any(|(flag, _)| flags & flag != 0)
-        }
-        Some(_) => false,
-    }
 }
 
 fn refuse_for_filesystems(
@@ -286,8 +200,10 @@ fn link(wanted: &config::Mount, options: &Options<'_>) -> Result<Link> {
 
 fn absolute_source(config: &Config, source: &[u8]) -> Result<CString> {
     let source = match &config.bundle {
-        Some(bundle) => oci::below(bundle, source.to_vec()),
-        None => source.to_vec(),
+        Some(bundle) if !source.starts_with(b"/") => {
+            Cow::Owned(oci::below(bundle, source.to_vec()))
+        }
+        _ => Cow::Borrowed(source),
     };
     let path = paths::path("source", &source)?;
     if !source.starts_with(b"/") {
@@ -458,7 +374,6 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
             "options: {shown} has no {what}"
         )));
     }
-    let field = format!("options: {shown}");
     let mut value = value.map(<[u8]>::to_vec);
     if label::is_label(key) {
         // mount(2) takes the quotes away that keep a label's commas together; fsconfig(2) takes a value as it is.
@@ -467,9 +382,9 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
             .for_each(|value| value.retain(|&b| b != b'"'));
     }
     Ok(Parameter {
-        key: paths::c_string(&field, key)?,
+        key: paths::c_string(format_args!("options: {shown}"), key)?,
         value: value
-            .map(|value| paths::c_string(&field, &value))
+            .map(|value| paths::c_string(format_args!("options: {shown}"), value))
             .transpose()?,
     })
 }
@@ -503,7 +418,7 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
 fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {
     let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), options, None)?;
     let path = match &config.cgroup_path {
-        Some(path) if config.cgroup_namespace => Some(paths::c_string("cgroup_path", path)?),
+        Some(path) if config.cgroup_namespace => Some(paths::c_string("cgroup_path", &path[..])?),
         _ => None,
     };
     let tmpfs = new_superblock(

@@ -12,13 +12,18 @@ const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;
 
 /// A string without a NUL inside. `field`: its name for errors.
-pub fn c_string(field: impl Display, bytes: &[u8]) -> Result<CString> {
+pub fn c_string(field: impl Display, bytes: impl Into<Vec<u8>>) -> Result<CString> {
     CString::new(bytes)
         .map_err(|_| Error::invalid(format_args!("{field}: it has a NUL byte in it")))
 }
 
 /// A path on the host or in the container.
 pub fn path(field: impl Display, bytes: &[u8]) -> Result<CString> {
+    check(&field, bytes)?;
+    c_string(field, bytes)
+}
+
+fn check(field: impl Display, bytes: &[u8]) -> Result<()> {
     if bytes.len() >= PATH_MAX {
         return Err(Error::check(
             Errno::NAMETOOLONG,
@@ -41,7 +46,7 @@ pub fn path(field: impl Display, bytes: &[u8]) -> Result<CString> {
             ),
         ));
     }
-    c_string(field, bytes)
+    Ok(())
 }
 
 /// A path in the container: absolute, without ".", ".." and doubled slashes.
@@ -50,24 +55,52 @@ pub struct Inside {
     pub was_relative: bool,
 }
 
-/// Cleans a path in the container, which may not be the root. ".." is taken lexically, as runc does.
+/// Cleans a path in the container, which may not be the root.
 pub fn inside(field: impl Display, bytes: &[u8]) -> Result<Inside> {
     if bytes.is_empty() {
         return Err(Error::invalid(format_args!(
             "{field}: it is missing or empty"
         )));
     }
-    let checked = path(&field, bytes)?;
-    let cleaned = clean(checked.as_bytes());
+    let path = below_root(&field, inside_or_root(&field, bytes)?)?;
+    Ok(Inside {
+        path,
+        was_relative: !bytes.starts_with(b"/"),
+    })
+}
+
+/// Cleans a path in the container. ".." is taken lexically, as runc does.
+pub fn inside_or_root(field: impl Display, bytes: &[u8]) -> Result<Vec<u8>> {
+    check(field, bytes).map(|()| clean(bytes))
+}
+
+/// A cleaned path that may not be the root.
+pub fn below_root(field: impl Display, cleaned: Vec<u8>) -> Result<CString> {
     if cleaned == b"/" {
         return Err(Error::invalid(format_args!(
             "{field}: it is the container's root itself, which can't be a target"
         )));
     }
-    Ok(Inside {
-        path: c_string(field, &cleaned)?,
-        was_relative: !bytes.starts_with(b"/"),
-    })
+    c_string(field, cleaned)
+}
+
+/// The rest of a cleaned path that is `root` or lies below it.
+pub fn strip_root<'a>(root: &[u8], cleaned: &'a [u8]) -> Option<&'a [u8]> {
+    match cleaned.strip_prefix(root)? {
+        [] => Some(b"/"),
+        rest if rest.starts_with(b"/") => Some(rest),
+        _ => None,
+    }
+}
+
+/// A path without slashes and "." at its end: a last component that is a symbolic link is then one for O_NOFOLLOW, too.
+pub fn without_trailing_dots(mut path: &[u8]) -> &[u8] {
+    loop {
+        match path {
+            [rest @ .., b'/'] | [rest @ .., b'/', b'.'] if !rest.is_empty() => path = rest,
+            _ => return path,
+        }
+    }
 }
 
 /// A cleaned path's directory and last component.
@@ -78,18 +111,24 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A path without ".", "..", doubled and trailing slashes, from the root.
 pub fn clean(bytes: &[u8]) -> Vec<u8> {
-    let mut components: Vec<&[u8]> = Vec::new();
+    // With room for the slash of a relative one, and for the NUL of a C string.
+    let mut cleaned = Vec::with_capacity(bytes.len() + 2);
     for component in bytes.split(|&b| b == b'/') {
         match component {
             b"" | b"." => {}
             b".." => {
-                components.pop();
+                let slash = cleaned.iter().rposition(|&b| b == b'/');
+                cleaned.truncate(slash.unwrap_or(0));
             }
-            name => components.push(name),
+            name => {
+                cleaned.push(b'/');
+                cleaned.extend_from_slice(name);
+            }
         }
     }
-    let mut cleaned = vec![b'/'];
-    cleaned.extend(components.join(&b'/'));
+    if cleaned.is_empty() {
+        cleaned.push(b'/');
+    }
     cleaned
 }
 
@@ -104,5 +143,23 @@ mod tests {
         assert_eq!(clean(b""), b"/");
         assert!(inside("x", b"/a/..").is_err());
         assert!(inside("x", b"a").unwrap().was_relative);
+    }
+
+    #[test]
+    fn a_root_is_stripped_by_components() {
+        assert_eq!(strip_root(b"/a/r", b"/a/r/x"), Some(&b"/x"[..]));
+        assert_eq!(strip_root(b"/a/r", b"/a/r"), Some(&b"/"[..]));
+        assert_eq!(strip_root(b"/a/r", b"/a/rx"), None);
+        assert_eq!(strip_root(b"/a/r", b"/b"), None);
+    }
+
+    #[test]
+    fn what_only_follows_a_link_is_taken_off() {
+        for path in [&b"/a/l"[..], b"/a/l/", b"/a/l//", b"/a/l/.", b"/a/l/././/"] {
+            assert_eq!(without_trailing_dots(path), b"/a/l");
+        }
+        for kept in [&b"/a/l.."[..], b"/a/.l", b"/a/l/..", b"/", b"/.", b""] {
+            assert_eq!(without_trailing_dots(kept), kept);
+        }
     }
 }

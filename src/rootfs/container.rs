@@ -59,7 +59,9 @@ impl Container {
             masked: Cell::new(false),
             made_readonly: Cell::new(false),
             rootfs_fd: Cell::new(None),
-            mounts: plan.mounts.iter().map(|_| MountState::default()).collect(),
+            mounts: (0..plan.configured_mounts)
+                .map(|_| MountState::default())
+                .collect(),
             root: Cell::new(None),
             root_mount: Cell::new(0),
             classic: Cell::new(false),
@@ -76,12 +78,15 @@ impl Container {
     /// Gives the source of a bind as a descriptor.
     pub fn set_source_fd(&self, index: u64, fd: RawFd) -> Result<()> {
         self.demand_new("rfs_container_set_source_fd()")?;
-        let place = usize::try_from(index).ok();
-        let Some(mount) = place.and_then(|place| self.plan.mounts.get(place)) else {
-            let count = self.plan.mounts.len();
+        let count = self.plan.configured_mounts;
+        let place = usize::try_from(index).ok().filter(|place| *place < count);
+        let Some(place) = place else {
             return Err(Error::invalid(format_args!(
-                "index is {index}, but the plan has {count} mounts"
+                "index is {index}, but the configuration has {count} mounts"
             )));
+        };
+        let Some(mount) = self.plan.mount(place) else {
+            return Ok(()); // passed over by the plan
         };
         if !matches!(mount.kind, Kind::Bind(_)) {
             return Err(Error::invalid("only a bind has a descriptor as its source")

@@ -168,7 +168,9 @@ def each(options, base="bind"):
 
 
 Case("options/bind-set", each("nosuid nodev noexec noatime nodiratime relatime strictatime ro rw silent loud defaults"), DIR)
-Case("options/bind-set-superblock", each("sync async dirsync lazytime nolazytime mand nomand iversion noiversion"), DIR)
+Case("options/bind-clear-superblock", each("async nolazytime nomand noiversion"), DIR)
+for option in "sync dirsync lazytime mand iversion".split():
+    Case("options/bind-set-superblock-" + option, each(option), DIR, fails=option)
 Case("options/bind-set-nosymfollow", each("nosymfollow"), DIR)
 Case("options/bind-clear", each("suid dev exec atime diratime rw norelatime nostrictatime"), FLAGGED)
 Case("options/bind-clear-symfollow", each("symfollow"), FLAGGED)
@@ -217,7 +219,15 @@ Case("options/recursive-clear-symfollow", each("rsymfollow", "rbind"), NESTED + 
 Case("options/recursive-and-plain", [B("/t/a", options="rbind,ro,rnoexec"), B("/t/b", options="rbind,rro,rw"),
                                      B("/t/c", options="bind,rro")], NESTED)
 Case("options/recursive-of-tmpfs", [M("/t/a", "tmpfs", "none", "rro")])
-Case("options/bind-ignores-data", [B("/t/a", options="bind,size=1m,nonsense")], DIR)
+Case("options/bind-ignores-data", [B("/t/a", options="bind,size=1m,mode=777,copy,nocopy")], DIR)
+for name, option, hint in (("joined", "rbind,ro", "rbind"), ("synonym", "readonly", "ro"), ("space", " ro", "ro"), ("misspelt", "rroo", "rro"),
+                           ("empty", "", "empty"), ("unknown", "nonsense", "leave it out")):
+    Case("options/bind-meaningless-" + name, [{**B("/t/a"), "options": ["bind", option]}], DIR, fails=hint)
+OVERLAY = DIR + "mkdir $H/lower $H/upper $H/work; echo low >$H/lower/l; chmod 0755 $H/upper\n"
+Case("options/overlay-joined", [{**M("/t/a", "overlay", "overlay"), "options": ["lowerdir=$H/lower,upperdir=$H/upper,workdir=$H/work"]}], OVERLAY,
+     look="list /t")
+Case("options/tmpfs-joined", [{**M("/t", "tmpfs", "tmpfs"), "options": ["size=1m,mode=1777"]}, {**M("/t/a", "tmpfs", "tmpfs"), "options": ["nodev", "size=64k,nr_inodes=5,mode=700"]}],
+     "chmod 0751 $R/t")
 Case("options/unknown-to-tmpfs", [M("/t/a", "tmpfs", "none", "nonsense")], fails="nonsense")
 Case("options/bad-value", [M("/t/a", "tmpfs", "none", "mode=rwx")], fails="mode")
 Case("options/unknown-type", [M("/t/a", "nosuchfs", "none")], fails="nosuchfs")
