@@ -162,10 +162,39 @@ pub const fn name(index: usize) -> &'static CStr {
     TABLE[index].0
 }
 
+/// The first eight bytes of each name, with which a search needs to compare few of them whole.
+static BEGINNINGS: [u64; COUNT] = {
+    let mut beginnings = [0; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        beginnings[index] = beginning(TABLE[index].0.to_bytes());
+        index += 1;
+    }
+    beginnings
+};
+
+/// As a number, in the order of the bytes.
+const fn beginning(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let mut index = 0;
+    while index < bytes.len() && index < name.len() {
+        bytes[index] = name[index];
+        index += 1;
+    }
+    u64::from_be_bytes(bytes)
+}
+
 /// The effect of an option; `None` if it is the file system's.
 pub fn effect(option: &[u8]) -> Option<Effect> {
-    let index = TABLE.binary_search_by(|(name, _)| name.to_bytes().cmp(option));
-    Some(TABLE[index.ok()?].1)
+    let wanted = beginning(option);
+    let first = BEGINNINGS.partition_point(|it| *it < wanted);
+    let count = BEGINNINGS[first..]
+        .iter()
+        .take_while(|it| **it == wanted)
+        .count();
+    let mut alike = TABLE[first..first + count].iter();
+    let found = alike.find(|(name, _)| name.to_bytes() == option);
+    found.map(|(_, effect)| *effect)
 }
 
 /// The MS_* flags of a propagation's name: also the values of linux.rootfsPropagation.
