@@ -18,6 +18,10 @@ if [ "$1" = test ]; then
 	packages="$packages uidmap xfsprogs btrfs-progs"
 	# Other kernels are downloaded from Debian's archive.
 	packages="$packages debian-archive-keyring"
+	# For packages, and compilers and emulators of other machines.
+	packages="$packages debhelper lintian rpm rpmlint musl-tools qemu-user-static"
+	packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"
+	packages="$packages gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-i686-linux-gnu libc6-dev-i386-cross"
 fi
 
 missing=

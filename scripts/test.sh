@@ -92,6 +92,41 @@ native_libraries() {
 	done
 }
 
+# The binary interface, as the C compilers of machines with other pointers, sizes and alignments see it.
+abi_compiles() {
+	for compiler in cc aarch64-linux-gnu-gcc riscv64-linux-gnu-gcc arm-linux-gnueabihf-gcc i686-linux-gnu-gcc; do
+		"$compiler" -std=c11 -Wall -Wextra -Werror -pedantic -fsyntax-only -Iinclude c-tests/abi.c || return 1
+	done
+}
+
+# Nothing is left of what make install installed.
+uninstall() {
+	local prefix=$PWD/build/uninstall
+	rm -rf "$prefix"
+	env -u MAKEFLAGS make --no-print-directory install PREFIX="$prefix" DESTDIR= && [ -f "$prefix/include/librfs.h" ] &&
+		env -u MAKEFLAGS make --no-print-directory uninstall && [ -z "$(find "$prefix" ! -type d 2>&-)" ]
+}
+
+# Where there is no cargo, one sentence says so.
+without_cargo() {
+	local tools=$logs/tools tool
+	mkdir -p "$tools"
+	for tool in sh sed cc as ld ar ninja meson pkg-config; do ln -sf "$(command -v "$tool")" "$tools/$tool"; done
+	rm -rf build/without-cargo
+	! PATH=$tools meson setup build/without-cargo >"$logs/without-cargo.out" &&
+		grep 'ERROR: .*librfs needs cargo 1.85 or later' "$logs/without-cargo.out"
+}
+
+# Another start of dist makes the same bytes.
+dist() {
+	scripts/dist.sh && scripts/dist.sh build/dist-again && cmp build/dist/librfs-*.tar.gz build/dist-again/librfs-*.tar.gz
+}
+
+# A whole build for another machine: with pointers of 32 bits, and compiled quickly rather than well.
+cross() {
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 scripts/cross.sh armhf
+}
+
 # The first C block of README.md, compiled and run.
 readme_example() {
 	local work status
@@ -144,9 +179,11 @@ suite cargo-test cargo test --locked --all-features
 
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
 check abi scripts/abi.py check
-check abi-compiles cc -std=c11 -Wall -Wextra -Werror -pedantic -fsyntax-only -Iinclude c-tests/abi.c
+check abi-compiles abi_compiles
 check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(find "$stage" -name librfs.a)" pkgconfig/librfs.map
+check stripped sh -c '! readelf -SW "$1" | grep -w .symtab' - "$(find "$stage" -name librfs.so.1)"
 check linking tests/linking/run.sh "$stage"
+check bindings tests/bindings/run.sh "$stage"
 check header header_compiles
 check native-libraries native_libraries
 check readme-example readme_example
@@ -154,6 +191,13 @@ for link in shared archive static; do
 	check "demo-$link" examples/demo/run.sh "$stage" $link
 done
 check subproject subproject
+check uninstall uninstall
+check without-cargo without_cargo
+check dist dist
+check deb scripts/deb.sh
+check clean-root tests/packaging/clean-root.sh build/deb
+check rpmlint rpmlint packaging/librfs.spec
+check cross cross
 
 check c-tests-build c_tests build/c-tests
 suite c-tests meson test -C build/c-tests --print-errorlogs
