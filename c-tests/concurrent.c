@@ -266,13 +266,48 @@ static void cgroup2(void)
     beside_allocations(default_plan(), false);
 }
 
-static void classic_mounts(void)
+static void hosts_cgroups(void)
+{
+    make_image();
+    beside_allocations(plan_of(default_spec("runc")), false);
+}
+
+static void tmpcopyup(void)
+{
+    make_image();
+    image_file("data/file", "x");
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/data', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['tmpcopyup']}");
+    beside_allocations(plan_of(spec), false);
+}
+
+static void relabelled(void)
+{
+    make_image();
+    make_file(in_work("from/directory/file"), "x");
+    json_object *spec = empty_spec();
+    spec_set(spec, "linux.mountLabel", "'system_u:object_r:container_file_t:s0'");
+    spec_add(spec, "mounts", "{'destination': '/labelled', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'z']}", work);
+    beside_allocations(plan_of(spec), false);
+}
+
+static void with_flags(uint64_t flags)
 {
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs'}");
-    beside_allocations(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), false);
+    beside_allocations(plan_with_flags(spec, flags), false);
+}
+
+static void no_pivot(void)
+{
+    with_flags(RFS_OPTION_NO_PIVOT);
+}
+
+static void classic_mounts(void)
+{
+    with_flags(RFS_OPTION_CLASSIC_MOUNT);
 }
 
 static void link_that_is_no_text(void)
@@ -291,6 +326,10 @@ int main(void)
         {"one rootfs without a /dev of its own: 50 containers at once", in_one_dev},
         {"one plan: 100 children that share memory, one after another", one_after_another},
         {"raw clones beside threads that allocate: cgroup2", cgroup2},
+        {"raw clones beside threads that allocate: the host's cgroups", hosts_cgroups},
+        {"raw clones beside threads that allocate: tmpcopyup", tmpcopyup},
+        {"raw clones beside threads that allocate: z", relabelled},
+        {"raw clones beside threads that allocate: no pivot", no_pivot},
         {"raw clones beside threads that allocate: mount(2)", classic_mounts},
         {"raw clones beside threads that allocate: a link to below /proc that is no text", link_that_is_no_text},
     };

@@ -17,6 +17,7 @@ import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples")
+WATCH = os.path.join(HERE, "../../c-tests/watch.c")
 REFUSE = [os.path.join(HERE, "../../c-tests", name) for name in ("refuse.c", "filter.c")]
 # The system's own, of Debian 12, and those of the release that will be Debian 14.
 PEERS = ("old runc", "old crun", "new runc", "new crun")
@@ -389,7 +391,8 @@ def compile_programs(prefix, folder):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
                            env={**os.environ, "PKG_CONFIG_PATH": libraries}, stdout=subprocess.PIPE).stdout.split()
     cc = os.environ.get("CC", "cc")
-    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", *glob.glob(EXAMPLES + "/*.c"), *flags,
+    # watch.c kills a container's process in which librfs allocates, or takes more stack than it may.
+    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", *glob.glob(EXAMPLES + "/*.c"), WATCH, *flags,
                     f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
     subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
                     HERE + "/probe.c"], check=True)
@@ -421,6 +424,9 @@ def run_all(cases, prefix, peers):
     results = {}
     try:
         compile_programs(prefix, folder)
+        watch = os.environ["RFS_WATCH"] = folder + "/watch"  # any user's rfsrun writes there
+        os.close(os.open(watch, os.O_CREAT | os.O_WRONLY))
+        os.chmod(watch, 0o666)
         workers = []
         count = min(os.cpu_count() or 1, 4)
         for index in range(count):
@@ -435,6 +441,9 @@ def run_all(cases, prefix, peers):
             for runtime in ("rfsrun", *peers):
                 with open(f"{folder}/{case.name.replace('/', '.')}.{runtime}") as file:
                     results[case.name, runtime] = json.load(file)
+        with open(watch, "rb") as file:  # struct watched of c-tests/watch.h
+            most = struct.unpack_from("QQ", file.read())
+        print(f"of the stack at most {most[0]} bytes in rfs_prepare, {most[1]} in rfs_finalize")
     finally:
         shutil.rmtree(folder)
     return results
