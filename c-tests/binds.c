@@ -170,16 +170,16 @@ static void refused(void)
         int code;
         const char *says;
     } list[] = {
-        {"no source", "/new/a", "missing", "'bind'", -ENOENT, "the bind's source does not exist"},
-        {"a source that leads nowhere", "/new/b", "dangling", "'bind'", -ENOENT, "the bind's source does not exist"},
+        {"no source", "/new/a", "missing", "'bind'", -ENOENT, "does not exist"},
+        {"a source that leads nowhere", "/new/b", "dangling", "'bind'", -ENOENT, "does not exist"},
         {"a source below a file", "/new/c", "file/x", "'bind'", -ENOTDIR, NULL},
         {"a source that leads to itself", "/new/d", "loop", "'bind'", -ELOOP, NULL},
         {"an unbindable source", "/new/e", "mount", "'bind'", -EINVAL, "unbindable"},
         {"a file on a directory", "/data", "file", "'bind'", -ENOTDIR, "but the destination is a directory"},
         {"a directory on a file", "/file", "", "'bind'", -ENOTDIR, "but the destination is a file"},
         {"below a file", "/file/x", "", "'bind'", -ENOTDIR, NULL},
-        {"a target that can't be made", "/ro/x", "", "'bind'", -EROFS, "is missing in the rootfs and could not be made"},
-        {"a file's target that can't be made", "/ro/x", "file", "'bind'", -EROFS, "is missing in the rootfs and could not be made"},
+        {"a target that can't be made", "/ro/x", "", "'bind'", -EROFS, "is missing in a mount below the rootfs, which is read-only"},
+        {"a file's target that can't be made", "/ro/x", "file", "'bind'", -EROFS, "is missing in a mount below the rootfs, which is read-only"},
     };
     make_image();
     image_directory("data", 0755);

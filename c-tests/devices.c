@@ -460,9 +460,9 @@ static void bind_refused(void)
         const char *says;
     } list[] = {
         {"a node that the host has not", DEVICE("/dev/nosuchnode", "c", ", 'major': 1, 'minor': 5"), -ENOENT, "the host has none to bind"},
-        {"a node that is another on the host", DEVICE("/dev/zero", "c", ", 'major': 1, 'minor': 3"), -ENODEV, "what the host has at this path is another device"},
-        {"a block device that is a character device on the host", DEVICE("/dev/zero", "b", ", 'major': 1, 'minor': 5"), -ENODEV, "another device"},
-        {"what is no device on the host", DEVICE("/etc/passwd", "c", ", 'major': 1, 'minor': 5"), -ENODEV, "another device"},
+        {"a node that is another on the host", DEVICE("/dev/zero", "c", ", 'major': 1, 'minor': 3"), -ENODEV, "what the host has at this path is not that device but the character device 1:5"},
+        {"a block device that is a character device on the host", DEVICE("/dev/zero", "b", ", 'major': 1, 'minor': 5"), -ENODEV, "is not that device but "},
+        {"what is no device on the host", DEVICE("/etc/passwd", "c", ", 'major': 1, 'minor': 5"), -ENODEV, "is not that device but "},
         {"a directory in the image", DEVICE("/dev/loop-control", "c", ", 'major': 10, 'minor': 237"), -EEXIST, "something else"},
     };
     make_image();

@@ -208,6 +208,7 @@ check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --timeout-multiplier 4
 
+check errors tests/errors/run.py "$stage"
 check parity tests/parity/run.py "$stage"
 grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 

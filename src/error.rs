@@ -6,7 +6,7 @@ use core::fmt::{self, Display};
 use rustix::io::Errno;
 
 use crate::sys::page::Page;
-pub use crate::text::Text;
+use crate::text::{Escaped, Text};
 
 pub type Result<T> = core::result::Result<T, Error>;
 
@@ -56,6 +56,9 @@ impl Display for Object {
     }
 }
 
+/// What is said besides the call and its errno.
+pub type Sentence = Text<512>;
+
 pub struct Error {
     pub errno: Errno,
     /// `None`: there was no memory for them.
@@ -74,7 +77,7 @@ pub struct Details {
     /// What the kernel wrote to the fsopen descriptor.
     pub kernel: Text<256>,
     /// The rule that was broken, or what to do.
-    pub explanation: Text<512>,
+    pub explanation: Sentence,
 }
 
 impl Details {
@@ -123,6 +126,12 @@ impl Error {
     #[cold]
     pub fn on(self, acted_on: &[u8]) -> Self {
         self.with(|details| details.acted_on = Text::path(acted_on))
+    }
+
+    /// A parameter of a file system, of which a long value is cut.
+    #[cold]
+    pub fn on_parameter(self, key: &[u8], value: Option<&[u8]>) -> Self {
+        self.with(|details| details.acted_on = Text::format(Setting(key, value)))
     }
 
     #[cold]
@@ -237,6 +246,22 @@ fn limit(errno: Errno) -> Text<512> {
             Text::format("the system has as many open files as /proc/sys/fs/file-max allows")
         }
         _ => Text::new(),
+    }
+}
+
+/// An option as it is written in fstab, but without a password: mount.cifs(8), mount.ceph(8).
+pub struct Setting<'a>(pub &'a [u8], pub Option<&'a [u8]>);
+
+impl Display for Setting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = Escaped(self.0);
+        match self.1 {
+            None => key.fmt(f),
+            Some(_) if self.0.starts_with(b"pass") || self.0.starts_with(b"secret") => {
+                write!(f, "{key}=...")
+            }
+            Some(value) => write!(f, "{key}={}", Escaped(value)),
+        }
     }
 }
 
@@ -449,6 +474,15 @@ mod tests {
         assert!(!message.contains("none to bind"), "{message}");
         let rule = Error::check(Errno::MFILE, "a rule").to_string();
         assert_eq!(rule, "a rule");
+    }
+
+    #[test]
+    fn a_parameter_has_its_value_but_no_password() {
+        let shown = |key: &[u8], value| Setting(key, value).to_string();
+        assert_eq!(shown(b"size", Some(b"1\n")), "size=1\\x0a");
+        assert_eq!(shown(b"ro", None), "ro");
+        assert_eq!(shown(b"password2", Some(b"hush")), "password2=...");
+        assert_eq!(shown(b"secret", Some(b"hush")), "secret=...");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The hooks of the runtime-spec, run.
 
+use core::ffi::CStr;
 use core::fmt::{self, Display};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Object, Result, Stage, Text};
+use crate::error::{Error, Object, Result, Stage};
+use crate::explain::{self, Place, Wanted};
 use crate::plan::{Hook, HookKind, Plan};
 use crate::sys::process::{self, Outcome, Program, Tail};
+use crate::text::Text;
 
 /// Runs those of one kind in turn, until one fails. Those that clean up are all run: "the remaining
 /// hooks and lifecycle continue" (runtime.md, "Lifecycle"). The first failure is returned.
@@ -52,15 +55,28 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
                 hook.timeout.unwrap_or_default().as_secs()
             ),
         )),
-        Outcome::Failed("execve", errno @ Errno::NOENT) => Err(Error::system(errno, "execve")
-            .explain(
-                "it, or the interpreter that its first line names, is missing where the hook runs",
-            )),
+        Outcome::Failed("execve", errno) => Err(explain_execve(errno, &hook.path)),
         Outcome::Failed(call, errno) => Err(Error::system(errno, call)),
         Outcome::Unknown => Err(Error::hook(
             Errno::CHILD,
             "the process that waited for it was killed, so that nothing is known of its end",
         )),
+    }
+}
+
+/// In the same root as the hook was to run in.
+fn explain_execve(errno: Errno, path: &CStr) -> Error {
+    let error = Error::system(errno, "execve");
+    if let Some(it) = explain::component(Place::Host, path.to_bytes(), Wanted::Anything) {
+        return error.explain(it.as_str());
+    }
+    match errno {
+        Errno::NOENT => error.explain(
+            "it exists, so that the interpreter that its first line names, or its dynamic linker, is missing where it runs",
+        ),
+        Errno::ACCESS => error.explain("it is not executable (chmod +x), or on a mount with noexec"),
+        Errno::NOEXEC => error.explain("it is no program that the kernel knows: a script begins with #! and its interpreter"),
+        _ => error,
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod capi;
 pub mod config;
 pub mod error;
+mod explain;
 pub mod hooks;
 pub mod mount;
 pub mod mountfd;

@@ -14,6 +14,9 @@ use crate::plan::attributes::{BindChange, Change, Locked};
 use crate::sys::flags::{self, MS_REC};
 use crate::sys::mount::{Attributes, attributes_of, has_set_attributes, set_attributes};
 
+/// Who can do what the container's process can't.
+const FROM_HOST: &str = "or let the host's side make the mount (RFS_MOUNT_FROM_HOST)";
+
 impl From<Change> for Attributes {
     fn from(change: Change) -> Self {
         Attributes {
@@ -65,9 +68,10 @@ impl MountApi {
             .map_err(|error| match error.errno {
                 Errno::NOSYS => error
                     .explain("attributes of all mounts below take mount_setattr(2), of Linux 5.12"),
-                Errno::PERM => {
-                    error.explain("one of them may be locked on the source or on a mount below")
-                }
+                Errno::PERM => error.explain(format_args!(
+                    "{} may be locked on the source or on a mount below: leave the option out, {FROM_HOST}",
+                    AttributeNames(change.clear)
+                )),
                 _ => error,
             })
     }
@@ -111,8 +115,10 @@ fn explain_locked(locked: Locked) -> Error {
             attributes,
         ),
     };
-    Error::system(Errno::PERM, "mount_setattr")
-        .explain(format_args!("{sentence}: {}", AttributeNames(attributes)))
+    Error::system(Errno::PERM, "mount_setattr").explain(format_args!(
+        "{sentence}: {}; leave the option out, {FROM_HOST}",
+        AttributeNames(attributes)
+    ))
 }
 
 /// mount_setattr(2); where it is missing or refused, and the mount is attached, mount(2).

@@ -3,32 +3,29 @@
 use core::ffi::CStr;
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
-
-use super::NewSuperblock;
+use super::{NewSuperblock, refusal};
 use crate::error::{During, Error, Result};
-use crate::plan::label::is_label;
 use crate::sys::mount::Superblock;
-
-/// ENODEV of fsopen(2) and mount(2).
-pub const NO_SUCH_TYPE: &str = "the kernel knows no file system of this type";
 
 /// A new superblock, configured and mounted but not attached.
 pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
+    make(wanted).map_err(|error| refusal::explain(error, wanted))
+}
+
+fn make(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     let fstype = wanted.fstype.to_bytes();
-    let superblock = Superblock::open(wanted.fstype)
-        .during("fsopen", fstype)
-        .map_err(|error| match error.errno {
-            Errno::NODEV => error.explain(NO_SUCH_TYPE),
-            _ => error,
-        })?;
+    let superblock = Superblock::open(wanted.fstype).during("fsopen", fstype)?;
     let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
-    set_parameter(&superblock, c"source", Some(wanted.source))?;
-    wanted
-        .parameters
-        .each(&mut |key, value| set_parameter(&superblock, key, value))?;
+    let set = |key: &CStr, value: Option<&CStr>| {
+        superblock.set(key, value).map_err(|errno| {
+            let error = Error::system(errno, "fsconfig");
+            with_messages(error.on_parameter(key.to_bytes(), value.map(CStr::to_bytes)))
+        })
+    };
+    set(c"source", Some(wanted.source))?;
+    wanted.parameters.each(&mut |key, value| set(key, value))?;
     if let Some(mode) = wanted.mode {
-        set_parameter(&superblock, c"mode", Some(mode))?;
+        set(c"mode", Some(mode))?;
     }
     superblock
         .create()
@@ -38,30 +35,4 @@ pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
         .mount(wanted.attributes)
         .during("fsmount", fstype)
         .map_err(with_messages)
-}
-
-fn set_parameter(superblock: &Superblock, key: &CStr, value: Option<&CStr>) -> Result<()> {
-    let explain = |error: Error| {
-        let error = error.said_by_kernel(superblock.messages());
-        if matches!(key.to_bytes(), b"uid" | b"gid") && error.errno == Errno::INVAL {
-            return error.explain("the user namespace may have no such id");
-        }
-        if !is_label(key.to_bytes()) || error.errno != Errno::INVAL {
-            return error;
-        }
-        // With SELinux it would have taken the parameter before the file system was asked.
-        if error
-            .details()
-            .kernel
-            .as_str()
-            .contains("Unknown parameter")
-        {
-            return error.explain("SELinux is not enabled: without it no mount can have a label");
-        }
-        error.explain("SELinux's policy may not know the label")
-    };
-    superblock
-        .set(key, value)
-        .during("fsconfig", key.to_bytes())
-        .map_err(explain)
 }

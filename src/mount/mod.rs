@@ -6,6 +6,7 @@
 pub mod attributes;
 mod detached;
 mod procfd;
+mod refusal;
 mod staged;
 
 use core::cell::OnceCell;

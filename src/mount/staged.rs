@@ -6,11 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use core::ffi::CStr;
 use rustix::fs::{FileType, Mode};
-use rustix::io::Errno;
 
-use super::NewSuperblock;
-use super::detached::NO_SUCH_TYPE;
 use super::procfd::{Name, ProcFd, name};
+use super::{NewSuperblock, refusal};
 use crate::error::{During, Result};
 use crate::plan::data::Data;
 use crate::sys::fd::{ENTRY, open};
@@ -159,14 +157,8 @@ impl Stage {
                 data.text(),
             )
             .during("mount", wanted.fstype.to_bytes())
+            .map_err(|error| refusal::explain(error, wanted))
         };
         self.take_in(true, mount)
-            .map_err(|error| match error.errno {
-                Errno::NODEV => error.explain(NO_SUCH_TYPE),
-                Errno::INVAL => error.explain(
-                    "the file system refuses one of its options; the kernel's log may say which",
-                ),
-                _ => error,
-            })
     }
 }

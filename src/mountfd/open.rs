@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::wire::{ANSWER, Answer};
 use super::{Namespaces, Wanted};
 use crate::error::{During, Error, Result};
+use crate::explain::{self, Place};
 use crate::mount::{MountApi, Source, Tree};
 use crate::plan::{Bind, Idmap, Kind, Mount, Plan, Switch};
 use crate::sys::fd::{self, CallersFd, DIRECTORY};
@@ -124,7 +125,7 @@ fn clone<'a>(api: &'a MountApi, bind: &'a Bind) -> Result<Tree<'a>> {
         };
         return api
             .clone(path, bind.recursive, name)
-            .map_err(explain_source);
+            .map_err(|error| explain_path(error, name));
     };
     let fd = CallersFd::new(raw).during("fcntl", name).map_err(|error| {
         error.explain(format_args!("source_fd {raw} is not open in this process"))
@@ -157,9 +158,20 @@ fn rootfs(api: &MountApi, plan: &Plan) -> Result<OwnedFd> {
     Ok(tree.into_fd())
 }
 
+fn explain_path(error: Error, path: &[u8]) -> Error {
+    let found = explain::component(Place::Host, path, explain::Wanted::Anything);
+    match (error.errno, found) {
+        (Errno::NOENT, Some(it)) => error.explain(format_args!(
+            "the source does not exist on the host either: {}",
+            it.as_str()
+        )),
+        (Errno::NOTDIR | Errno::LOOP | Errno::ACCESS, Some(it)) => error.explain(it.as_str()),
+        _ => explain_source(error),
+    }
+}
+
 fn explain_source(error: Error) -> Error {
     match error.errno {
-        Errno::NOENT => error.explain("the source does not exist on the host either"),
         Errno::INVAL => error.explain("the source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
         Errno::PERM => error.explain("cloning mounts takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace"),
         Errno::NOSYS => error.explain("mounts are opened by open_tree(2), which this kernel or sandbox does not have"),

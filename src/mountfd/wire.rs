@@ -11,7 +11,8 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType,
 };
 
-use crate::error::{During, Error, Result, Text};
+use crate::error::{During, Error, Result};
+use crate::text::Text;
 
 pub const REQUEST: usize = 16;
 pub const ANSWER: usize = 512;

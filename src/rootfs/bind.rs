@@ -49,7 +49,11 @@ fn check_procfs(
     root: &Status,
 ) -> Result<()> {
     if fs_type(tree).during("fstatfs", tree.name())? != PROC {
-        return Err(Error::invalid(proc::NOT_PROCFS));
+        return Err(Error::invalid(format_args!(
+            "{}, but {} is in another file system",
+            proc::NOT_PROCFS,
+            Quoted(wanted.source.to_bytes())
+        )));
     }
     if root.inode != PROC_ROOT_INO {
         cx.log(

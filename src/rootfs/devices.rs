@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
-use super::Context;
 use super::callbacks::Level;
 use super::target::{self, Target};
+use super::{Context, missing};
 use crate::error::{During, Error, Object, Result};
+use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
 use crate::plan::{Device, Shape};
 use crate::sys::fd::{ENTRY, open};
@@ -36,6 +37,7 @@ pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
     let dev = target::open(&cx.root, DEV, Shape::Directory)?;
     for device in devices {
         make(cx, &dev, device)
+            .map_err(|error| explain_directory(cx, device, error))
             .map_err(|error| error.about(Object::Device(device.index), device.path.as_bytes()))?;
     }
     make_ptmx(&dev).during("symlinkat", b"/dev/ptmx")?;
@@ -46,6 +48,17 @@ pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
         make_link(&dev, KCORE)?;
     }
     Ok(())
+}
+
+fn explain_directory(cx: &Context<'_>, device: &Device, error: Error) -> Error {
+    let error = missing::explain(cx, &device.directory, error);
+    let place = explain::Place::Inside(cx.root);
+    match error.errno {
+        Errno::NOTDIR => {
+            explain::look_up(error, place, device.directory.as_bytes(), Wanted::Directory)
+        }
+        _ => error,
+    }
 }
 
 /// What exists already stays: an image or a mount may have its own.
@@ -121,14 +134,17 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     // Links are not followed: what is looked at is the name's own inode.
     let stat = rustix::fs::statat(directory, &device.name, AtFlags::SYMLINK_NOFOLLOW)
         .during("fstatat", device.path.as_bytes())?;
+    let number = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
     let is_it = stat.st_mode & libc::S_IFMT == device.mode & libc::S_IFMT
-        && (device.mode & libc::S_IFMT == libc::S_IFIFO
-            || (
-                rustix::fs::major(stat.st_rdev),
-                rustix::fs::minor(stat.st_rdev),
-            ) == (device.major, device.minor));
+        && (device.mode & libc::S_IFMT == libc::S_IFIFO || number == (device.major, device.minor));
     if !is_it {
-        return Err(something_else());
+        return Err(something_else(KindOf {
+            mode: stat.st_mode,
+            device: number,
+        }));
     }
     let right_owner = (stat.st_uid, stat.st_gid) == (device.uid, device.gid);
     let right_mode = stat.st_mode & 0o7777 == device.mode & 0o7777;
@@ -138,10 +154,12 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     own(directory, device)
 }
 
-fn something_else() -> Error {
+fn something_else(there: KindOf) -> Error {
     Error::check(
         Errno::EXIST,
-        "the rootfs has something else at this path; remove it, or mount a tmpfs on its directory",
+        format_args!(
+            "the rootfs has something else at this path: {there}; remove it, or mount a tmpfs on its directory"
+        ),
     )
 }
 
@@ -183,7 +201,10 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
     if !is_device(&found, device) {
         return Err(Error::check(
             Errno::NODEV,
-            "nodes can't be made here, and what the host has at this path is another device",
+            format_args!(
+                "nodes can't be made here, and what the host has at this path is not that device but {}",
+                KindOf::from(&found)
+            ),
         ));
     }
     let other_mode = (found.mode ^ device.mode) & 0o7777 != 0;
@@ -198,8 +219,9 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         Ok(file) => file,
         Err(Errno::EXIST) => {
             let there = open(directory, &device.name, ENTRY).during("openat", path)?;
-            if status(&there, c"").during("statx", path)?.is_directory() {
-                return Err(something_else());
+            let kind = status(&there, c"").during("statx", path)?;
+            if kind.is_directory() {
+                return Err(something_else(KindOf::from(&kind)));
             }
             there
         }

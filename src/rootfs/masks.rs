@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::stdio::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
+use crate::explain::{self, Wanted};
 use crate::mount::{MountApi, Source};
 use crate::plan::{IndexedPath, Plan};
 use crate::sys::fd::ENTRY;
@@ -45,26 +46,38 @@ fn open(root: &Root<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
     match root.open(path, OFlags::PATH) {
         Ok(target) => Ok(Some(target)),
         Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(Error::system(errno, "openat2").on(path.to_bytes())),
+        Err(errno) => {
+            let error = Error::system(errno, "openat2").on(path.to_bytes());
+            let place = explain::Place::Inside(*root);
+            Err(explain::look_up(
+                error,
+                place,
+                path.to_bytes(),
+                Wanted::Anything,
+            ))
+        }
     }
 }
 
 /// Covers files with /dev/null, and directories with an empty tmpfs that all of them share.
 pub fn mask_paths(root: &Root<'_>, api: &MountApi, plan: &Plan) -> Result<()> {
-    if plan.masked_paths.is_empty() {
+    let Some(first) = plan.masked_paths.first() else {
         return Ok(());
-    }
+    };
     let locate = |error: Error| error.at(Stage::MaskedPaths);
+    let about = |path: &IndexedPath, error: Error| {
+        error.about(Object::MaskedPath(path.index), path.path.as_bytes())
+    };
     let mut masks = Masks {
         plan,
         api,
-        null: Cover::New(open_null(root).map_err(locate)?),
+        null: Cover::New(open_null(root).map_err(|error| locate(about(first, error)))?),
         empty: None,
     };
     for path in &plan.masked_paths {
-        masks.cover(root, &path.path).map_err(|error| {
-            locate(error).about(Object::MaskedPath(path.index), path.path.as_bytes())
-        })?;
+        masks
+            .cover(root, &path.path)
+            .map_err(|error| locate(about(path, error)))?;
     }
     Ok(())
 }
@@ -75,11 +88,9 @@ fn open_null(root: &Root<'_>) -> Result<OwnedFd> {
         .open_plain(DEV_NULL, ENTRY)
         .during("openat2", DEV_NULL.to_bytes())
         .map_err(|error| error.explain("masking files needs the container's /dev/null"))?;
-    if !status(&null, c"")
-        .during("statx", DEV_NULL.to_bytes())?
-        .is_dev_null()
-    {
-        return Err(not_null());
+    let there = status(&null, c"").during("statx", DEV_NULL.to_bytes())?;
+    if !there.is_dev_null() {
+        return Err(not_null(&there));
     }
     Ok(null)
 }

@@ -13,6 +13,7 @@ mod devices;
 mod filesystem;
 mod finalize;
 mod masks;
+mod missing;
 mod mountinfo;
 mod mounts;
 mod prepare;

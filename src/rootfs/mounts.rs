@@ -1,12 +1,14 @@
 //! One mount of the plan, by its kind.
 
 use super::callbacks::Level;
-use super::{Context, bind, cgroup, filesystem, remount};
+use super::{Context, bind, cgroup, filesystem, missing, remount};
 use crate::error::{Object, Result};
 use crate::plan::{Kind, Mount};
 
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
-    match attempt(cx, mount) {
+    let attempted =
+        attempt(cx, mount).map_err(|error| missing::explain(cx, &mount.destination, error));
+    match attempted {
         Err(error) if mount.optional => {
             cx.container.pass_over(mount);
             let error = error.about(Object::Mount(mount.index), mount.destination.as_bytes());

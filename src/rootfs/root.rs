@@ -13,6 +13,7 @@ use super::complete::check_idmapped;
 use super::container::Container;
 use super::source::{self, Place, place};
 use crate::error::{During, Error, Result, Stage};
+use crate::explain::{self, Wanted};
 use crate::mount::attributes::set_root_propagation;
 use crate::mount::{MountApi, Source, is_refusal};
 use crate::plan::{Plan, Switch};
@@ -244,11 +245,10 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
         Errno::LOOP if is_link => {
             error.explain("the rootfs is a symbolic link; give the directory it leads to")
         }
-        Errno::NOENT => error.explain("the rootfs does not exist"),
-        Errno::NOTDIR => {
-            error.explain("the rootfs, or what is on the way to it, is not a directory")
-        }
-        _ => error,
+        _ => match explain::component(explain::Place::Host, path.to_bytes(), Wanted::Directory) {
+            Some(it) => error.explain(format_args!("the rootfs: {}", it.as_str())),
+            None => error,
+        },
     }
 }
 

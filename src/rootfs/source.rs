@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::callbacks::Request;
 use super::{Caller, Context};
 use crate::error::{During, Error, Result};
+use crate::explain::{self, Wanted};
 use crate::mount::{Source, Tree};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::{self, CallersFd};
@@ -38,7 +39,7 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
     {
         return cx.api.adopt(tree, name);
     }
-    Err(explain(error))
+    Err(explain_source(cx, error, bind))
 }
 
 /// A descriptor that the caller gave: a detached mount is taken itself, and of anything else the mount is copied.
@@ -70,10 +71,24 @@ pub fn explain_foreign(error: Error, given: core::fmt::Arguments<'_>) -> Error {
     }
 }
 
-fn explain(error: Error) -> Error {
+fn explain_source(cx: &Context<'_>, error: Error, bind: &Bind) -> Error {
+    let found = explain::component(
+        explain::Place::Host,
+        bind.source.as_bytes(),
+        Wanted::Anything,
+    );
+    let found = found.unwrap_or_default();
+    let found = found.as_str();
     match error.errno {
-        Errno::NOENT => error.explain("the bind's source does not exist"),
-        Errno::ACCESS => error.explain("the bind's source can't be reached from here; rfs_callbacks.mountfd could open it on the host's side"),
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP if !found.is_empty() => {
+            error.explain(format_args!("the bind's source: {found}"))
+        }
+        Errno::ACCESS => error.explain(format_args!(
+            "the bind's source can't be reached from here: {found}; rfs_callbacks.mountfd could open it on the host's side"
+        )),
+        Errno::INVAL if cx.plan.start_propagation() & libc::MS_UNBINDABLE != 0 => error.explain(
+            "linux.rootfsPropagation is unbindable or runbindable, and so is the mount that the source lies on",
+        ),
         Errno::INVAL => error.explain("the bind's source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
         _ => error,
     }

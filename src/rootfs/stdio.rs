@@ -8,12 +8,12 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Context;
-use super::target;
+use super::{missing, target};
 use crate::error::{During, Error, Result};
+use crate::explain::{self, KindOf, Wanted};
 use crate::plan::Shape;
 use crate::sys::fd::{STANDARD, open};
-use crate::sys::mount::status;
-use crate::sys::resolve::Root;
+use crate::sys::mount::{Status, status};
 
 pub const DEV_NULL: &CStr = c"/dev/null";
 
@@ -24,7 +24,7 @@ pub fn enter(cx: &Context<'_>) -> Result<()> {
     cx.plan
         .cwd
         .as_deref()
-        .map_or(Ok(()), |cwd| make_cwd(&cx.root, cwd))
+        .map_or(Ok(()), |cwd| make_cwd(cx, cwd))
 }
 
 /// The host's /dev/null on a standard descriptor becomes the container's.
@@ -36,11 +36,9 @@ fn reopen_null() -> Result<()> {
     }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = open(CWD, DEV_NULL, flags).during("openat", DEV_NULL.to_bytes())?;
-    if !status(&null, c"")
-        .during("statx", DEV_NULL.to_bytes())?
-        .is_dev_null()
-    {
-        return Err(not_null());
+    let there = status(&null, c"").during("statx", DEV_NULL.to_bytes())?;
+    if !there.is_dev_null() {
+        return Err(not_null(&there));
     }
     for (standard, _) in STANDARD
         .into_iter()
@@ -55,28 +53,33 @@ fn reopen_null() -> Result<()> {
 }
 
 /// Something else there would be masked with, or become a standard stream (CVE-2025-31133).
-pub fn not_null() -> Error {
+pub fn not_null(there: &Status) -> Error {
     Error::check(
         Errno::NODEV,
-        "the container's /dev/null is not the null device (character device 1:3)",
+        format_args!(
+            "the container's /dev/null is {}, not the null device (character device 1:3)",
+            KindOf::from(there)
+        ),
     )
 }
 
-fn make_cwd(root: &Root<'_>, cwd: &CStr) -> Result<()> {
-    match root.open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
+fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
+    match cx.root.open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) => {}
         Err(errno) => {
-            return Err(explain_cwd(
-                Error::system(errno, "openat2").on(cwd.to_bytes()),
-            ));
+            let error = Error::system(errno, "openat2").on(cwd.to_bytes());
+            let place = explain::Place::Inside(cx.root);
+            let error = explain::look_up(error, place, cwd.to_bytes(), Wanted::Directory);
+            return Err(explain_cwd(error));
         }
     }
-    target::open(root, cwd, Shape::Directory)
+    target::open(&cx.root, cwd, Shape::Directory)
         .map(drop)
-        .map_err(explain_cwd)
+        .map_err(|error| explain_cwd(missing::explain(cx, cwd, error)))
 }
 
 fn explain_cwd(error: Error) -> Error {
-    error.explain("process.cwd could not be created in the rootfs")
+    let why = error.details().explanation.clone();
+    error.explain(format_args!("process.cwd: {}", why.as_str()))
 }

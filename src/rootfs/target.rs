@@ -7,9 +7,11 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
+use crate::explain::{self, Wanted};
 use crate::plan::{Mount, Shape, proc};
 use crate::sys::mount::Status;
 use crate::sys::resolve::{Opened, Root};
+use crate::text::Escaped;
 
 pub struct Target<'a> {
     fd: Opened<'a>,
@@ -35,6 +37,7 @@ impl Shape {
     }
 }
 
+const MUST_BE_PLAIN: &str = "proc and sysfs must be mounted on ordinary directory";
 const MODE_OF_FILES: u32 = 0o644;
 
 /// Opens a mount's destination, through links inside the rootfs. A path opened without a link on
@@ -42,11 +45,12 @@ const MODE_OF_FILES: u32 = 0o644;
 pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
     match at(root, destination, shape) {
         Err(error) if error.errno == Errno::LOOP => {}
-        result => return result,
+        result => return result.map_err(|error| explain_in(root, destination, error)),
     }
     let followed = root
         .follow(destination)
-        .during("openat2", destination.to_bytes())?;
+        .during("openat2", destination.to_bytes())
+        .map_err(|error| explain_in(root, destination, error))?;
     if followed.is_root() {
         return Err(Error::invalid(
             "its links lead to the container's root itself, which can't be a target",
@@ -54,8 +58,13 @@ pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Tar
     }
     at(root, followed.as_c_str(), shape).map_err(|error| match error.errno {
         Errno::LOOP => error.explain("a link appeared on the way while it was being resolved"),
-        _ => error,
+        _ => explain_in(root, destination, error),
     })
+}
+
+fn explain_in(root: &Root<'_>, destination: &CStr, error: Error) -> Error {
+    let place = explain::Place::Inside(*root);
+    explain::look_up(error, place, destination.to_bytes(), Wanted::Anything)
 }
 
 /// Opens the destination of a mount of a plan. `shape`: what the mount's root is.
@@ -107,7 +116,7 @@ fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     if rule == proc::Target::Refused {
         return Err(Error::invalid(format_args!(
             "it leads to {}: {}",
-            crate::text::Escaped(path.to_bytes()),
+            Escaped(path.to_bytes()),
             proc::REFUSED
         )));
     }
@@ -140,29 +149,39 @@ fn make<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Opened<'a>> {
 fn not_made(errno: Errno, path: &[u8]) -> Error {
     Error::system(errno, "mkdirat")
         .on(path)
-        .explain("the mount point is missing in the rootfs and could not be made")
+        .explain("it is missing, and could not be made")
 }
 
 /// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
 /// the runtime's own writes to /proc could be led astray (CVE-2019-19921, CVE-2023-27561).
 pub fn plain_directory<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
+    let path = destination.to_bytes();
     let (fd, existed) = match root.open_plain(destination, OFlags::PATH | OFlags::DIRECTORY) {
-        Ok(fd) => (Ok(Opened::Below(fd)), true),
+        Ok(fd) => (Opened::Below(fd), true),
         Err(Errno::NOENT) => {
-            let made = root.make_directories(destination.to_bytes());
-            (made.map(|(fd, _)| fd), false)
+            let made = root.make_directories(path);
+            (made.map_err(|errno| not_made(errno, path))?.0, false)
         }
-        Err(errno) => (Err(errno), false),
+        Err(errno) => {
+            let error = Error::system(errno, "openat2").on(path);
+            return Err(match errno {
+                Errno::LOOP | Errno::NOTDIR => explain_plain(root, path, error),
+                _ => error,
+            });
+        }
     };
-    let fd = fd.during("openat2", destination.to_bytes()).map_err(|error| match error.errno {
-        Errno::LOOP | Errno::NOTDIR => error.explain(
-            "proc and sysfs are only mounted on an ordinary directory with no symbolic link on the way",
-        ),
-        _ => error,
-    })?;
     Ok(Target {
         fd,
         existed,
         is_proc: proc::target(destination.to_bytes()) == proc::Target::Proc,
     })
+}
+
+/// The first words are those of runc and crun, whose users look for them.
+fn explain_plain(root: &Root<'_>, path: &[u8], error: Error) -> Error {
+    let place = explain::Place::Inside(*root);
+    match explain::component(place, path, Wanted::PlainDirectory) {
+        Some(it) => error.explain(format_args!("{MUST_BE_PLAIN}: {}", it.as_str())),
+        None => error.explain(MUST_BE_PLAIN),
+    }
 }

@@ -1,0 +1,163 @@
+//! Why a path could not be opened: the component that is to blame. It is looked for once something has failed, and
+//! nothing that is found here decides anything but a message.
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
+use core::fmt::{self, Display};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Sentence};
+use crate::sys::fd::open;
+use crate::sys::mount::{Status, status};
+use crate::sys::path::{PathBuf, components};
+use crate::sys::resolve::Root;
+use crate::text::{Escaped, Text};
+
+/// Where a path is looked up.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// In the container's root.
+    Inside(Root<'a>),
+    Host,
+}
+
+impl Place<'_> {
+    fn open(self, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        match self {
+            Place::Inside(root) => root.open(path, flags),
+            Place::Host => open(CWD, path, flags | OFlags::CLOEXEC),
+        }
+    }
+}
+
+/// What a file must be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Anything,
+    Directory,
+    /// A directory to which no symbolic link leads.
+    PlainDirectory,
+}
+
+/// Tells which component of a path is to blame for an error, where it has one that can be to blame.
+pub fn look_up(error: Error, place: Place<'_>, path: &[u8], wanted: Wanted) -> Error {
+    let is_of_a_look_up = matches!(
+        error.errno,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS
+    );
+    match is_of_a_look_up.then(|| component(place, path, wanted)) {
+        Some(Some(sentence)) => error.explain(sentence.as_str()),
+        _ => error,
+    }
+}
+
+/// Names the component of an absolute path at which a look-up ends: what is missing, no directory, a loop, or can't be
+/// searched. `None`: the path can be opened, or nothing is known.
+pub fn component(place: Place<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence> {
+    let mut prefix = PathBuf::root().ok()?;
+    let mut names = components(path).peekable();
+    while let Some(name) = names.next() {
+        prefix.push(name).ok()?;
+        let shown = Escaped(prefix.as_c_str().to_bytes());
+        let flags = match wanted {
+            Wanted::PlainDirectory => OFlags::PATH | OFlags::NOFOLLOW,
+            _ => OFlags::PATH,
+        };
+        match place.open(prefix.as_c_str(), flags) {
+            Ok(there) => {
+                let there = status(&there, c"").ok()?;
+                let must_be_directory = names.peek().is_some() || wanted != Wanted::Anything;
+                if must_be_directory && !there.is_directory() {
+                    let kind = KindOf::from(&there);
+                    return Some(Text::format(format_args!(
+                        "{shown} is {kind}, not a directory"
+                    )));
+                }
+            }
+            Err(errno) => return unreachable(place, prefix, errno),
+        }
+    }
+    None
+}
+
+fn unreachable(place: Place<'_>, mut path: PathBuf, errno: Errno) -> Option<Sentence> {
+    let link = place.open(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW);
+    let target = link.ok().and_then(Target::read);
+    let shown = Escaped(path.as_c_str().to_bytes());
+    let sentence = match (errno, target) {
+        (Errno::NOENT, None) => Text::format(format_args!("{shown} does not exist")),
+        (Errno::NOENT, Some(target)) => Text::format(format_args!(
+            "{shown} is a symbolic link to {target}, which does not exist"
+        )),
+        (Errno::LOOP, Some(target)) => Text::format(format_args!(
+            "{shown} is a symbolic link to {target}, which leads into a loop or over more than 40 links"
+        )),
+        (Errno::NOTDIR, Some(target)) => Text::format(format_args!(
+            "{shown} is a symbolic link to {target}, and something on the way there is not a directory"
+        )),
+        (Errno::ACCESS, Some(target)) => Text::format(format_args!(
+            "{shown} is a symbolic link to {target}, and this process may not search a directory on the way there"
+        )),
+        (Errno::ACCESS, None) => {
+            path.pop();
+            let shown = Escaped(path.as_c_str().to_bytes());
+            Text::format(format_args!(
+                "this process may not search the directory {shown}"
+            ))
+        }
+        _ => return None,
+    };
+    Some(sentence)
+}
+
+/// Where a link leads to.
+struct Target {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Target {
+    /// `None`: it is no link.
+    fn read(link: OwnedFd) -> Option<Self> {
+        let mut bytes = [0; 128];
+        let length = rustix::fs::readlinkat_raw(&link, c"", &mut bytes[..]).ok()?;
+        Some(Target { bytes, length })
+    }
+}
+
+impl Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.bytes[..self.length]).fmt(f)
+    }
+}
+
+/// What kind of file something is.
+pub struct KindOf {
+    pub mode: u32,
+    pub device: (u32, u32),
+}
+
+impl From<&Status> for KindOf {
+    fn from(status: &Status) -> Self {
+        let (mode, device) = (status.mode, status.device);
+        KindOf { mode, device }
+    }
+}
+
+impl Display for KindOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = self.device;
+        match self.mode & libc::S_IFMT {
+            libc::S_IFDIR => f.write_str("a directory"),
+            libc::S_IFLNK => f.write_str("a symbolic link"),
+            libc::S_IFIFO => f.write_str("a fifo"),
+            libc::S_IFSOCK => f.write_str("a socket"),
+            libc::S_IFCHR => write!(f, "the character device {major}:{minor}"),
+            libc::S_IFBLK => write!(f, "the block device {major}:{minor}"),
+            _ => f.write_str("a regular file"),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Why a file system could not be made: the parameter, directory, device or namespace that is to blame. It is looked for
+//! once something has failed, and nothing that is found here decides anything but a message.
+
+use core::ffi::CStr;
+use core::fmt::{self, Display};
+
+use rustix::fs::{CWD, StatVfsMountFlags};
+use rustix::io::Errno;
+
+use super::NewSuperblock;
+use crate::error::{Error, Sentence, Setting};
+use crate::explain::{self, KindOf, Place, Wanted};
+use crate::plan::label::is_label;
+use crate::sys::fd::{DIRECTORY, open};
+use crate::sys::mount::{Status, status};
+use crate::text::{Escaped, Text};
+
+/// Explains an error of the system calls that make a superblock and its mount.
+pub fn explain(error: Error, wanted: &NewSuperblock<'_>) -> Error {
+    if error.details().operation == "check" {
+        return error;
+    }
+    match sentence(&error, wanted) {
+        Some(sentence) => error.explain(sentence.as_str()),
+        None => error,
+    }
+}
+
+fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
+    if wanted.fstype == c"overlay"
+        && !matches!(error.errno, Errno::NODEV | Errno::PERM)
+        && let Some(sentence) = overlay(wanted)
+    {
+        return Some(sentence);
+    }
+    match error.errno {
+        Errno::NODEV => Some(Text::format(
+            "the kernel knows no file system of this type: /proc/filesystems has those that it knows, and a module may be missing",
+        )),
+        Errno::PERM => Some(not_permitted(wanted, error.details().kernel.as_str())),
+        Errno::NOENT | Errno::NOTBLK | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => {
+            device(wanted.source)
+        }
+        Errno::INVAL => parameter(error, wanted),
+        _ => None,
+    }
+}
+
+fn not_permitted(wanted: &NewSuperblock<'_>, kernel: &str) -> Sentence {
+    let fstype = Escaped(wanted.fstype.to_bytes());
+    // proc_init_fs_context() and its kin take the user namespace that owns the namespace a file system shows.
+    let (namespace, name) = match wanted.fstype.to_bytes() {
+        b"proc" => ("pid", "pid"),
+        b"sysfs" => ("network", "network"),
+        b"mqueue" => ("ipc", "ipc"),
+        b"cgroup" | b"cgroup2" => ("cgroup", "cgroup"),
+        _ => {
+            return Text::format(format_args!(
+                "mounting {fstype} takes CAP_SYS_ADMIN in the initial user namespace: bind what is mounted on the host, or \
+                 let the host's side make this mount (RFS_MOUNT_FROM_HOST)"
+            ));
+        }
+    };
+    // mount_too_revealing() in fs/namespace.c. mount(2) has no message.
+    if kernel.contains("too revealing") {
+        return Text::format(format_args!(
+            "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which something is \
+             covered by another mount or read-only: change that outside, or bind it"
+        ));
+    }
+    Text::format(format_args!(
+        "mounting {fstype} takes CAP_SYS_ADMIN in the user namespace that owns this process's {namespace} namespace: give the \
+         container one of its own ({{\"type\": \"{name}\"}} in linux.namespaces), bind the host's, or let the host's side make \
+         this mount (RFS_MOUNT_FROM_HOST)"
+    ))
+}
+
+/// The source of a file system on a block device.
+fn device(source: &CStr) -> Option<Sentence> {
+    let path = source.to_bytes();
+    if !path.starts_with(b"/") {
+        return None;
+    }
+    if let Some(sentence) = explain::component(Place::Host, path, Wanted::Anything) {
+        return Some(sentence);
+    }
+    let there = status(CWD, source).ok()?;
+    (there.mode & libc::S_IFMT != libc::S_IFBLK).then(|| {
+        Text::format(format_args!(
+            "{} is {}, not a block device: losetup(8) makes one of a file",
+            Escaped(path),
+            KindOf::from(&there)
+        ))
+    })
+}
+
+fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
+    let fstype = Escaped(wanted.fstype.to_bytes());
+    let details = error.details();
+    let (kernel, given) = (details.kernel.as_str(), details.acted_on.as_str());
+    let key = given.split('=').next().unwrap_or_default();
+    let is_unknown = kernel.contains("Unknown parameter");
+    if is_label(key.as_bytes()) {
+        // With SELinux it would have taken the parameter before the file system was asked.
+        return Some(Text::format(if is_unknown {
+            "SELinux is not enabled: without it no mount can have a label"
+        } else {
+            "SELinux's policy may not know the label"
+        }));
+    }
+    if is_unknown {
+        return Some(Text::format(format_args!("{fstype} has no such option")));
+    }
+    if matches!(key, "uid" | "gid") && !kernel.contains("Bad value") {
+        return Some(Text::format(
+            "the user namespace may have no such id: see the container's mappings",
+        ));
+    }
+    if kernel.contains("Bad value") {
+        return Some(Text::format(format_args!(
+            "{fstype} does not take this value"
+        )));
+    }
+    (details.operation == "mount").then(|| {
+        Text::format(format_args!(
+            "{fstype} refuses one of its options ({}); the kernel's log may say which",
+            Options(wanted)
+        ))
+    })
+}
+
+/// As they are written in fstab.
+struct Options<'a>(&'a NewSuperblock<'a>);
+
+impl Display for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        let written = self.0.parameters.each(&mut |key, value| {
+            let setting = Setting(key.to_bytes(), value.map(CStr::to_bytes));
+            let written = write!(f, "{comma}{setting}");
+            comma = ",";
+            written.map_err(|_| Error::system(Errno::NOMEM, "write"))
+        });
+        written.map_err(|_| fmt::Error)
+    }
+}
+
+/// One of the directories of an overlay that there are no two of.
+struct Layer {
+    path: Text<160>,
+    status: Status,
+    is_readonly: bool,
+}
+
+impl Layer {
+    fn open(path: &CStr) -> Option<Self> {
+        let directory = open(CWD, path, DIRECTORY).ok()?;
+        let flags = rustix::fs::fstatvfs(&directory).ok()?.f_flag;
+        Some(Layer {
+            path: Text::path(path.to_bytes()),
+            status: status(&directory, c"").ok()?,
+            is_readonly: flags.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
+}
+
+/// The rules are those of ovl_get_workdir() and ovl_fs_params_verify() in fs/overlayfs.
+fn overlay(wanted: &NewSuperblock<'_>) -> Option<Sentence> {
+    let mut missing = None;
+    let mut lower = 0;
+    let (mut has_upper, mut has_work) = (false, false);
+    let (mut upper, mut work) = (None, None);
+    let seen = wanted.parameters.each(&mut |key, value| {
+        let Some(value) = value else { return Ok(()) };
+        let mut check = |path: &[u8]| {
+            if missing.is_none() && path.starts_with(b"/") && !path.contains(&b'\\') {
+                let found = explain::component(Place::Host, path, Wanted::Directory);
+                missing = found.map(|it| {
+                    let key = Escaped(key.to_bytes());
+                    Text::format(format_args!("{key}: {}", it.as_str()))
+                });
+            }
+        };
+        match key.to_bytes() {
+            b"lowerdir" => value
+                .to_bytes()
+                .split(|&b| b == b':')
+                .filter(|path| !path.is_empty())
+                .for_each(|path| {
+                    lower += 1;
+                    check(path);
+                }),
+            b"lowerdir+" | b"datadir+" => {
+                lower += 1;
+                check(value.to_bytes());
+            }
+            b"upperdir" => {
+                check(value.to_bytes());
+                (has_upper, upper) = (true, Layer::open(value));
+            }
+            b"workdir" => {
+                check(value.to_bytes());
+                (has_work, work) = (true, Layer::open(value));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    seen.ok()?;
+    if missing.is_some() {
+        return missing;
+    }
+    if lower == 0 {
+        return Some(Text::format(
+            "lowerdir is missing: an overlay needs one directory or more to lie on",
+        ));
+    }
+    if has_upper && !has_work {
+        return Some(Text::format(
+            "upperdir needs a workdir: an empty directory on the same mount as upperdir",
+        ));
+    }
+    if !has_upper && lower < 2 {
+        return Some(Text::format(
+            "upperdir is missing: without it, and a workdir, an overlay needs two lower directories or more",
+        ));
+    }
+    let (upper, work) = (upper?, work?);
+    let (above, below) = (upper.path.as_str(), work.path.as_str());
+    if upper.is_readonly {
+        return Some(Text::format(format_args!(
+            "upperdir: {above} is on a read-only mount or file system"
+        )));
+    }
+    if upper.status.mount_id != work.status.mount_id {
+        return Some(Text::format(format_args!(
+            "upperdir {above} and workdir {below} must be on the same mount and file system, but are not"
+        )));
+    }
+    let is_within = |path: &str, of: &str| {
+        path.strip_prefix(of)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    (upper.status.inode == work.status.inode || is_within(above, below) || is_within(below, above))
+        .then(|| {
+            Text::format(format_args!(
+                "upperdir {above} and workdir {below} must be two directories of which none lies in the other"
+            ))
+        })
+}
