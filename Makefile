@@ -5,11 +5,13 @@ STAGE = build/stage
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi bench deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
+.PHONY: help all abi bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
 	clean
 
 help:
 	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
+	@echo 'make check    run the unit tests, and the C tests on this kernel: in about a minute (as root)'
+	@echo "              make check TEST=binds CASE='locked*' runs cases of one C test"
 	@echo 'make test     run all tests (as root: they make containers)'
 	@echo 'make bench    time a start against crun, runc and the least it can cost (as root)'
 	@echo 'make parity   compare rfsrun with runc and crun, bundle by bundle (as root)'
@@ -59,6 +61,9 @@ demo:
 bench: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/start.py $(STAGE)
+
+check:
+	@scripts/check.sh '$(TEST)' '$(CASE)'
 
 test: deps
 	scripts/test.sh

@@ -21,8 +21,8 @@ struct test_case {
     void (*run)(void);
 };
 
-/* Runs every case in a child that has a mount namespace of its own, where everything is private and
- * `work` is an empty tmpfs. Returns what main() must return. */
+/* Runs every case, or those that the program's arguments name, in a child that has a mount namespace of its own, where
+ * everything is private and `work` is an empty tmpfs. Returns what main() must return. */
 int run_cases(const struct test_case *cases, size_t n);
 
 /* The same in this process, one after the other and with nothing set up: for cases that only parse. */

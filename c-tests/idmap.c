@@ -45,8 +45,23 @@ int user_namespace_from(uint32_t first)
     return fd;
 }
 
+static struct stat hosts_null;
+
+static uid_t seen_inside(uid_t id)
+{
+    return id >= 100000 && id < 165536 ? id - 100000 : 65534;
+}
+
+void check_hosts_null(void)
+{
+    struct stat st;
+    CHECK(stat("/dev/null", &st) == 0 && st.st_dev == hosts_null.st_dev && st.st_ino == hosts_null.st_ino);
+    CHECK_OWNER(AT_FDCWD, "/dev/null", seen_inside(hosts_null.st_uid), seen_inside(hosts_null.st_gid));
+}
+
 pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, int *userns)
 {
+    REQUIRE(stat("/dev/null", &hosts_null) == 0);
     int ready[2];
     char byte;
     REQUIRE(pipe2(ready, O_CLOEXEC) == 0);

@@ -218,7 +218,7 @@ static void inside_rootfs(void)
     CHECK_OWNER(AT_FDCWD, "/bin/busybox", 0, 0);
     create_as(33, 34, AT_FDCWD, "/tmp/new");
     check_mount("/ /bundle/rootfs rw,relatime,idmapped - * rw*");
-    CHECK_OWNER(AT_FDCWD, "/dev/null", 65534, 65534);
+    check_hosts_null();
 }
 
 static void idmapped_rootfs(void)
