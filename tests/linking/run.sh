@@ -16,6 +16,11 @@ rustc --edition 2024 -O --crate-type staticlib -o "$work/beside.a" "$here/beside
 printf 'BESIDE {\n\tglobal:\n\t\tbeside;\n};\n' >"$work/beside.map"
 "$here/../../scripts/hide-symbols.sh" "$work/beside.a" "$work/hidden.a" "$work/beside.map" objcopy ar cc
 
+# Linked as librfs.so is in meson.build, it catches a panic with the unwinder of its own.
+printf 'BESIDE {\n\tglobal:\n\t\tbeside;\n\tlocal:\n\t\t*;\n};\n' >"$work/beside.map"
+cc -shared -o "$work/libbeside.so" -Wl,--whole-archive "$work/hidden.a" -Wl,--no-whole-archive -lgcc_eh -static-libgcc \
+	-Wl,--version-script="$work/beside.map" -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -nostartfiles
+
 shared="$(pkg-config --cflags --libs librfs) -Wl,-rpath,$(pkg-config --variable=libdir librfs)"
 static=$(pkg-config --cflags --libs --static librfs)
 archive=$(echo "$static" | sed 's/-lrfs/-l:librfs.a/')
@@ -31,6 +36,8 @@ link() {
 	fi
 }
 
+# shellcheck disable=SC2086 # several flags
+link "shared, libbeside.so" $shared "$work/libbeside.so" -Wl,-rpath,"$work"
 for other in beside hidden; do
 	# shellcheck disable=SC2086 # several flags
 	{
