@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What linking librfs adds to the start of a process: starts programs in turn, each from posix_spawn to the end of wait, and
- * compares the medians with that of the first. See load.sh.
+ * What linking librfs adds to the start of a process: starts programs in turn, each from posix_spawn to the end of
+ * wait, and compares the medians with that of the first. See load.sh.
  * usage: load ROUNDS NAME=PROGRAM... */
 #define _GNU_SOURCE
 #include <err.h>
@@ -29,7 +29,8 @@ static double start(char *program)
     pid_t pid;
     int status;
 
-    if (posix_spawn(&pid, program, NULL, NULL, arguments, environ) != 0 || waitpid(pid, &status, 0) != pid || status != 0)
+    if (posix_spawn(&pid, program, NULL, NULL, arguments, environ) != 0 || waitpid(pid, &status, 0) != pid ||
+        status != 0)
         errx(1, "%s failed", program);
     return microseconds() - before;
 }
@@ -66,8 +67,8 @@ int main(int argc, char **argv)
         if (i == 0)
             first = of_one[rounds / 2];
         else
-            printf("ratio load %.*s/%.*s %.3f (%+.0f us of %.0f)\n", length, argv[2 + i], (int)strcspn(argv[2], "="), argv[2],
-                of_one[rounds / 2] / first, of_one[rounds / 2] - first, first);
+            printf("ratio load %.*s/%.*s %.3f (%+.0f us of %.0f)\n", length, argv[2 + i],
+                (int)strcspn(argv[2], "="), argv[2], of_one[rounds / 2] / first, of_one[rounds / 2] - first, first);
     }
     free(times);
     return 0;

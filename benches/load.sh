@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# What linking an installed librfs adds to the start of a process, shared and from the archive. The program does nothing but
-# refer to the library, which the loader finds by its cache, as one that is installed in /usr/lib: the cache is replaced in a mount
-# namespace of its own.
+# What linking an installed librfs adds to the start of a process, shared and from the archive. The program does
+# nothing but refer to the library, which the loader finds by its cache, as one that is installed in /usr/lib: the
+# cache is replaced in a mount namespace of its own.
 # usage: load.sh PREFIX [ROUNDS]   (as root)
 set -eu
 if [ "${RFS_BENCH-}" != inside ]; then
@@ -16,7 +16,8 @@ PKG_CONFIG_PATH=$(dirname "$(find "$(realpath "$1")" -name librfs.pc)")
 export PKG_CONFIG_PATH
 
 printf 'int main(void) { return 0; }\n' >"$work/none.c"
-printf '#include <librfs.h>\nint main(int argc, char **argv) { return argc > 1 ? rfs_version() == argv[1] : 0; }\n' >"$work/linked.c"
+printf '#include <librfs.h>\nint main(int argc, char **argv) { return argc > 1 ? rfs_version() == argv[1] : 0; }\n' \
+	>"$work/linked.c"
 cc -O2 -o "$work/load" "$here/load.c"
 cc -O2 -o "$work/none" "$work/none.c"
 # shellcheck disable=SC2046 # several flags

@@ -8,7 +8,8 @@ usage: abi.py check     (the interface of include/librfs.h is the recorded one; 
        abi.py break     (the same, but writes that too: before the first release, or with a new SONAME)
 
 c-tests/abi.c is the record: an assertion for each constant, type, struct, field and function, which every user of the
-header can compile. An addition is a new constant, type or function, or a field at the end of a struct that begins with its size."""
+header can compile. An addition is a new constant, type or function, or a field at the end of a struct that begins
+with its size."""
 
 import os
 import re
@@ -135,8 +136,8 @@ def recorded():
 
 
 def broken(before, now):
-    """What of the record is no longer so. A struct that begins with its size may grow, behind its old end: what lies before
-    that, padding too, may be anything in a program that was compiled before."""
+    """What of the record is no longer so. A struct that begins with its size may grow, behind its old end: what lies
+    before that, padding too, may be anything in a program that was compiled before."""
     growing = {match[1] for line in now if (match := re.match(r"FIELD\((\w+), size, uint64_t \*, 0, 0, 0\)", line))}
     sizes = {match[1]: match[2] for line in now if (match := re.fullmatch(r"SIZE\((\w+), (.*)\);", line))}
     gone = []
@@ -148,7 +149,8 @@ def broken(before, now):
                 continue
         if line not in now:
             gone.append(line)
-    old_ends = {match[1]: match[2].split(", ") for line in before if (match := re.fullmatch(r"SIZE\((\w+), (.*)\);", line))}
+    old_ends = {match[1]: match[2].split(", ")
+                for line in before if (match := re.fullmatch(r"SIZE\((\w+), (.*)\);", line))}
     for line in now:
         match = re.fullmatch(r"FIELD\((\w+), .*, (\d+), (\d+), (\d+)\);", line)
         if match and line not in before and match[1] in old_ends:
@@ -216,8 +218,8 @@ def main():
         files[RECORD] = PREAMBLE + "".join(f"{line}\n" for line in lines)
     if command in ("check", "write") and gone:
         print(f"abi.py: {HEADER} breaks what {RECORD} records:", *gone, sep="\n    ", file=sys.stderr)
-        sys.exit("A program that is compiled already relies on it: take the change back, or make it an addition. Before the "
-                 "first release, or with a new SONAME, `make abi BREAK=yes` records it.")
+        sys.exit("A program that is compiled already relies on it: take the change back, or make it an addition. "
+                 "Before the first release, or with a new SONAME, `make abi BREAK=yes` records it.")
     if command == "check":
         for path, text in files.items():
             if read(path) != text:

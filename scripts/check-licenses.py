@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Holds the licence and the origin of each crate in Cargo.lock to deny.toml, and each of our own source files to an SPDX line, with
-what is on every developer's machine. `cargo deny check` does more (advisories), where it is installed."""
+"""Holds the licence and the origin of each crate in Cargo.lock to deny.toml, and each of our own source files to an
+SPDX line, with what is on every developer's machine. `cargo deny check` does more (advisories), where it is installed."""
 
 import json
 import os
@@ -13,7 +13,8 @@ import tomllib
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 with open("deny.toml", "rb") as file:
     allowed = set(tomllib.load(file)["licenses"]["allow"])
-SOURCE = re.compile(r"\.(rs|c|h|cpp|py|sh|toml|ini|spec|[1-8])$|(^|/)(meson\.build|meson_options\.txt|Makefile|rules)$|^\.ci/")
+SOURCE = re.compile(r"\.(rs|c|h|cpp|py|sh|toml|ini|spec|[1-8])$"
+                    r"|(^|/)(meson\.build|meson_options\.txt|Makefile|rules)$|^\.ci/")
 WITHOUT = {"Cargo.toml"}  # which has the field `license`
 
 
@@ -26,8 +27,9 @@ def is_allowed(expression):
 
 
 def main():
-    metadata = json.loads(subprocess.run(["cargo", "metadata", "--format-version=1", "--locked", "--all-features"], check=True,
-                                         capture_output=True).stdout)
+    metadata = json.loads(subprocess.run(
+        ["cargo", "metadata", "--format-version=1", "--locked", "--all-features"],
+        check=True, capture_output=True).stdout)
     wrong = []
     for package in metadata["packages"]:
         if not is_allowed(package["license"] or "none"):

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks the built librfs.so and librfs.a: they define the functions of the version script, in the shared library each of its
-# version, and nothing else; the shared library's SONAME is librfs.so.1, and it needs the C library and its loader alone.
-# Stripped it stays under 850 KB, of which 277 KB are the standard library (180 KB of that print backtraces, which stable Rust
-# can't leave out). That header and version script agree is checked by abi.py.
+# Checks the built librfs.so and librfs.a: they define the functions of the version script, in the shared library each
+# of its version, and nothing else; the shared library's SONAME is librfs.so.1, and it needs the C library and its
+# loader alone. Stripped it stays under 850 KB, of which 277 KB are the standard library (180 KB of that print
+# backtraces, which stable Rust can't leave out). That header and version script agree is checked by abi.py.
 # usage: check-symbols.sh LIBRFS_SO LIBRFS_A VERSION_SCRIPT
 set -eu
 library=$1 archive=$2 map=$3
@@ -14,7 +14,8 @@ fail() {
 	exit 1
 }
 
-awk '/^LIBRFS_/ { node = $1 } /^\t\trfs_[a-z0-9_]*;$/ { sub(";", ""); print $1 "@@" node }' "$map" | sort >"$work/declared"
+awk '/^LIBRFS_/ { node = $1 } /^\t\trfs_[a-z0-9_]*;$/ { sub(";", ""); print $1 "@@" node }' "$map" |
+	sort >"$work/declared"
 [ -s "$work/declared" ] || fail "$map names no function"
 nm -D --defined-only --with-symbol-versions "$library" |
 	awk '$2 != "A" { print $NF }' | sort >"$work/exported"

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# `make cross`: builds the library for other machines by the cross files in cross/, lets each machine's C compiler hold the
-# binary interface against the record of it, and runs the C tests that mount nothing under qemu-user. musl is linked statically,
-# statically at a random address, and shared with the C library alone.
+# `make cross`: builds the library for other machines by the cross files in cross/, lets each machine's C compiler
+# hold the binary interface against the record of it, and runs the C tests that mount nothing under qemu-user. musl is
+# linked statically, statically at a random address, and shared with the C library alone.
 #
-# Rust's standard library for a machine is the installed one (rustup target add), or it is built from the sources that Debian
-# packages for its own compiler (rustc-web and rust-web-src in Debian 12), which are unpacked into build/cross, not installed.
+# Rust's standard library for a machine is the installed one (rustup target add), or it is built from the sources that
+# Debian packages for its own compiler (rustc-web and rust-web-src in Debian 12), which are unpacked into build/cross,
+# not installed.
 # usage: cross.sh aarch64|riscv64|armhf|musl...
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,8 +56,8 @@ for machine in "$@"; do
 	meson compile -C "$here/$machine"
 	if [ "$machine" = musl ]; then
 		for link in -static -static-pie -pie; do
-			"$cc" $link -std=c11 -Wall -Wextra -Werror -DALONE -o "$here/musl/program" tests/linking/program.c tests/linking/musl.c \
-				-Iinclude "$here/musl/librfs.a" -lgcc_eh
+			"$cc" $link -std=c11 -Wall -Wextra -Werror -DALONE -Iinclude -o "$here/musl/program" \
+				tests/linking/program.c tests/linking/musl.c "$here/musl/librfs.a" -lgcc_eh
 			"$here/musl/program"
 			echo "musl $link: ok"
 		done

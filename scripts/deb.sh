@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# `make deb`: Debian packages in build/deb, of the release's tarball in build/dist and of debian/, built without a network.
-# What debian/control asks for but cargo must be installed; cargo may come from rustup.
+# `make deb`: Debian packages in build/deb, of the release's tarball in build/dist and of debian/, built without a
+# network. What debian/control asks for but cargo must be installed; cargo may come from rustup.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
@@ -29,5 +29,5 @@ $offline dpkg-buildpackage --unsigned-source --unsigned-changes --no-check-build
 cd ..
 rm -r "librfs-$version"
 # The project has no mail address for the maintainer, nor has anybody asked Debian for the package in a bug yet.
-lintian --fail-on error,warning --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog,initial-upload-closes-no-bugs \
-	./*.changes
+lintian --fail-on error,warning ./*.changes \
+	--suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog,initial-upload-closes-no-bugs

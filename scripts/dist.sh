@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# `make dist`: the tarball of a release, build/dist/librfs-VERSION.tar.gz, of what is committed, with the crates that Cargo.lock
-# names in vendor/, so that it builds without a network. The same commit gives the same bytes.
+# `make dist`: the tarball of a release, build/dist/librfs-VERSION.tar.gz, of what is committed, with the crates that
+# Cargo.lock names in vendor/, so that it builds without a network. The same commit gives the same bytes.
 # usage: dist.sh [FOLDER]
 set -eu
 cd "$(dirname "$0")/.."

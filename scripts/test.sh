@@ -76,8 +76,8 @@ header_compiles() {
 	done
 }
 
-# Libs.private names all that Rust's standard library asks for, but for what every C compiler adds, and with libgcc's unwinder
-# from the archive (-lgcc_eh) in the place of libgcc_s.so.
+# Libs.private names all that Rust's standard library asks for, but for what every C compiler adds, and with libgcc's
+# unwinder from the archive (-lgcc_eh) in the place of libgcc_s.so.
 native_libraries() {
 	: >"$logs/empty.rs"
 	local needed library
@@ -119,12 +119,14 @@ without_cargo() {
 
 # Another start of dist makes the same bytes.
 dist() {
-	scripts/dist.sh && scripts/dist.sh build/dist-again && cmp build/dist/librfs-*.tar.gz build/dist-again/librfs-*.tar.gz
+	scripts/dist.sh && scripts/dist.sh build/dist-again &&
+		cmp build/dist/librfs-*.tar.gz build/dist-again/librfs-*.tar.gz
 }
 
 # A whole build for another machine: with pointers of 32 bits, and compiled quickly rather than well.
 cross() {
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 scripts/cross.sh armhf
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		scripts/cross.sh armhf
 }
 
 # The first C block of README.md, compiled and run.
@@ -180,7 +182,8 @@ suite cargo-test cargo test --locked --all-features
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
 check abi scripts/abi.py check
 check abi-compiles abi_compiles
-check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(find "$stage" -name librfs.a)" pkgconfig/librfs.map
+check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(find "$stage" -name librfs.a)" \
+	pkgconfig/librfs.map
 check stripped sh -c '! readelf -SW "$1" | grep -w .symtab' - "$(find "$stage" -name librfs.so.1)"
 check linking tests/linking/run.sh "$stage"
 check bindings tests/bindings/run.sh "$stage"
@@ -196,7 +199,7 @@ check without-cargo without_cargo
 check dist dist
 check deb scripts/deb.sh
 check clean-root tests/packaging/clean-root.sh build/deb
-check rpmlint rpmlint packaging/librfs.spec
+check rpmlint rpmlint --config packaging/rpmlint.toml packaging/librfs.spec
 check cross cross
 
 check c-tests-build c_tests build/c-tests

@@ -16,9 +16,9 @@ RFS_STAGE_CONFIG, RFS_OBJECT_MOUNT = 1, 1
 
 class Error(ctypes.Structure):
     """rfs_error, as far as it is read here: librfs fills no more than `size` says."""
-    _fields_ = [("size", ctypes.c_uint64), ("code", ctypes.c_int32), ("stage", ctypes.c_uint32), ("object", ctypes.c_uint32),
-                ("reserved", ctypes.c_uint32), ("index", ctypes.c_int64), ("operation", ctypes.c_char * 32),
-                ("path", ctypes.c_char * 256), ("message", ctypes.c_char * 1024)]
+    _fields_ = [("size", ctypes.c_uint64), ("code", ctypes.c_int32), ("stage", ctypes.c_uint32),
+                ("object", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("index", ctypes.c_int64),
+                ("operation", ctypes.c_char * 32), ("path", ctypes.c_char * 256), ("message", ctypes.c_char * 1024)]
 
     def __init__(self):
         super().__init__(size=ctypes.sizeof(Error))
@@ -49,7 +49,8 @@ class Librfs:
     def plan(self, config_json, bundle):
         """The steps of rfs_plan_describe(), one object a line."""
         config, plan = ctypes.c_void_p(), ctypes.c_void_p()
-        self.call("rfs_config_from_oci", config_json, ctypes.c_size_t(len(config_json)), os.fsencode(bundle), ctypes.byref(config))
+        self.call("rfs_config_from_oci", config_json, ctypes.c_size_t(len(config_json)), os.fsencode(bundle),
+                  ctypes.byref(config))
         try:
             self.call("rfs_plan_new", config, ctypes.byref(plan))
         finally:
@@ -77,7 +78,7 @@ def main():
     except Failed as failed:
         error = failed.error
         print(f"librfs {library.library.rfs_version().decode()}: {failed}")
-        assert error.code == -errno.EINVAL and error.object == RFS_OBJECT_MOUNT and error.index == 1, (error.code, error.index)
+        assert (error.code, error.object, error.index) == (-errno.EINVAL, RFS_OBJECT_MOUNT, 1), error.index
         assert "/proc/sys" in str(failed), failed
     else:
         sys.exit("a mount on /proc/sys was planned")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Debian's gcc, behind musl-gcc, brings a libgcc_eh.a that was built for glibc 2.35, and asks that where an address belongs.
- * The libgcc of a system with musl asks dl_iterate_phdr, as is done here. */
+ * Debian's gcc, behind musl-gcc, brings a libgcc_eh.a that was built for glibc 2.35, and asks that where an address
+ * belongs. The libgcc of a system with musl asks dl_iterate_phdr, as is done here. */
 #define _GNU_SOURCE
 #include <link.h>
 #include <stddef.h>

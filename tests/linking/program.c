@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Uses librfs and another Rust library beside it, unless ALONE is defined. Each has to work: librfs reads a configuration and says
- * what is wrong with it, the other catches its own panic. */
+ * Uses librfs and another Rust library beside it, unless ALONE is defined. Each has to work: librfs reads a
+ * configuration and says what is wrong with it, the other catches its own panic. */
 #include <errno.h>
 #include <librfs.h>
 #include <stdio.h>
@@ -17,7 +17,8 @@ int main(void)
 
     if (strcmp(rfs_version(), RFS_VERSION) != 0)
         return fprintf(stderr, "librfs %s behind the header of %s\n", rfs_version(), RFS_VERSION), 1;
-    if (rfs_config_from_oci(json, sizeof(json) - 1, "/", &config, &err) != -EINVAL || strstr(err.message, "root.path") == NULL)
+    if (rfs_config_from_oci(json, sizeof(json) - 1, "/", &config, &err) != -EINVAL ||
+        strstr(err.message, "root.path") == NULL)
         return fprintf(stderr, "librfs read a number as a path: %s\n", err.message), 1;
 #ifndef ALONE
     if (beside() != 7)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Links an installed librfs in each way that there is, beside another Rust library, and runs the program. No way of them needs
-# libgcc_s.so: loading that takes longer than loading librfs.
+# Links an installed librfs in each way that there is, beside another Rust library, and runs the program. No way of
+# them needs libgcc_s.so: loading that takes longer than loading librfs.
 # usage: run.sh PREFIX
 set -eu
 here=$(dirname "$0")

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Installs the packages of `make deb` in a Debian that never saw Rust, compiles the README's example there by pkg-config, and
-# starts a container with it; then removes them without a trace.
+# Installs the packages of `make deb` in a Debian that never saw Rust, compiles the README's example there by
+# pkg-config, and starts a container with it; then removes them without a trace.
 # usage: clean-root.sh FOLDER_OF_PACKAGES [RELEASE]   (as root)
 set -eu
 if [ "${RFS_CLEAN_ROOT-}" != inside ]; then
@@ -15,7 +15,8 @@ trap 'umount -R "$work/root"; rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 
 mkdir "$root"
-debootstrap --variant=minbase --include=busybox-static,gcc,libc6-dev,pkgconf "$release" "$root" >"$work/debootstrap.log" || {
+debootstrap --variant=minbase --include=busybox-static,gcc,libc6-dev,pkgconf "$release" "$root" \
+	>"$work/debootstrap.log" || {
 	tail -n 20 "$work/debootstrap.log"
 	exit 1
 }
