@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # What a person types. The build itself is in Cargo.toml (the Rust) and meson.build (what C sees).
 PREFIX ?= /usr/local
 DESTDIR ?=

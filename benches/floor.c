@@ -1,6 +1,8 @@
 /* The least that a container's start can cost: the system calls of the default bundle made
  * straight, without checks, by paths that are trusted. Nothing is safe here; it is a yardstick.
- * usage: floor ROOTFS PROGRAM [ARGUMENT]... */
+ * usage: floor ROOTFS PROGRAM [ARGUMENT]...
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>

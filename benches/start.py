@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """`make bench`: what a container's start costs with librfs, against the least it can cost and
 against Debian's crun and runc, in turn in one run, in a mount namespace with a plain cgroup2.
 

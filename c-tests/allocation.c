@@ -1,5 +1,6 @@
 /* No heap allocation in any call of the container's process, on success, with hooks, and when something fails at any
  * point: watch.c, which is part of every other test too, ends a process that does.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "broken.h"
 #include "watch.h"

@@ -1,5 +1,6 @@
 /* Containers made under an AppArmor profile that refuses some ways to mount: run by tests/kernels, which loads
  * the profiles.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,4 +1,5 @@
 /* Binds: what can be a source, where it lands, and the flags it keeps where they are locked.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "intervene.h"

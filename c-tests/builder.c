@@ -1,5 +1,6 @@
 /* The interface as C sees it: the builder's bad input, NULL everywhere, the sizes of structs, rfs_error
  * itself, rfs_plan_describe(). Runs without root, and quickly enough for valgrind.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "attempt.h"
 

@@ -1,4 +1,5 @@
 /* rfs_callbacks: when hooks are called and what they see, what a mountfd callback may return, and the log.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "idmap.h"
 #include "mounts.h"

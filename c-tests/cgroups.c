@@ -1,5 +1,6 @@
 /* The cgroup mount: version 2 and what takes its place in a user namespace, and the version 1 hierarchies.
  * Cgroups are made in the host's hierarchies, as there are no others, and removed.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "intervene.h"

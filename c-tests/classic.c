@@ -1,4 +1,5 @@
 /* Mounts made by mount(2), as RFS_OPTION_CLASSIC_MOUNT asks for; tests/refusals has the tests of everything else made so.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "filter.h"

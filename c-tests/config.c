@@ -1,5 +1,6 @@
 /* Bad configurations in JSON: each gives its errno and a sentence that names the field, and writes no
  * output. Runs without root, and quickly enough for valgrind.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "harness.h"
 

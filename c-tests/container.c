@@ -1,4 +1,5 @@
 /* Whole containers, seen from inside: what `runc spec`, `crun spec`, Docker and Podman ask for.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,4 +1,5 @@
 /* tmpcopyup: a tmpfs that begins with a copy of what it covers.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

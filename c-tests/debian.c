@@ -1,5 +1,6 @@
 /* A real distribution: a minimal Debian made by debootstrap, kept between runs in /var/tmp (or where
  * RFS_TEST_DEBIAN says), started in this process and through rfsrun (RFSRUN), with and without a terminal.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 

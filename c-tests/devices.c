@@ -1,5 +1,6 @@
 /* Device nodes and the links in /dev: what is made, what is kept, what is refused, and what is bound from the
  * host where nodes can't be made.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "intervene.h"

@@ -1,5 +1,6 @@
 /* Failures in the middle: what the error says, that nothing works afterwards with that container, and
  * that the outside is as before.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "broken.h"
 #include "mounts.h"

@@ -1,5 +1,6 @@
 /* OCI hooks: how rfs_run_hooks() runs a program and what it says when one fails, createContainer hooks in
  * rfs_prepare(), and hooks that rfs_plan_new() refuses. This program is itself the hook that looks around.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "descriptors.h"

@@ -1,5 +1,6 @@
 /* A host whose root is the initial ramfs, which can't be pivoted before Linux 7.0: run by tests/kernels/init before it
  * switches.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,5 +1,6 @@
 /* SELinux labels: of new file systems, of a message queue, and of what a bind with "z" or "Z" brings in.
  * On a kernel without SELinux, where security.selinux is an attribute like others, and with the policy of tests/kernels.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,5 +1,6 @@
 /* The descriptor table is the same before rfs_prepare() and after rfs_finalize(): on success, when any
  * step fails, with 0, 1 and 2 closed, and with next to no descriptors allowed.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "broken.h"
 #include "descriptors.h"

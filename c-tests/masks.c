@@ -1,4 +1,5 @@
 /* Masked and read-only paths of every kind.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

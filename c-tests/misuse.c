@@ -1,4 +1,5 @@
 /* Calls in the wrong place, order or number: each is -EINVAL with a sentence, and changes nothing.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,4 +1,5 @@
 /* Every mount option of the table, applied and read back from the mount table inside.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

@@ -1,5 +1,6 @@
 /* rootfsPropagation and the mounts' own propagation, seen from inside, with a shared file system outside
  * (shared only in the test's own namespace); and that no mount or umount reaches the outside.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "intervene.h"

@@ -1,5 +1,6 @@
 /* The rootfs and the switch to it: propagation before and after, chroot, the switch without a pivot, the file
  * systems that a rootfs can lie on, and the ways to name it.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "idmap.h"
 #include "intervene.h"

@@ -1,5 +1,6 @@
 /* The system calls from the start of rfs_prepare() to the end of rfs_finalize(), default bundle: counted
  * by name, and not more than data/syscalls.expected says. With RFS_TEST_REGENERATE set, that file is written anew.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 

@@ -1,5 +1,6 @@
 /* Where mounts land and with what flags: symlinks in the image, targets that are made, binds, and what
  * is refused.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"

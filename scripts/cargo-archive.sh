@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Called by meson: builds librfs.a with cargo, and tells ninja which sources it was made of. The archive is one object
 # whose only global symbols are those of the version script, so that it can be linked beside any other Rust archive.
 # usage: cargo-archive.sh CARGO SOURCE_DIR TARGET_DIR ARCHIVE DEPFILE RUST_TARGET OBJCOPY AR CC...

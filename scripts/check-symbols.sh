@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Checks the built librfs.so and librfs.a: they define the functions of the version script, in the shared library each
 # of its version, and nothing else; the shared library's SONAME is librfs.so.1, and it needs the C library and its
 # loader alone. Stripped it stays under 850 KB, of which 277 KB are the standard library (180 KB of that print

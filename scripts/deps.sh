@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Sees to what has to be installed: as root with apt-get, otherwise it only says what is missing.
 # usage: deps.sh demo|test
 set -eu

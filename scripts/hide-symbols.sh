@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Makes of a Rust static library an archive of one object, in which only the functions of a version script are global.
 # usage: hide-symbols.sh RUST_ARCHIVE ARCHIVE VERSION_SCRIPT OBJCOPY AR CC...
 set -eu

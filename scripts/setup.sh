@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Configures a meson build folder, or configures it anew if it was made with other options.
 # usage: setup.sh FOLDER [meson's options]
 set -eu

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # `make test`: every test there is. A line for each, what a failing one printed, and the counts.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -187,6 +188,7 @@ check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(f
 check stripped sh -c '! readelf -SW "$1" | grep -w .symtab' - "$(find "$stage" -name librfs.so.1)"
 check linking tests/linking/run.sh "$stage"
 check bindings tests/bindings/run.sh "$stage"
+check licenses scripts/check-licenses.py
 check header header_compiles
 check native-libraries native_libraries
 check readme-example readme_example

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The one error type. It never allocates: it is also made in the child of a raw clone, where
 //! another thread may have held malloc's lock.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a path could not be opened: the component that is to blame. It is looked for once something has failed, and
 //! nothing that is found here decides anything but a message.
 #![forbid(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hooks of the runtime-spec, run.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! librfs sets up a Linux container's root filesystem for runtimes written in C.
 //!
 //! The C header is the interface; this page is for those who work on the library. Data goes from

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Text in messages, log lines and descriptions. It never allocates, and nothing that an image or a configuration
 //! wrote into it can move a terminal's cursor, begin a line of its own or turn the direction of writing.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The C header, which cbindgen writes from `src/capi`. It is committed, so that whoever builds the library needs no
 //! cbindgen: only the feature `header` brings it. `make header` writes the file anew; without that this test compares.
 

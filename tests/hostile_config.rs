@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Configurations broken at random: each is refused in a sentence or becomes a plan that can be
 //! described, and nothing panics. The same ones in every run.
 

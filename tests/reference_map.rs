@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! docs/reference-map.md names files, functions and cases of tests: each of them is there.
 //!
 //! In the third column `file.rs` is below src/, and `name` or `Type::name` is a function of a file that the cell names,

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Runs inside the demo's container: shows what its root filesystem is made of.
 show() { printf '\n--- %s\n' "$1"; }
 

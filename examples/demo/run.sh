@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # `make demo`: compiles rfsrun as any C project would, against an installed librfs, and runs a
 # busybox container with it.
 # usage: run.sh PREFIX [shared|archive|static]: where librfs is installed, and how to link it

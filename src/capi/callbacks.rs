@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The caller's functions as the core's Callbacks.
 
 use core::ffi::{c_char, c_int};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_config: building what is wanted.
 #![allow(non_camel_case_types)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_container: one start of a plan, carried out.
 #![allow(non_camel_case_types)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! An Error as the caller's rfs_error.
 
 use core::ffi::c_char;

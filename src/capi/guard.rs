@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One wrapper around every function that can fail: nothing unwinds into C, and every failure
 //! is told in the same way.
 

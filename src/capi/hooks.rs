@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hooks of the runtime-spec.
 
 use core::ffi::{c_char, c_int};

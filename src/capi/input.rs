@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What C hands over, read without trust.
 
 use core::ffi::{CStr, c_char};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The C interface: arguments checked, the core called, a Result turned into an int. Only here stand `extern "C"` functions.
 
 mod callbacks;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side of a mountfd request.
 
 use core::ffi::{c_int, c_void};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_plan: what will be done.
 #![allow(non_camel_case_types)]
 

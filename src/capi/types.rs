@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What crosses the boundary: the structs and constants of the C header, documented for C.
 #![allow(non_camel_case_types)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is wanted, as the caller said it. Checked when it becomes a plan.
 #![forbid(unsafe_code)]
 

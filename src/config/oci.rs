@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! config.json of the OCI runtime-spec, in oci-spec's types. Only the sections that concern the file system are named:
 //! a mistake elsewhere is none of our business.
 

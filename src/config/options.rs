@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The one table of mount options: those of the flags in `sys::flags`, the others of runtime-spec config.md "Linux mount
 //! options" and mount(8), and a few of crun's and LXC's.
 //! An option that is not here is data for the file system.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A deserializer that holds a text to what the runtime-spec demands where the types that read it are lenient: the code
 //! that serde derives also takes an array for an object, and oci-spec takes an id or a size that is missing for 0.
 

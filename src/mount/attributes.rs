@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The flags, propagation and idmapping of a mount: mount_setattr(2), and what stands in for it.
 
 use std::os::fd::{AsFd, BorrowedFd};

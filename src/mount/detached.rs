@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A new superblock by fsopen(2), fsconfig(2) and fsmount(2).
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a mount is made: detached, by the mount API of Linux 5.2 to 5.12; or, where that is missing or refused, by mount(2)
 //! in a stage. Nobody sees a mount before it is complete and attached. The container's process and the host's side make
 //! their mounts here.

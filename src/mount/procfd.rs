@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! mount(2) and umount2(2), which take nothing but paths, on descriptors: by their names in /proc/self/fd. For where the
 //! mount API is missing (before Linux 5.2; mount_setattr(2) before 5.12) or refused.
 

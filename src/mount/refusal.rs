@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a file system could not be made: the parameter, directory, device or namespace that is to blame. It is looked for
 //! once something has failed, and nothing that is found here decides anything but a message.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mounts made by mount(2) in a stage: a tmpfs on /proc/self/task. Nobody has a path to what is mounted in it until that is
 //! complete and moved to its place. It is there as long as mounts are made.
 

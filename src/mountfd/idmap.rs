@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which user namespace has the mapping of an idmapped mount.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side: opens the mounts that the container's process can't, and the way in which that
 //! process asks for them.
 #![forbid(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A mount opened for the container: a detached clone or a new file system, complete when it is handed over.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The container's side of the socket. No allocation.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's side of the socket. The peer may be a container's process that was taken over: it can ask for no
 //! more than the plan's own mounts, each once, and be refused a bounded number of times.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What goes over the socket: a request with nothing in it but a mount's index, and its answer, which carries
 //! the descriptor or tells what went wrong. Of fixed sizes; both ends are of one program on one machine.
 

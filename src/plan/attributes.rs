@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! MS_* flags, as options name them, in the terms of mount_setattr(2).
 
 use core::ffi::CStr;

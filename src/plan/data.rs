@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What mount(2) takes where fsconfig(2) takes parameters.
 
 use core::ffi::CStr;

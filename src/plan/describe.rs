@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A plan as JSON, one object a line for each step.
 
 use std::ffi::CStr;

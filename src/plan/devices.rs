@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The device nodes: those of the runtime-spec (config-linux.md, "Default Devices") and those asked for.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hooks: programs, which are looked for only when they run.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The mapping of an idmapped mount: the mount's own, crun's in an option, or the container's.
 
 use super::{Idmap, MAX_ID_MAPPINGS, Mappings};

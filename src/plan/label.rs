@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The SELinux label of what is mounted: a parameter of a new superblock, or an attribute of a bind's files.
 
 use std::ffi::{CStr, CString};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What will be done: a configuration checked, with every string ready for the kernel. Pure: no
 //! system call is made here, and nothing is allocated when the plan is carried out.
 #![forbid(unsafe_code)]

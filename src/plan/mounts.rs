@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One mount of the configuration, by kind.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A mount's options: sorted by what they are for, and those found that mean nothing.
 
 use libc::MS_RDONLY;

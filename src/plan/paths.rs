@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks that every string meant for the kernel passes.
 
 use std::ffi::CString;

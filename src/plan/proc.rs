@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What may be mounted on /proc and below it. A container whose /proc is not a real procfs can make
 //! the runtime's writes of labels and the like go elsewhere: CVE-2019-16884, CVE-2019-19921.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A bind: a copy of a mount of the host.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a descriptor of the runtime refers to, bound in the container: a socket, a terminal, a file of a handler.
 
 use core::ffi::CStr;

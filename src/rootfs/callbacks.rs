@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is asked of the caller while a plan is carried out.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The "cgroup" mount: cgroup2 where the host has it alone, the v1 hierarchies otherwise.
 
 use core::ffi::CStr;

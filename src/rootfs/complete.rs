@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The last steps of a mount: what is asked for of all that is below it, its propagation, and its attachment.
 
 use std::os::fd::{AsFd, OwnedFd};

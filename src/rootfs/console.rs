@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! /dev/console from the terminal's own descriptor: a path such as /dev/pts/0 could be swapped
 //! in the container (CVE-2025-52565).
 

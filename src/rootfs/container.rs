@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One start of a plan: all that changes while it is carried out. Made before the fork, used by one process.
 
 use core::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! tmpcopyup: what a tmpfs will cover is copied into it while it is still detached.
 //!
 //! An entry is opened once, never followed, and is what its descriptor says.

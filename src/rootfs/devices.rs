@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Device nodes, and the links in /dev.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A mount with a superblock of its own.
 
 use std::os::fd::{AsFd, OwnedFd};

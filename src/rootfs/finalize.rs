@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_finalize: what is to be read-only becomes so, once everything has been written.
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Paths hidden or made read-only, in the container's own root.
 
 use core::ffi::CStr;

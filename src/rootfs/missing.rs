@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why what is missing in the rootfs could not be made: where it would have been, and what stands against it. It is looked
 //! for once something has failed, and nothing that is found here decides anything but a message.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A container made: system calls only, in the container's process.
 #![forbid(unsafe_code)]
 

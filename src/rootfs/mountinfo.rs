@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! /proc/self/mountinfo, for the two steps that can't do without: cgroup v1 and the switch without a pivot.
 
 use rustix::fs::{CWD, OFlags};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One mount of the plan, by its kind.
 
 use super::callbacks::Level;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_prepare: from a new mount namespace to the container's root.
 
 use std::os::fd::{AsFd, AsRawFd};

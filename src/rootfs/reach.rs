@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The container's root, for the calls that may come before the switch or after it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! "z" and "Z": what a bind brings in gets the container's SELinux label, on the host too.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! "bind,remount": what is mounted at a destination gets other flags.
 
 use rustix::fs::OFlags;

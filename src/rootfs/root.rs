@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rootfs made ready: nothing propagates to the host, and it is a mount of its own.
 
 use core::ffi::CStr;

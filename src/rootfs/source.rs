@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has opened.
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The process itself in its new root: standard descriptors and the working directory.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rootfs becomes "/". The working directory is the rootfs before, and "/" after.
 
 use core::ffi::CStr;

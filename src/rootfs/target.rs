@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a mount goes: resolved once, inside the rootfs, and made if missing.
 
 use core::ffi::CStr;

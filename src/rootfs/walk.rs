@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A walk through a tree of files that somebody else may change meanwhile. Every directory is found from the descriptor of
 //! the one above, no link is followed, and trees of any depth are walked with one directory open at a time. A directory is
 //! read to its end before its entries are visited: a list that is read while things change may name them twice or never.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The one table of the flags that a mount can have: a row for each, in the words of every system call that knows it
 //! and of the mount options that ask for it. A new flag is one row.
 #![forbid(unsafe_code)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Descriptors and system calls: what the layers above act with. `unsafe` stands here and in `capi` only.
 
 pub mod fd;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The mount API of Linux 5.2 and later: detached mounts that are complete before they are attached.
 
 use core::ffi::CStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which mount namespace this is, to catch a forgotten unshare(2).
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory straight from the kernel, where malloc must not be called: another thread of the
 //! program may have held its lock when a raw clone copied it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Paths for the processes that must not allocate and have little stack.
 
 use core::ffi::CStr;

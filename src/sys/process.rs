@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program run to its end, without the heap.
 //!
 //! Between the caller and the program stands a process of ours, the supervisor. A program's end is

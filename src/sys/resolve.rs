@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Paths inside a root: openat2(2) with RESOLVE_IN_ROOT. A path is resolved once; from then on
 //! only the descriptor counts.
 //!

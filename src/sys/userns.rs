@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! User namespaces that no process lives in: mappings for idmapped mounts.
 
 use core::ffi::{CStr, c_int, c_long};

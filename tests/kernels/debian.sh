@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Debian's kernels, qemu, compilers of policies, and other runc and crun, unpacked into $cache without a trace in the system's own packages.
 # Sourced by run.sh and by tests/parity/run.py. Every function prints nothing but what it is asked for, and fails if that can't be had.
 

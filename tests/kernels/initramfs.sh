@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with
 # bundles to run, what `runc spec` and `crun spec` write, and a kernel's modules.
 # usage: initramfs.sh PREFIX TESTS PARITY POLICIES KERNEL OUTPUT: where librfs is installed; a meson build folder with the

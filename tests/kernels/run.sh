@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # `make test-kernels`: the C tests on Debian's own kernels, in virtual machines under software emulation.
 # Prints a table, machine by test program, and the counts. A machine that can't be had or doesn't boot has failed.
 # usage: run.sh PREFIX [MACHINE...]: where librfs is installed; a machine is a kernel (5.10, 6.1, 6.12, 7.2, 7.3), which runs all
