@@ -20,8 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TMPFS(path, options) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': [" options "]}"
-#define BIND(from, to, options) "{'destination': '" to "', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
 
 static struct sockaddr_un address(const char *path)
 {

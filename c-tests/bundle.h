@@ -32,6 +32,12 @@ json_object *spec_from_data(const char *name);
 json_object *empty_spec(void);
 /* For "mounts". By mount(2), rfs_finalize() and rfs_bind_console() take a procfs. */
 #define PROC "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}"
+#define TMPFS(destination, options) \
+    "{'destination': '" destination "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': [" options "]}"
+/* The source is in `work`; `more` are other fields. */
+#define BIND_WITH(source, destination, options, more) \
+    "{'destination': '" destination "', 'type': 'bind', 'source': '%s/" source "', 'options': [" options "]" more "}", work
+#define BIND(source, destination, options) BIND_WITH(source, destination, options, "")
 /* A /dev in which nothing of the image or the host is touched. */
 #define DEV_TMPFS "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}"
 /* Sets "linux.rootfsPropagation" and the like. */

@@ -15,7 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
 /* What nothing else answers. */
 #define UNUSED_ERRNO ENOTNAM
 
@@ -102,7 +101,7 @@ static json_object *whole_spec(void)
     image_directory("masked", 0755);
     json_object *spec = default_spec("runc");
     spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s/bound', 'options': ['bind', 'ro']}", work);
-    spec_add(spec, "mounts", TMPFS("/frozen"));
+    spec_add(spec, "mounts", TMPFS("/frozen", ""));
     spec_add(spec, "linux.maskedPaths", "'/masked'");
     spec_add(spec, "linux.readonlyPaths", "'/frozen'");
     return spec;
@@ -156,7 +155,7 @@ static void optional(void)
     spec_set(spec, "linux.rootfsPropagation", "'rshared'");
     spec_add(spec, "mounts", "{'destination': '/none', 'type': 'tmpfs', 'source': 't', 'options': ['nosuchopt', 'optional']}");
     spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'optional']}", work);
-    spec_add(spec, "mounts", TMPFS("/last"));
+    spec_add(spec, "mounts", TMPFS("/last", ""));
     run_container(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), NULL, inside_optional, NULL);
 }
 
@@ -191,9 +190,9 @@ static void in_the_callers_namespace(void)
     for (size_t i = 0; i < COUNT(ends); i++) {
         json_object *spec = empty_spec();
         spec_add(spec, "mounts", PROC);
-        spec_add(spec, "mounts", TMPFS("/tmp"));
+        spec_add(spec, "mounts", TMPFS("/tmp", ""));
         if (ends[i].fails)
-            spec_add(spec, "mounts", TMPFS("/file"));
+            spec_add(spec, "mounts", TMPFS("/file", ""));
         char *before = mount_table();
         /* twice: nothing of the first start is in the way of the second */
         rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_CHROOT);

@@ -22,7 +22,6 @@
 
 #define LABEL "system_u:object_r:container_file_t:s0:c7,c99"
 #define SHARED "system_u:object_r:container_file_t:s0"
-#define BIND(from, options) "{'destination': '/to', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
 #define DEPTH 3000
 
 /* The label of a file on a tmpfs that nobody has labelled. NULL: it has none. */
@@ -229,7 +228,7 @@ static void relabel(void)
 {
     make_tree();
     json_object *spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from", "'rbind', 'z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'rbind', 'z'"));
     rfs_plan *plan = plan_of(spec);
     char *steps = describe(plan);
     CHECK(strstr(steps, "\"relabel\":\"" SHARED "\""));
@@ -246,7 +245,7 @@ static void relabel(void)
 
     REQUIRE(mount("below", in_work("from/mounted"), "tmpfs", 0, NULL) == 0);
     spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from", "'bind', 'ro', 'Z', 'Z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'bind', 'ro', 'Z', 'Z'"));
     run_container(plan_of(spec), NULL, inside_private, NULL);
     for (size_t i = 0; i < COUNT(tree); i++)
         check_label(in_work("%s", tree[i]), LABEL);
@@ -273,12 +272,12 @@ static void single_files(void)
     check_label(in_work("from"), untouched);
     /* what the link leads to, and the link itself */
     json_object *spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from/link", "'bind', 'Z'"));
+    spec_add(spec, "mounts", BIND("from/link", "/to", "'bind', 'Z'"));
     run_container(plan_of(spec), NULL, inside_file, NULL);
     check_label(in_work("out/file"), LABEL);
     check_label(in_work("from/link"), untouched);
     spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from/dangling", "'bind', 'Z', 'src-nofollow'"));
+    spec_add(spec, "mounts", BIND("from/dangling", "/to", "'bind', 'Z', 'src-nofollow'"));
     run_container(plan_of(spec), NULL, NULL, NULL);
     check_label(in_work("from/dangling"), LABEL);
 }
@@ -304,7 +303,7 @@ static void deep(void)
         fd = below;
     }
     json_object *spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from", "'bind', 'Z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'bind', 'Z'"));
     in_child(CONTAINER_NAMESPACES, in_few_descriptors, container_of(plan_of(spec)));
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d/.", fd);
@@ -318,7 +317,7 @@ static void many(void)
     for (int i = 0; i < 5000; i++)
         make_file(in_work("from/%d/%d", i % 50, i), "");
     json_object *spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from", "'bind', 'z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'bind', 'z'"));
     run_container(plan_of(spec), NULL, NULL, NULL);
     for (int i = 0; i < 5000; i++)
         check_label(in_work("from/%d/%d", i % 50, i), SHARED);
@@ -366,7 +365,7 @@ static void never(void)
     }
     json_object *spec = empty_spec();
     spec_set(spec, "linux.mountLabel", "'label'");
-    spec_add(spec, "mounts", BIND("from", "'z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'z'"));
     refuse_plan("no level", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = "USER:ROLE:TYPE"});
 }
 
@@ -393,7 +392,7 @@ static void without_label(void)
 {
     make_tree();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", BIND("from", "'Z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'Z'"));
     rfs_callbacks callbacks = {.size = sizeof callbacks, .log = count_warnings};
     run_container(plan_of(spec), &callbacks, inside_unlabelled, NULL);
 }
@@ -414,17 +413,17 @@ static void failures(void)
     REQUIRE(mount("no attributes", in_work("from/zzz"), "ramfs", 0, NULL) == 0);
     make_directory(in_work("from/zzz/sub"), 0755);
     json_object *spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from", "'rbind', 'Z'"));
+    spec_add(spec, "mounts", BIND("from", "/to", "'rbind', 'Z'"));
     run_refused("ramfs below", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                                         .says = "lsetxattr zzz: Operation not supported", .says_too = "takes no SELinux labels"});
     check_label(in_work("from"), untouched);
     spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from/zzz", "'Z'"));
+    spec_add(spec, "mounts", BIND("from/zzz", "/to", "'Z'"));
     run_refused("ramfs", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                                         .says = "lsetxattr sub: Operation not supported"});
     REQUIRE(mount(NULL, in_work("from/mounted"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
     spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("from/mounted", "'Z', 'rw'"));
+    spec_add(spec, "mounts", BIND("from/mounted", "/to", "'Z', 'rw'"));
     run_refused("read-only source", plan_of(spec), NULL, &(struct expected){.code = -EROFS, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                                         .says = "lsetxattr file: Read-only file system"});
     /* before anything is labelled, the mount point is there */
@@ -433,7 +432,7 @@ static void failures(void)
     run_refused("no mount point", plan_of(spec), NULL, &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT});
     check_label(in_work("out/file"), untouched);
     spec = labelled_spec();
-    spec_add(spec, "mounts", BIND("out", "'Z'"));
+    spec_add(spec, "mounts", BIND("out", "/to", "'Z'"));
     in_child(CONTAINER_NAMESPACES, without_proc, container_of(plan_of(spec)));
     check_label(in_work("out/file"), untouched);
 }
@@ -466,7 +465,7 @@ static void race(void)
     }
     for (int i = 0; i < 100; i++) {
         json_object *spec = labelled_spec();
-        spec_add(spec, "mounts", BIND("from", "'bind', 'Z'"));
+        spec_add(spec, "mounts", BIND("from", "/to", "'bind', 'Z'"));
         rfs_plan *plan = plan_of(spec);
         in_child(CONTAINER_NAMESPACES, prepare_or_busy, container_of(plan));
         rfs_plan_free(plan);

@@ -13,8 +13,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TMPFS(path, options) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': [" options "]}"
-#define BIND(from, to, options) "{'destination': '" to "', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
 
 /* What was logged in this process. */
 static char logged[8192];

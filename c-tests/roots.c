@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define SYS "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs'}"
-#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
 
 /* `mountpoint root flags[tags] - ...` */
 static bool check_tags(const char *mountpoint, const char *tags)
@@ -353,7 +352,7 @@ static void run_on_own_file_system(const char *type)
     REQUIRE(mount("volume", image("volume"), "tmpfs", 0, NULL) == 0);
     json_object *spec = empty_spec();
     spec_set(spec, "root.readonly", "true");
-    spec_add(spec, "mounts", TMPFS("/data"));
+    spec_add(spec, "mounts", TMPFS("/data", ""));
     run_container(plan_of(spec), NULL, inside_own, (void *)(uintptr_t)type);
 }
 

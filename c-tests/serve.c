@@ -125,9 +125,6 @@ static json_object *user_spec(void)
     return spec;
 }
 
-#define BIND(destination, source, options) "{'destination': '" destination "', 'type': 'bind', 'source': '%s/" source "', 'options': [" options "]"
-
-
 static void inside_writable(void)
 {
     CHECK_OWNER(AT_FDCWD, "/a/file", 100007, 100008);
@@ -142,8 +139,8 @@ static void without_user_namespace(void)
     make_source("source");
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", BIND("/a", "source", "'bind'") MAPPED "}", work);
-    spec_add(spec, "mounts", BIND("/b", "source", "'rbind', 'ridmap', 'rro'") MAPPED "}", work);
+    spec_add(spec, "mounts", BIND_WITH("source", "/a", "'bind'", MAPPED));
+    spec_add(spec, "mounts", BIND_WITH("source", "/b", "'rbind', 'ridmap', 'rro'", MAPPED));
     rfs_plan *plan = plan_of(spec);
     for (size_t i = 0; i < COUNT(types); i++) {
         struct served served = {.plan = plan, .type = types[i], .inside = inside_writable};
@@ -175,13 +172,14 @@ static void with_user_namespace(void)
     REQUIRE(mount(NULL, work, NULL, MS_SHARED, NULL) == 0);
     json_object *spec = user_spec();
     REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
-    spec_add(spec, "mounts", BIND("/container", "source", "'bind', 'idmap'") "}", work);
-    spec_add(spec, "mounts", BIND("/own", "source", "'bind'") ", 'uidMappings': [{'containerID': 0, 'hostID': 105000, 'size': 1000}], "
-             "'gidMappings': [{'containerID': 0, 'hostID': 105000, 'size': 1000}]}", work);
-    spec_add(spec, "mounts", BIND("/plain", "source", "'rbind'") "}", work);
-    spec_add(spec, "mounts", BIND("/hidden", "private/inner", "'rbind', 'ro', 'nosuid'") "}", work);
-    spec_add(spec, "mounts", BIND("/hidden-file", "private/inner/file", "'bind'") "}", work);
-    spec_add(spec, "mounts", BIND("/both", "source", "'rbind', 'ridmap'") "}", work);
+    spec_add(spec, "mounts", BIND("source", "/container", "'bind', 'idmap'"));
+    spec_add(spec, "mounts", BIND_WITH("source", "/own", "'bind'",
+             ", 'uidMappings': [{'containerID': 0, 'hostID': 105000, 'size': 1000}], "
+             "'gidMappings': [{'containerID': 0, 'hostID': 105000, 'size': 1000}]"));
+    spec_add(spec, "mounts", BIND("source", "/plain", "'rbind'"));
+    spec_add(spec, "mounts", BIND("private/inner", "/hidden", "'rbind', 'ro', 'nosuid'"));
+    spec_add(spec, "mounts", BIND("private/inner/file", "/hidden-file", "'bind'"));
+    spec_add(spec, "mounts", BIND("source", "/both", "'rbind', 'ridmap'"));
     struct served served = {.plan = plan_of(spec), .inside = inside_user_namespace};
     serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
     CHECK_OWNER(AT_FDCWD, in_work("source/new"), 33, 34);
@@ -275,18 +273,18 @@ static void failures_are_told(void)
     json_object *spec = empty_spec();
     make_directory(in_work("proc"), 0755);
     REQUIRE(mount("x", in_work("proc"), "proc", 0, NULL) == 0);
-    spec_add(spec, "mounts", BIND("/a", "proc", "'bind', 'optional'") MAPPED "}", work);
-    spec_add(spec, "mounts", BIND("/b", "source", "'bind'") MAPPED "}", work);
+    spec_add(spec, "mounts", BIND_WITH("proc", "/a", "'bind', 'optional'", MAPPED));
+    spec_add(spec, "mounts", BIND_WITH("source", "/b", "'bind'", MAPPED));
     json_object *optional = NULL;
     json_object_deep_copy(spec, &optional, NULL);
     struct served served = {.plan = plan_of(optional), .inside = inside_nothing, .warnings = 1};
     serve(&served, CONTAINER_NAMESPACES);
-    spec_add(spec, "mounts", BIND("/c", "proc", "'bind'") MAPPED "}", work);
+    spec_add(spec, "mounts", BIND_WITH("proc", "/c", "'bind'", MAPPED));
     struct served fails = {.plan = plan_of(spec), .fails = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2,
                            .says = "mounts[2] (/c): mountfd callback", .says_too = "the host's side says: mount_setattr idmap"}};
     serve(&fails, CONTAINER_NAMESPACES);
     json_object *missing = empty_spec();
-    spec_add(missing, "mounts", BIND("/d", "nothing", "'bind'") "}", work);
+    spec_add(missing, "mounts", BIND("nothing", "/d", "'bind'"));
     struct served absent = {.plan = plan_of(missing), .fails = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                             .says = "does not exist on the host either"}};
     serve(&absent, CONTAINER_NAMESPACES);
@@ -300,9 +298,9 @@ static rfs_plan *small_plan(void)
     make_source("source");
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", BIND("/a", "source", "'bind'") MAPPED "}", work);
+    spec_add(spec, "mounts", BIND_WITH("source", "/a", "'bind'", MAPPED));
     spec_add(spec, "mounts", "{'destination': '/b', 'type': 'tmpfs'}");
-    spec_add(spec, "mounts", BIND("/c", "source", "'bind'") MAPPED "}", work);
+    spec_add(spec, "mounts", BIND_WITH("source", "/c", "'bind'", MAPPED));
     return plan_of(spec);
 }
 

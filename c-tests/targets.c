@@ -14,8 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
-#define BIND(from, to, options) "{'destination': '" to "', 'type': 'bind', 'source': '%s/" from "', 'options': [" options "]}", work
 
 static void inside_symlinks(void *data)
 {
@@ -52,13 +50,13 @@ static void symlinks_in_the_image(void)
     image_link("/data/file", "file-link");
     image_link("/made/file", "dangling-file");
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", TMPFS("/data/link"));
-    spec_add(spec, "mounts", TMPFS("/absolute"));
-    spec_add(spec, "mounts", TMPFS("/dangling"));
-    spec_add(spec, "mounts", TMPFS("/dangling-relative"));
-    spec_add(spec, "mounts", TMPFS("/escape"));
-    spec_add(spec, "mounts", TMPFS("/alias/new/directory"));
-    spec_add(spec, "mounts", TMPFS("/data/up"));
+    spec_add(spec, "mounts", TMPFS("/data/link", ""));
+    spec_add(spec, "mounts", TMPFS("/absolute", ""));
+    spec_add(spec, "mounts", TMPFS("/dangling", ""));
+    spec_add(spec, "mounts", TMPFS("/dangling-relative", ""));
+    spec_add(spec, "mounts", TMPFS("/escape", ""));
+    spec_add(spec, "mounts", TMPFS("/alias/new/directory", ""));
+    spec_add(spec, "mounts", TMPFS("/data/up", ""));
     spec_add(spec, "mounts", BIND("from/file", "/file-link", ""));
     spec_add(spec, "mounts", BIND("from/file", "/dangling-file", ""));
     run_container(plan_of(spec), NULL, inside_symlinks, NULL);
@@ -93,15 +91,15 @@ static void made_targets(void)
     make_file(in_work("from/directory/inside"), "y");
     REQUIRE(mkfifo(in_work("from/fifo"), 0600) == 0);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", TMPFS("/a/b/c"));
-    spec_add(spec, "mounts", TMPFS("/a/b/c/d/e"));
+    spec_add(spec, "mounts", TMPFS("/a/b/c", ""));
+    spec_add(spec, "mounts", TMPFS("/a/b/c/d/e", ""));
     spec_add(spec, "mounts", BIND("from/file", "/f/g/file", "'bind'"));
     spec_add(spec, "mounts", BIND("from/directory", "/h/directory", "'bind'"));
     spec_add(spec, "mounts", BIND("from/fifo", "/j", "'bind'"));
-    spec_add(spec, "mounts", TMPFS("/k"));
-    spec_add(spec, "mounts", TMPFS("/k"));
-    spec_add(spec, "mounts", TMPFS("relative/path/"));
-    spec_add(spec, "mounts", TMPFS("//n/./l/..//m/"));
+    spec_add(spec, "mounts", TMPFS("/k", ""));
+    spec_add(spec, "mounts", TMPFS("/k", ""));
+    spec_add(spec, "mounts", TMPFS("relative/path/", ""));
+    spec_add(spec, "mounts", TMPFS("//n/./l/..//m/", ""));
     spec_add(spec, "mounts", "{'destination': '/o/p/proc', 'type': 'proc', 'source': 'proc'}");
     spec_add(spec, "mounts", "{'destination': '/o/sys', 'type': 'sysfs', 'source': 'sysfs'}");
     spec_add(spec, "mounts", "{'destination': '/o/mqueue', 'type': 'mqueue', 'source': 'mqueue'}");
@@ -448,17 +446,17 @@ static void targets_refused(void)
         {"sysfs over a symlink", "sys", "/data", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
         {"sysfs through a symlink", "link", "/data", "{'destination': '/link/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
         {"proc elsewhere, through a symlink", "link", "/data", "{'destination': '/link/proc', 'type': 'proc', 'source': 'proc'}", 0, NULL},
-        {"tmpfs on a symlink to /", "link", "/", TMPFS("/link"), -EINVAL, NULL},
-        {"tmpfs on a symlink to ..", "link", "../..", TMPFS("/link"), -EINVAL, NULL},
+        {"tmpfs on a symlink to /", "link", "/", TMPFS("/link", ""), -EINVAL, NULL},
+        {"tmpfs on a symlink to ..", "link", "../..", TMPFS("/link", ""), -EINVAL, NULL},
         {"bind on a symlink to /", "link", "/", "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
-        {"tmpfs on a symlink to /proc", "link", "/proc", TMPFS("/link"), -EINVAL, NULL},
-        {"tmpfs on a symlink to below /proc", "link", "/proc/sys", TMPFS("/link"), -EINVAL, NULL},
-        {"tmpfs below a symlink to /proc", "link", "/proc", TMPFS("/link/sys"), -EINVAL, NULL},
+        {"tmpfs on a symlink to /proc", "link", "/proc", TMPFS("/link", ""), -EINVAL, NULL},
+        {"tmpfs on a symlink to below /proc", "link", "/proc/sys", TMPFS("/link", ""), -EINVAL, NULL},
+        {"tmpfs below a symlink to /proc", "link", "/proc", TMPFS("/link/sys", ""), -EINVAL, NULL},
         {"bind on a symlink to below /proc", "link", "/proc/self/attr", "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
         {"directory of a tree over /proc", "x", "y", "{'destination': '/proc', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
-        {"a loop of symlinks", "link", "link", TMPFS("/link"), -ELOOP, NULL},
-        {"tmpfs on a file", "link", "/file", TMPFS("/link"), 0, "directory"},
-        {"tmpfs below a file", "link", "/file", TMPFS("/link/below"), -ENOTDIR, NULL},
+        {"a loop of symlinks", "link", "link", TMPFS("/link", ""), -ELOOP, NULL},
+        {"tmpfs on a file", "link", "/file", TMPFS("/link", ""), 0, "directory"},
+        {"tmpfs below a file", "link", "/file", TMPFS("/link/below", ""), -ENOTDIR, NULL},
         {"a directory on a file", "link", "/file", "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind']}", 0, "directory"},
     };
     for (size_t i = 0; i < COUNT(list); i++) {
@@ -473,7 +471,7 @@ static void targets_refused(void)
             image_directory("proc/self/attr", 0755);
         }
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", TMPFS("/ok"));
+        spec_add(spec, "mounts", TMPFS("/ok", ""));
         spec_add(spec, "mounts", list[i].mount, work);
         container_to_refuse = container_of(plan_of(spec));
         in_child(CONTAINER_NAMESPACES, refused, (void *)(uintptr_t)&list[i]);
