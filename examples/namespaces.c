@@ -64,6 +64,18 @@ static size_t read_ranges(struct id_range **ranges, struct json_object *list)
     return json_length(list);
 }
 
+bool namespaces_makes_mount(struct json_object *config)
+{
+    struct json_object *list = json_at(config, "/linux/namespaces");
+    for (size_t i = 0; i < json_length(list); i++) {
+        struct json_object *entry = json_object_array_get_idx(list, i);
+        const char *name = json_string_at(entry, "/type"), *path = json_string_at(entry, "/path");
+        if (name && strcmp(name, "mount") == 0)
+            return !path || !*path;
+    }
+    return false;
+}
+
 bool namespaces_without_mappings(struct json_object *config)
 {
     struct json_object *list = json_at(config, "/linux/namespaces");
@@ -256,5 +268,6 @@ const char *namespaces_enter(const struct namespaces *n)
     if (namespaces_have(n, CLONE_NEWUSER) &&
         ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0))
         return "becoming root in the user namespace";
-    return unshare((int)(n->made & ~made_by_clone)) == 0 ? NULL : making;
+    uint64_t later = made_by_clone | (n->mount_later ? CLONE_NEWNS : 0);
+    return unshare((int)(n->made & ~later)) == 0 ? NULL : making;
 }

@@ -28,6 +28,7 @@ struct namespaces {
     struct joined user;      /* path NULL: none is joined. fd: of one that is made too, once its ids are mapped; else -1 */
     struct id_range *uids, *gids; /* of the user namespace that is made */
     size_t n_uids, n_gids;
+    bool mount_later; /* a new mount namespace is left to rfs_prepare */
 };
 
 /* Ends the program with a message if something can't be done. rootless: there is a user namespace in any case. */
@@ -36,6 +37,9 @@ void namespaces_free(struct namespaces *namespaces);
 
 /* Whether config.json leaves it to the runtime who is in the container's user namespace. */
 bool namespaces_without_mappings(struct json_object *config);
+
+/* Whether config.json asks for a new mount namespace. */
+bool namespaces_makes_mount(struct json_object *config);
 
 /* Whether one of this type is made or joined. */
 bool namespaces_have(const struct namespaces *namespaces, int type);

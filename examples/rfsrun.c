@@ -324,7 +324,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"no-pivot", no_argument, NULL, 'n'},
-        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'},
+        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'}, {"unshare", no_argument, NULL, 'u'},
         {"verbose", no_argument, NULL, 'v'}, {"version", no_argument, NULL, 'V'}, {0}};
     static const char usage[] =
         "usage: rfsrun [options] BUNDLE\n"
@@ -333,6 +333,7 @@ int main(int argc, char **argv)
         "  --rootless     as an ordinary user, in a user namespace\n"
         "  --time         print how long rfs_prepare and rfs_finalize took\n"
         "  --no-pivot     move the root instead of pivot_root (for a host on an initial ramfs)\n"
+        "  --unshare      make the mount namespace before rfs_prepare, which copies the host's mounts\n"
         "  -v, --verbose  print the library's choices\n"
         "  --version      print the library's version\n"
         "  --help         print this\n\n"
@@ -341,7 +342,7 @@ int main(int argc, char **argv)
     struct run run = {.terminal.master = -1, .namespaces.user.fd = -1};
     rfs_options changes = {.size = sizeof(changes)};
     rfs_error err = {.size = sizeof(err)};
-    bool show_plan = false, rootless = false;
+    bool show_plan = false, rootless = false, unshare_first = false;
     int status = 0;
 
     for (int option; (option = getopt_long(argc, argv, "+vh", options, NULL)) != -1;)
@@ -353,6 +354,7 @@ int main(int argc, char **argv)
             changes.flags |= RFS_OPTION_USER_NAMESPACE | RFS_OPTION_ROOTLESS | RFS_OPTION_ROOTLESS_CGROUPS;
             break;
         case 't': run.show_time = true; break;
+        case 'u': unshare_first = true; break;
         case 'v': run.verbose = true; break;
         case 'V': printf("rfsrun, librfs %s\n", rfs_version()); return 0;
         case 'h': fputs(usage, stdout); return 0;
@@ -375,6 +377,9 @@ int main(int argc, char **argv)
         changes.gid_mappings = &gid;
         changes.n_uid_mappings = changes.n_gid_mappings = 1;
     }
+    if (namespaces_makes_mount(run.json) && !unshare_first)
+        changes.flags |= RFS_OPTION_OWN_NAMESPACE;
+    run.namespaces.mount_later = changes.flags & RFS_OPTION_OWN_NAMESPACE;
     if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||
         rfs_config_set_options(run.config, &changes, &err) < 0 ||
         rfs_plan_new(run.config, &run.plan, &err) < 0)

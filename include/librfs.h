@@ -238,6 +238,14 @@
 #define RFS_OPTION_ROOTFS_LATER 16384
 
 /**
+ * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
+ * mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
+ * hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
+ * says why.
+ */
+#define RFS_OPTION_OWN_NAMESPACE 32768
+
+/**
  * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
  */
 #define RFS_REQUEST_RECURSIVE 1

@@ -330,7 +330,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_ROOTFS_LATER - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_OWN_NAMESPACE - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -351,6 +351,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
     config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
     config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);
+    config.own_namespace |= has(RFS_OPTION_OWN_NAMESPACE);
     config.rootfs_fd = rootfs_fd.or(config.rootfs_fd);
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;

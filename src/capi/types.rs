@@ -263,6 +263,11 @@ pub const RFS_OPTION_KEEP_UMASK: u64 = 0x2000;
 /// rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
 /// rfs_container_set_rootfs_fd() gives it.
 pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
+/// rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
+/// mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
+/// hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
+/// says why.
+pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[derive(Clone, Copy)]

@@ -21,7 +21,7 @@ use rustix::mount::{OpenTreeFlags, UnmountFlags};
 use crate::error::{During, Error, Result};
 use crate::plan::{Filesystem, Parameters};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{self, clone_tree, status};
+use crate::sys::mount::{self, Attributes, clone_tree, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::mounted_on;
 use procfd::{ProcFd, is_refused_by_module};
@@ -31,6 +31,8 @@ use staged::{Place, Stage};
 pub struct MountApi {
     /// mount(2) is used where there is a choice.
     is_classic: bool,
+    /// MS_SLAVE or MS_PRIVATE, which copies of mounts and of those below them become; 0: they keep their propagation.
+    copies: u64,
     /// Made when it is first needed.
     stage: OnceCell<Stage>,
 }
@@ -91,7 +93,16 @@ impl MountApi {
     pub fn new(is_classic: bool) -> Self {
         MountApi {
             is_classic,
+            copies: 0,
             stage: OnceCell::new(),
+        }
+    }
+
+    /// For copies of mounts of a namespace whose propagation must not reach the copies.
+    pub fn separating(copies: u64) -> Self {
+        MountApi {
+            copies,
+            ..MountApi::new(false)
         }
     }
 
@@ -148,7 +159,11 @@ impl MountApi {
                 follow: false,
             } => clone_tree(CWD, path, below | OpenTreeFlags::AT_SYMLINK_NOFOLLOW),
         };
-        Ok(self.tree(cloned.during("open_tree", name)?, None, name))
+        let tree = self.tree(cloned.during("open_tree", name)?, None, name);
+        if self.copies != 0 {
+            tree.change(recursive, &Attributes::propagation(self.copies))?;
+        }
+        Ok(tree)
     }
 
     fn clone_staged<'a>(

@@ -60,6 +60,7 @@ impl Plan {
             empty: mounts::empty(config)?,
             separate_masks: config.separate_masks,
             planned_inside: config.planned_inside,
+            own_namespace: own_namespace(config)?,
             classic_mount: config.classic_mount,
             configured_mounts: config.mounts.len(),
             mounts,
@@ -67,6 +68,20 @@ impl Plan {
             warnings: Vec::new(),
         })
     }
+}
+
+/// The namespace is made by rfs_prepare.
+fn own_namespace(config: &Config) -> Result<bool> {
+    let sentence = if !config.own_namespace {
+        return Ok(false);
+    } else if !config.mount_namespace {
+        "RFS_OPTION_OWN_NAMESPACE: the container has no mount namespace of its own"
+    } else if config.planned_inside {
+        "RFS_OPTION_OWN_NAMESPACE and RFS_OPTION_PLANNED_INSIDE: the plan can't be made in a namespace that is not there yet"
+    } else {
+        return Ok(true);
+    };
+    Err(Error::invalid(sentence))
 }
 
 fn rootfs(config: &Config) -> Result<Rootfs> {

@@ -24,6 +24,7 @@ impl Plan {
             .path(&self.rootfs.path)
             .flag("descriptor", self.rootfs.fd.is_some())
             .idmap(&self.rootfs.idmap)
+            .flag("own_namespace", self.own_namespace)
             .flag("classic_mount", self.classic_mount);
         if let Some(propagation) = self.propagation {
             root = root.word("propagation", propagation_name(propagation));

@@ -62,6 +62,8 @@ pub struct Plan {
     pub separate_masks: bool,
     /// Made in the namespace in which it is carried out.
     pub planned_inside: bool,
+    /// The caller has not made the mount namespace: rfs_prepare does.
+    pub own_namespace: bool,
     pub user_namespace: bool,
     /// All mounts are made by mount(2), also where there is more.
     pub classic_mount: bool,

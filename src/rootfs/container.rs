@@ -2,11 +2,12 @@
 //! One start of a plan: all that changes while it is carried out. Made before the fork, used by one process.
 
 use core::cell::Cell;
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::error::{Error, Object, Result, Stage};
 use crate::plan::{Kind, Mount, Plan, Switch};
+use crate::sys::fd::adopt;
 use crate::sys::namespace::{self, Identity};
 
 pub struct Container {
@@ -18,6 +19,8 @@ pub struct Container {
     made_readonly: Cell<bool>,
     /// The caller's descriptor of the rootfs, given here instead of in the configuration.
     rootfs_fd: Cell<Option<RawFd>>,
+    /// Ours: a copy of the mount that it lies on, which goes into another mount namespace.
+    rootfs_copy: Cell<Option<RawFd>>,
     /// What there is to remember about each mount of the plan.
     mounts: Box<[MountState]>,
     /// The rootfs's descriptor while a callback runs.
@@ -31,6 +34,8 @@ pub struct Container {
 #[derive(Default)]
 struct MountState {
     source_fd: Cell<Option<RawFd>>,
+    /// Ours, as `rootfs_copy`.
+    source_copy: Cell<Option<RawFd>>,
     passed_over: Cell<bool>,
     /// The mount's id; 0 before it is attached.
     id: Cell<u64>,
@@ -60,6 +65,7 @@ impl Container {
             masked: Cell::new(false),
             made_readonly: Cell::new(false),
             rootfs_fd: Cell::new(None),
+            rootfs_copy: Cell::new(None),
             mounts: (0..plan.configured_mounts)
                 .map(|_| MountState::default())
                 .collect(),
@@ -113,7 +119,8 @@ impl Container {
 
     /// The descriptor that the caller gave for the rootfs, here or in the configuration.
     pub(super) fn rootfs_fd(&self) -> Option<RawFd> {
-        self.rootfs_fd.get().or(self.plan.rootfs.fd)
+        let copy = self.rootfs_copy.get();
+        copy.or(self.rootfs_fd.get()).or(self.plan.rootfs.fd)
     }
 
     /// The descriptor that the caller gave for a bind's source, here or in the configuration.
@@ -121,11 +128,34 @@ impl Container {
         let given = self
             .mounts
             .get(mount.index)
-            .and_then(|it| it.source_fd.get());
+            .and_then(|it| it.source_copy.get().or(it.source_fd.get()));
         given.or(match &mount.kind {
             Kind::Bind(bind) => bind.source_fd,
             _ => None,
         })
+    }
+
+    /// Lets detached copies stand for the caller's descriptors, which a new mount namespace would not take.
+    pub(super) fn copy_descriptors(&self, copy: impl Fn(RawFd, bool) -> Option<OwnedFd>) {
+        let copy = |raw, recursive| copy(raw, recursive).map(IntoRawFd::into_raw_fd);
+        if let Some(raw) = self.rootfs_fd() {
+            self.rootfs_copy.set(copy(raw, true));
+        }
+        for mount in &self.plan.mounts {
+            if let (Kind::Bind(bind), Some(raw)) = (&mount.kind, self.source_fd(mount)) {
+                self.mounts[mount.index]
+                    .source_copy
+                    .set(copy(raw, bind.recursive));
+            }
+        }
+    }
+
+    fn close_copies(&self) {
+        let sources = self.mounts.iter().map(|it| &it.source_copy);
+        for copy in sources.chain([&self.rootfs_copy]) {
+            // One that is not open any more was closed by a callback.
+            let _ = copy.take().map(adopt);
+        }
     }
 
     /// The start of rfs_prepare.
@@ -137,13 +167,15 @@ impl Container {
                  another with rfs_container_new()",
             );
         }
-        if self.plan.switch != Switch::Chroot && !self.plan.planned_inside {
+        let is_inside = !self.plan.own_namespace && self.plan.switch != Switch::Chroot;
+        if is_inside && !self.plan.planned_inside {
             match namespace::is_same(&self.planned_in) {
                 Some(false) => {}
                 Some(true) => {
                     return refuse(
                         "this is the mount namespace in which the plan was made: call unshare(CLONE_NEWNS) or \
-                         clone with it before rfs_prepare(), or set RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
+                         clone with it before rfs_prepare(), or set RFS_OPTION_OWN_NAMESPACE if rfs_prepare() is to make one, \
+                         or RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
                     );
                 }
                 None => {
@@ -165,6 +197,7 @@ impl Container {
         } else {
             Progress::Failed
         });
+        self.close_copies();
         result
     }
 

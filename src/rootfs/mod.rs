@@ -2,6 +2,7 @@
 //! A container made: system calls only, in the container's process.
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod bind;
 mod bind_fd;
 pub mod callbacks;

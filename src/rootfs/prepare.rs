@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::callbacks::{Callbacks, Level, Point};
 use super::container::Container;
-use super::{Caller, Context, Umask, devices, mounts, root, stdio, switch};
+use super::root::{self, Entered};
+use super::{Caller, Context, Umask, assembly, devices, mounts, stdio, switch};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::hooks;
 use crate::plan::{HookKind, Plan};
@@ -30,13 +31,14 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
         callbacks,
         umask: &umask,
     };
-    let (rootfs, api) = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
+    let entered = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
+    let Entered { rootfs, api, .. } = &entered;
     container.set_classic(api.is_classic());
     let cx = Context {
         plan,
         container,
         caller,
-        api: &api,
+        api,
         root: Root::new(rootfs.as_fd()),
     };
     point(&cx, Point::RootReady)?;
@@ -54,21 +56,31 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     api.leave().map_err(|error| error.at(Stage::Mounts))?;
     container.mounts_are_ready();
     point(&cx, Point::MountsReady)?;
-    rustix::process::fchdir(&rootfs)
-        .during("fchdir", plan.rootfs.path.as_bytes())
-        .map_err(|error| error.at(Stage::Pivot))?;
-    point(&cx, Point::CreateContainer)?;
-    if let Some(state) = callbacks.state() {
-        caller.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
+    if entered.is_detached {
+        assembly::enter(&cx).map_err(|error| error.at(Stage::Pivot))?;
+    } else {
+        leave_old_root(&cx)?;
     }
-    point(&cx, Point::BeforeSwitch)?;
-    switch::switch(&cx).map_err(|error| error.at(Stage::Pivot))?;
     let new_root = status(cx.root.as_fd(), c"")
         .during("statx", b"/")
         .map_err(|error| error.at(Stage::Pivot))?;
     container.set_root_mount(new_root.mount_id);
     stdio::enter(&cx).map_err(|error| error.at(Stage::Process))?;
     point(&cx, Point::AfterSwitch)
+}
+
+/// The last steps that see the old root.
+fn leave_old_root(cx: &Context<'_>) -> Result<()> {
+    let (plan, caller) = (cx.plan, cx.caller);
+    rustix::process::fchdir(cx.root.as_fd())
+        .during("fchdir", plan.rootfs.path.as_bytes())
+        .map_err(|error| error.at(Stage::Pivot))?;
+    point(cx, Point::CreateContainer)?;
+    if let Some(state) = caller.callbacks.state() {
+        caller.call(|_| hooks::run(plan, HookKind::CreateContainer, state))?;
+    }
+    point(cx, Point::BeforeSwitch)?;
+    switch::switch(cx).map_err(|error| error.at(Stage::Pivot))
 }
 
 /// Nobody would run them, and "the createContainer hooks MUST be called" (config.md of the runtime-spec).

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Caller;
+use super::assembly;
 use super::callbacks::Level;
 use super::complete::check_idmapped;
 use super::container::Container;
@@ -46,7 +47,7 @@ enum Origin {
     },
 }
 
-enum Directory {
+pub(super) enum Directory {
     Ours(OwnedFd),
     Callers(CallersFd),
 }
@@ -60,8 +61,38 @@ impl AsFd for Directory {
     }
 }
 
-/// Makes the rootfs a mount of its own, and chooses how all mounts are made: by the calls that work for this one.
-pub(super) fn enter(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
+/// The rootfs, a mount of its own, and how all mounts are made: by the calls that work for this one.
+pub(super) struct Entered {
+    pub rootfs: OwnedFd,
+    pub api: MountApi,
+    /// It is detached: its namespace is made at the end.
+    pub is_detached: bool,
+}
+
+/// Makes the rootfs a mount of its own.
+pub(super) fn enter(container: &Container, caller: Caller<'_>) -> Result<Entered> {
+    let plan = &*container.plan;
+    if plan.own_namespace {
+        match assembly::begin(container, caller)? {
+            Some((rootfs, api)) => {
+                return Ok(Entered {
+                    rootfs,
+                    api,
+                    is_detached: true,
+                });
+            }
+            None => assembly::copy_namespace(container)?,
+        }
+    }
+    let (rootfs, api) = attached(container, caller)?;
+    Ok(Entered {
+        rootfs,
+        api,
+        is_detached: false,
+    })
+}
+
+fn attached(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
     let plan = &*container.plan;
     if plan.switch != Switch::Chroot {
         set_root_propagation(plan.start_propagation())?;
@@ -131,11 +162,18 @@ fn from_host(
 }
 
 /// What the mount that the rootfs lies on becomes, and its own.
-fn propagation_of(plan: &Plan) -> u64 {
+pub(super) fn propagation_of(plan: &Plan) -> u64 {
     match plan.propagation {
         Some(flags) if flags & MS_SLAVE != 0 => MS_SLAVE,
         _ => MS_PRIVATE,
     }
+}
+
+/// What all mounts become at the start, if none stays shared.
+pub(super) fn separated(plan: &Plan) -> Option<u64> {
+    let start = plan.start_propagation();
+    let propagation = start & (MS_PRIVATE | MS_SLAVE);
+    (start & MS_REC != 0 && propagation != 0).then_some(propagation)
 }
 
 /// Nothing that is mounted on the rootfs, or in the stage, may reach the outside, and pivot_root(2) refuses a shared parent.
@@ -145,8 +183,7 @@ fn separate(plan: &Plan, api: &MountApi, over: BorrowedFd<'_>) -> Result<()> {
     }
     api.separate()?;
     // No mount is shared any more.
-    let start = plan.start_propagation();
-    if start & MS_REC != 0 && start & (MS_PRIVATE | MS_SLAVE) != 0 {
+    if separated(plan).is_some() {
         return Ok(());
     }
     separate_parent(api, over, propagation_of(plan)).map_err(|error| explain_foreign(plan, error))
@@ -206,6 +243,20 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
         ),
         _ => error,
     }
+}
+
+/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount, or the host's side opens it.
+pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
+    let rootfs = &container.plan.rootfs;
+    let Some(raw) = container.rootfs_fd() else {
+        return match open_path(&rootfs.path) {
+            Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => Ok(None),
+            opened => opened.map(|fd| Some(Directory::Ours(fd))),
+        };
+    };
+    let fd = callers(raw, &rootfs.path)?;
+    let is_detached = place(fd)?.1 == Place::Detached;
+    Ok((!is_detached).then_some(Directory::Callers(fd)))
 }
 
 fn callers(raw: RawFd, path: &CStr) -> Result<CallersFd> {

@@ -38,7 +38,7 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
 /// pivot_root(".", "."): the old root ends up mounted over the new one, and umount2(2) of "." takes
 /// it off (pivot_root(2), NOTES). It becomes a slave first, so that its unmounting does not reach
 /// the host; by its own descriptor, as "." is the new root to every other call.
-fn pivot_root(cx: &Context<'_>) -> Result<()> {
+pub(super) fn pivot_root(cx: &Context<'_>) -> Result<()> {
     const OLD_ROOT: &[u8] = b"the old root";
     let old_root = open(CWD, c"/", DIRECTORY).during("openat", OLD_ROOT)?;
     rustix::process::pivot_root(c".", c".")
@@ -55,7 +55,7 @@ fn pivot_root(cx: &Context<'_>) -> Result<()> {
     rustix::process::chdir(c"/").during("chdir", b"/")
 }
 
-fn chroot() -> Result<()> {
+pub(super) fn chroot() -> Result<()> {
     rustix::process::chroot(c".").during("chroot", b".")?;
     rustix::process::chdir(c"/").during("chdir", b"/")
 }

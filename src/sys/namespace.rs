@@ -52,6 +52,26 @@ fn root_mount(kind: StatxFlags) -> Option<u64> {
     known.then_some(stat.stx_mnt_id)
 }
 
+/// A mount namespace that is a copy of this one.
+pub fn copy() -> Result<()> {
+    unshare(libc::CLONE_NEWNS)
+}
+
+/// A mount namespace with nothing but an empty root, which is also the working directory: since Linux 7.1. EINVAL before.
+pub fn empty() -> Result<()> {
+    /// Of <linux/sched.h>.
+    const UNSHARE_EMPTY_MNTNS: libc::c_int = 0x0010_0000;
+    unshare(UNSHARE_EMPTY_MNTNS)
+}
+
+fn unshare(flags: libc::c_int) -> Result<()> {
+    // SAFETY: it takes no pointer, and with these flags it leaves descriptors and memory as they are.
+    if unsafe { libc::unshare(flags) } == 0 {
+        return Ok(());
+    }
+    Err(super::mount::last_errno())
+}
+
 /// Whether a mount is attached in this process's namespace: proc_pid_mountinfo(5) lists those by
 /// id. (A mount attached in another namespace can't be moved from here in any case.)
 pub fn is_attached(mount_id: u64) -> Result<bool> {

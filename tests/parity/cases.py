@@ -56,20 +56,21 @@ class Case:
                 ids of the host, how many. The image belongs to it
     user        an ordinary user of the host starts the runtime, with no privilege
     prefix      a command that starts the runtime: ["prlimit", "--nofile=64"]
+    unshare     rfsrun makes the mount namespace before rfs_prepare(), for what RFS_OPTION_OWN_NAMESPACE can't do
     user_namespace  the whole runtime runs in a user namespace, whose ids are the host's
     """
 
     def __init__(self, name, mounts=(), setup="", change=None, only=None, look="", namespaces="piumc", fails=None,
                  terminal=False, user_namespace=False, hybrid_cgroups=False, host_umask=0o022, arguments=(),
                  stdin_null=False, made_modes=False, expects=None, spec=None, ids=None, user=None,
-                 prefix=()):
+                 prefix=(), unshare=False):
         self.name, self.setup, self.fails, self.terminal = name, setup, fails, terminal
         self.user_namespace, self.hybrid_cgroups = user_namespace, hybrid_cgroups
         self.host_umask, self.arguments, self.stdin_null = host_umask, arguments, stdin_null
         self.made_modes, self.expects, self.ids, self.user = made_modes, expects or {}, ids, user
         self.mounts = list(only if only is not None else [PROC, *mounts])
         self.change, self.look, self.namespaces, self.spec = change or {}, look.split(), namespaces, spec
-        self.prefix = list(prefix)
+        self.prefix, self.unshare = list(prefix), unshare
         CASES.append(self)
 
     def config(self, work, cgroup):
@@ -435,7 +436,7 @@ Case("root/on-own-file-system", [B("/new/a")], DIR + "cp -a $R $H/image; mount -
 Case("root/on-overlay", [B("/new/a"), M("/t", "tmpfs", "none", "mode=755")],
      DIR + "cp -a $R $H/image; mkdir $H/upper $H/work; mount -t overlay -o lowerdir=$H/image,upperdir=$H/upper,workdir=$H/work overlay $R")
 Case("root/with-mounts-below", [B("/t/a")], DIR + "mount -t tmpfs none $R/t; mkdir $R/srv; mount --bind $H/dir $R/srv")
-Case("root/unbindable-below", [B("/new/a")], DIR + "mount -t tmpfs none $R/t; mount --make-unbindable $R/t")
+Case("root/unbindable-below", [B("/new/a")], DIR + "mount -t tmpfs none $R/t; mount --make-unbindable $R/t", unshare=True)
 Case("root/absolute-path", change={"root/path": "$R"})
 Case("root/by-link", setup="mv $R $H/image; ln -s host/image $R", fails="symbolic link")
 Case("root/missing", setup="mv $R $H/image", fails="rootfs")

@@ -1,0 +1,243 @@
+/* RFS_OPTION_OWN_NAMESPACE: rfs_prepare() makes the mount namespace. What is inside is the same as after unshare(2), the host
+ * sees nothing, and a failure before the namespace is entered changes nothing for the process.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "bundle.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define OTHER_NAMESPACES (CONTAINER_NAMESPACES & ~CLONE_NEWNS)
+#define TEXT ((size_t)1 << 17)
+
+/* What a container shows: written by the container, read by the case. */
+struct view {
+    char mounts[TEXT], dev[TEXT], root[TEXT], log[TEXT];
+};
+
+static struct view *new_view(void)
+{
+    struct view *view = mmap(NULL, sizeof *view, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(view != MAP_FAILED);
+    return view;
+}
+
+static void keep_log(void *userdata, rfs_log_level level, const char *message)
+{
+    struct view *view = userdata;
+    (void)level;
+    snprintf(view->log + strlen(view->log), TEXT - strlen(view->log), "%s\n", message);
+}
+
+static void take_view(void *data)
+{
+    struct view *view = data;
+    char *table = mount_table(), *dev = list_directory("/dev"), *root = list_directory("/");
+    snprintf(view->mounts, TEXT, "%s", table);
+    snprintf(view->dev, TEXT, "%s", dev);
+    snprintf(view->root, TEXT, "%s", root);
+    free(table);
+    free(dev);
+    free(root);
+    CHECK(getppid() == 0 || access("/proc/1/root", F_OK) == 0);
+}
+
+struct start {
+    rfs_container *container;
+    const rfs_callbacks *callbacks;
+    void (*inside)(void *);
+    void *data;
+};
+
+static void start_container(void *data)
+{
+    const struct start *start = data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(start->container, start->callbacks, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(start->container, &err), &err);
+    start->inside(start->data);
+}
+
+/* Starts the container of a spec, which it frees; and checks that the mounts outside stay as they are. */
+static void view_container(json_object *spec, uint64_t flags, struct view *view)
+{
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = view, .log = keep_log};
+    rfs_plan *plan = plan_with_flags(spec, flags);
+    char *before = read_all(host_proc, "self/mountinfo");
+    in_child(flags & RFS_OPTION_OWN_NAMESPACE ? OTHER_NAMESPACES : CONTAINER_NAMESPACES, start_container,
+             &(struct start){container_of(plan), &callbacks, take_view, view});
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
+    free(before);
+    free(after);
+    rfs_plan_free(plan);
+}
+
+/* Everything outside is shared: what propagates would be seen. */
+static void share_all(void)
+{
+    only_cgroup2();
+    make_image();
+    make_directory(in_work("source/below"), 0755);
+    make_file(in_work("file"), "text");
+    image_directory("/t", 0755); /* made by the first container, it would have another mode in the second */
+    REQUIRE(mount("below", in_work("source/below"), "tmpfs", 0, "size=64k") == 0);
+    REQUIRE(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
+}
+
+static const char *const copied = "unshare(CLONE_NEWNS) comes first";
+
+/* Linux 6.15; open_tree_attr(2) came with it. */
+static bool attaches_to_detached(void)
+{
+    return syscall(467, -1, "", 0, NULL, 0) < 0 && errno != ENOSYS;
+}
+
+static json_object *spec_with_all(void)
+{
+    json_object *spec = default_spec("runc");
+    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}", in_work("source"));
+    spec_add(spec, "mounts", "{'destination': '/slave', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rslave', 'nosuid']}", in_work("source"));
+    spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind', 'private']}", in_work("file"));
+    spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'source': 't', 'options': ['ro', 'size=64k', 'tmpcopyup']}");
+    spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}", in_work("source"));
+    return spec;
+}
+
+static void same_as_unshare(uint64_t flags, const char *propagation, bool is_copied)
+{
+    share_all();
+    struct view *views[2];
+    for (int own = 0; own < 2; own++) {
+        json_object *spec = spec_with_all();
+        if (propagation)
+            spec_set(spec, "linux.rootfsPropagation", propagation);
+        views[own] = new_view();
+        view_container(spec, flags | (own ? RFS_OPTION_OWN_NAMESPACE : 0), views[own]);
+    }
+    CHECK_THAT(strcmp(views[0]->mounts, views[1]->mounts) == 0, "after unshare:\n%swith the option:\n%s", views[0]->mounts, views[1]->mounts);
+    CHECK_THAT(strcmp(views[0]->dev, views[1]->dev) == 0, "/dev after unshare:\n%swith the option:\n%s", views[0]->dev, views[1]->dev);
+    CHECK_THAT(strcmp(views[0]->root, views[1]->root) == 0, "/ after unshare:\n%swith the option:\n%s", views[0]->root, views[1]->root);
+    CHECK_THAT(strlen(views[0]->mounts) > 500 && strstr(views[1]->mounts, "/bound"), "only:\n%s", views[1]->mounts);
+    is_copied |= !attaches_to_detached();
+    CHECK_THAT(!strstr(views[1]->log, copied) == !is_copied, "the log: %s", views[1]->log);
+}
+
+static void default_container(void) { same_as_unshare(0, NULL, false); }
+static void private_container(void) { same_as_unshare(0, "'rprivate'", false); }
+static void slave_container(void) { same_as_unshare(0, "'rslave'", false); }
+static void shared_container(void) { same_as_unshare(0, "'shared'", true); }
+static void by_mount2(void) { same_as_unshare(RFS_OPTION_CLASSIC_MOUNT, NULL, true); }
+static void without_pivot(void) { same_as_unshare(RFS_OPTION_NO_PIVOT, NULL, true); }
+
+/* ---- A failure changes nothing for the process ---- */
+
+static char *here(void)
+{
+    static char text[3 * 4096];
+    char cwd[4096];
+    struct stat root;
+    REQUIRE(getcwd(cwd, sizeof cwd) && stat("/", &root) == 0);
+    mode_t mask = umask(0);
+    umask(mask);
+    char *mounts = read_all(host_proc, "self/mountinfo");
+    snprintf(text, sizeof text, "%s %ju:%ju %o %zu", cwd, (uintmax_t)root.st_dev, (uintmax_t)root.st_ino, mask, strlen(mounts));
+    char *all = NULL;
+    REQUIRE(asprintf(&all, "%s\n%s", text, mounts) > 0);
+    free(mounts);
+    return all;
+}
+
+static void fail_and_go_on(void *data)
+{
+    rfs_plan *const *plans = data;
+    rfs_error err = fresh_error();
+    REQUIRE(chdir(in_work("source")) == 0);
+    umask(027);
+    char *before = here();
+    CHECK_ERROR(rfs_prepare(container_of(plans[0]), NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "does not exist");
+    char *after = here();
+    CHECK_THAT(strcmp(before, after) == 0, "before:\n%s\nafter the failure:\n%s", before, after);
+    free(before);
+    free(after);
+    start_container(&(struct start){container_of(plans[1]), NULL, take_view, new_view()});
+}
+
+static void failure_then_another(void)
+{
+    if (!attaches_to_detached())
+        skip_case("needs Linux 6.15");
+    share_all();
+    json_object *bad = default_spec("runc");
+    spec_add(bad, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}", in_work("source"));
+    spec_add(bad, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/does/not/exist', 'options': ['bind']}");
+    rfs_plan *plans[] = {plan_with_flags(bad, RFS_OPTION_OWN_NAMESPACE), plan_with_flags(default_spec("runc"), RFS_OPTION_OWN_NAMESPACE)};
+    in_child(OTHER_NAMESPACES, fail_and_go_on, plans);
+}
+
+/* ---- What can't go together ---- */
+
+static void combinations(void)
+{
+    make_image();
+    static const struct { uint64_t flag; const char *says; } cases[] = {
+        {RFS_OPTION_CHROOT, "RFS_OPTION_OWN_NAMESPACE: the container has no mount namespace of its own"},
+        {RFS_OPTION_PLANNED_INSIDE, "RFS_OPTION_OWN_NAMESPACE and RFS_OPTION_PLANNED_INSIDE"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        rfs_error err = fresh_error();
+        rfs_config *config = config_from_json(default_spec("runc"));
+        rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_OWN_NAMESPACE | cases[i].flag};
+        rfs_plan *plan = NULL;
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = cases[i].says);
+        rfs_config_free(config);
+    }
+}
+
+/* ---- Descriptors of the caller's namespace ---- */
+
+static void by_descriptors(uint64_t flags)
+{
+    share_all();
+    json_object *spec = default_spec("runc");
+    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '/none', 'options': ['bind']}");
+    uint64_t last = json_object_array_length(json_object_object_get(spec, "mounts")) - 1;
+    rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_OWN_NAMESPACE | flags);
+    rfs_container *container = container_of(plan);
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_container_set_rootfs_fd(container, open(image(""), O_PATH | O_CLOEXEC), &err), &err);
+    REQUIRE_SUCCESS(rfs_container_set_source_fd(container, last, open(in_work("source"), O_PATH | O_CLOEXEC), &err), &err);
+    struct view *view = new_view();
+    in_child(OTHER_NAMESPACES, start_container, &(struct start){container, NULL, take_view, view});
+    CHECK_THAT(strstr(view->mounts, "\n/bound "), "%s", view->mounts);
+    rfs_plan_free(plan);
+}
+
+static void descriptors(void) { by_descriptors(0); }
+static void descriptors_by_mount2(void) { by_descriptors(RFS_OPTION_CLASSIC_MOUNT); }
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"the same as after unshare", default_container},
+        {"the same as after unshare: rprivate", private_container},
+        {"the same as after unshare: rslave", slave_container},
+        {"the same as after unshare: shared, which takes unshare", shared_container},
+        {"the same as after unshare: mount(2)", by_mount2},
+        {"the same as after unshare: no pivot", without_pivot},
+        {"a failure leaves the process where it was", failure_then_another},
+        {"options that exclude each other", combinations},
+        {"descriptors of the caller's namespace", descriptors},
+        {"descriptors of the caller's namespace: mount(2)", descriptors_by_mount2},
+    };
+    return run_cases(cases, COUNT(cases));
+}
