@@ -95,8 +95,9 @@ static void hooks(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_set(spec, "hooks", "{'createContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'exit 0'], 'env': ['A=1']}], "
-                            "'startContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'echo no luck; exit 1'], 'timeout': 60}]}");
+    spec_set(spec, "hooks",
+             "{'createContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'exit 0'], 'env': ['A=1']}], "
+             "'startContainer': [{'path': '/bin/sh', 'args': ['sh', '-c', 'echo no luck; exit 1'], 'timeout': 60}]}");
     const rfs_plan *plan = plan_of(spec);
     in_child(CONTAINER_NAMESPACES, with_hooks, &(struct hooked){plan, container_of(plan)});
 }

@@ -38,7 +38,8 @@ static int tried(const char *what, long result)
 /* What the profile refuses of the new way and of the old. */
 static void try_mounts(void *data)
 {
-    int mounted = strcmp(data, "librfs-no-mount") == 0 ? EACCES : 0, moved = strcmp(data, "librfs-no-detached") == 0 ? 0 : EACCES;
+    int mounted = strcmp(data, "librfs-no-mount") == 0 ? EACCES : 0,
+        moved = strcmp(data, "librfs-no-detached") == 0 ? 0 : EACCES;
     make_directory(in_work("a"), 0755);
     make_directory(in_work("b"), 0755);
     change_profile(data);
@@ -51,14 +52,17 @@ static void try_mounts(void *data)
     tried("open_tree", clone);
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
     tried("mount_setattr, detached", syscall(SYS_mount_setattr, clone, "", AT_EMPTY_PATH, &attr, sizeof attr));
-    int new_mount = tried("move_mount, a new file system", syscall(SYS_move_mount, tmpfs, "", AT_FDCWD, in_work("a"), MOVE_MOUNT_F_EMPTY_PATH));
-    int bind = tried("move_mount, a clone", syscall(SYS_move_mount, clone, "", AT_FDCWD, in_work("b"), MOVE_MOUNT_F_EMPTY_PATH));
+    int new_mount = tried("move_mount, a new file system",
+                          syscall(SYS_move_mount, tmpfs, "", AT_FDCWD, in_work("a"), MOVE_MOUNT_F_EMPTY_PATH));
+    int bind = tried("move_mount, a clone",
+                     syscall(SYS_move_mount, clone, "", AT_FDCWD, in_work("b"), MOVE_MOUNT_F_EMPTY_PATH));
     if (!new_mount || !bind)
         skip_case("this kernel's AppArmor does not know move_mount(2)");
     CHECK(new_mount == EACCES && bind == EACCES);
     CHECK(tried("mount, a new file system", mount("x", in_work("a"), "tmpfs", 0, NULL)) == mounted);
     CHECK(tried("mount, MS_BIND", mount(in_work("b"), in_work("b"), NULL, MS_BIND, NULL)) == mounted);
-    CHECK(tried("mount, MS_REMOUNT", mount(NULL, in_work("b"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)) == mounted);
+    CHECK(tried("mount, MS_REMOUNT", mount(NULL, in_work("b"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)) ==
+          mounted);
     CHECK(tried("mount, MS_PRIVATE", mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL)) == mounted);
     CHECK(tried("mount, MS_MOVE", mount(in_work("a"), in_work("b"), NULL, MS_MOVE, NULL)) == moved);
     tried("mount_setattr, attached", syscall(SYS_mount_setattr, AT_FDCWD, work, 0, &attr, sizeof attr));
@@ -112,19 +116,23 @@ static json_object *bundle_with_bind(void)
     make_image();
     make_file(in_work("from/file"), "x");
     json_object *spec = default_spec("runc");
-    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'ro', 'nosuid']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/bound', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'ro', 'nosuid']}",
+             work);
     return spec;
 }
 
 /* By the classic way. */
 static void without_detached(void)
 {
-    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-detached"});
+    in_child(CONTAINER_NAMESPACES, confined_container,
+             &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-detached"});
 }
 
 static void without_moves(void)
 {
-    in_child(CONTAINER_NAMESPACES, confined_container, &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-move"});
+    in_child(CONTAINER_NAMESPACES, confined_container,
+             &(struct confined){container_of(plan_of(bundle_with_bind())), "librfs-no-move"});
 }
 
 static void refused_container(void *container)

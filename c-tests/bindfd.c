@@ -80,7 +80,8 @@ static int bind_all(void *userdata, rfs_point point)
 static void inside_all(void *data)
 {
     (void)data;
-    static const char *const files[] = {"/run/new/file", "/run/detached/file", "/there", "/nowhere/at/all", "/etc/passwd", "/c", "/proc/uptime"};
+    static const char *const files[] = {"/run/new/file", "/run/detached/file", "/there", "/nowhere/at/all",
+        "/etc/passwd", "/c", "/proc/uptime"};
     for (size_t i = 0; i < COUNT(files); i++) {
         char *text = read_all(AT_FDCWD, files[i]);
         CHECK_THAT(text && strcmp(text, "the runtime's") == 0, "%s: %s", files[i], text ? text : "missing");
@@ -136,19 +137,26 @@ static int refuse_all(void *userdata, rfs_point point)
     rfs_error err = fresh_error();
     int file = open_path("/bin/sh"), directory = open_path("/");
     CHECK_ERROR(rfs_bind_fd(other, file, "/target", &err), &err, .code = -EINVAL, .says = "rfs_callbacks.point");
-    CHECK_ERROR(rfs_bind_fd(NULL, file, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "container is NULL");
+    CHECK_ERROR(rfs_bind_fd(NULL, file, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS,
+                .says = "container is NULL");
     CHECK_ERROR(rfs_bind_fd(this_container, file, NULL, &err), &err, .code = -EINVAL, .says = "target is NULL");
-    static const char *const targets[] = {"", "relative", "/", "/.", "/..", "/a/..", "/proc", "/proc/self", "/a/../proc/sys", "/to-proc", "/to-proc/sys"};
+    static const char *const targets[] = {"", "relative", "/", "/.", "/..", "/a/..", "/proc", "/proc/self",
+        "/a/../proc/sys", "/to-proc", "/to-proc/sys"};
     for (size_t i = 0; i < COUNT(targets); i++)
-        CHECK_ERROR(rfs_bind_fd(this_container, file, targets[i], &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS);
-    CHECK_ERROR(rfs_bind_fd(this_container, -1, "/target", &err), &err, .code = -EBADF, .says = "descriptor -1", .path = "/target");
+        CHECK_ERROR(rfs_bind_fd(this_container, file, targets[i], &err), &err, .code = -EINVAL,
+                    .stage = RFS_STAGE_MOUNTS);
+    CHECK_ERROR(rfs_bind_fd(this_container, -1, "/target", &err), &err, .code = -EBADF, .says = "descriptor -1",
+                .path = "/target");
     CHECK_ERROR(rfs_bind_fd(this_container, 900, "/target", &err), &err, .code = -EBADF, .says = "descriptor 900");
-    CHECK_ERROR(rfs_bind_fd(this_container, early, "/target", &err), &err, .code = -EINVAL, .says = "open it after unshare(2)");
+    CHECK_ERROR(rfs_bind_fd(this_container, early, "/target", &err), &err, .code = -EINVAL,
+                .says = "open it after unshare(2)");
     int ends[2];
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
     CHECK_ERROR(rfs_bind_fd(this_container, ends[0], "/target", &err), &err, .code = -EINVAL, .says = "descriptor");
-    CHECK_ERROR(rfs_bind_fd(this_container, file, "/etc", &err), &err, .code = -ENOTDIR, .says = "is a file, but the destination is a directory");
-    CHECK_ERROR(rfs_bind_fd(this_container, directory, "/there", &err), &err, .code = -ENOTDIR, .says = "is a directory, but the destination is a file");
+    CHECK_ERROR(rfs_bind_fd(this_container, file, "/etc", &err), &err, .code = -ENOTDIR,
+                .says = "is a file, but the destination is a directory");
+    CHECK_ERROR(rfs_bind_fd(this_container, directory, "/there", &err), &err, .code = -ENOTDIR,
+                .says = "is a directory, but the destination is a file");
     CHECK_ERROR(rfs_bind_fd(this_container, file, "/there/below", &err), &err, .code = -ENOTDIR);
     CHECK(access(image("target"), F_OK) != 0);
     char longest[5000];
@@ -170,7 +178,8 @@ static void refused(void)
     const rfs_plan *plan = plan_of(empty_spec());
     other = container_of(plan);
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_bind_fd(other, early, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "rfs_callbacks.point");
+    CHECK_ERROR(rfs_bind_fd(other, early, "/target", &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS,
+                .says = "rfs_callbacks.point");
     rfs_callbacks callbacks = {.size = sizeof callbacks, .point = refuse_all};
     run_container(plan, &callbacks, NULL, NULL);
 }
@@ -219,7 +228,9 @@ static void opened_before(void)
     make_source("source");
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/elsewhere', 'type': 'bind', 'source': '%s/source', 'options': ['bind']" MAPPED "}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/elsewhere', 'type': 'bind', 'source': '%s/source', 'options': ['bind']" MAPPED "}",
+             work);
     rfs_plan *source = plan_of(spec);
     int fd = rfs_mountfd_open(source, 0, -1, -1, NULL);
     struct lacking lacking = lacking_on_host();

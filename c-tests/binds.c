@@ -79,7 +79,8 @@ static void kinds(void)
     make_file(in_work("from/file"), "hello");
     make_file(in_work("from/directory/inside"), "x");
     make_directory(in_work("bundle/beside"), 0755);
-    REQUIRE(mkfifo(in_work("from/fifo"), 0600) == 0 && mknod(in_work("from/block"), S_IFBLK | 0600, makedev(7, 9)) == 0);
+    REQUIRE(mkfifo(in_work("from/fifo"), 0600) == 0 &&
+            mknod(in_work("from/block"), S_IFBLK | 0600, makedev(7, 9)) == 0);
     REQUIRE(symlink("file", in_work("from/link")) == 0 && symlink("directory", in_work("from/directory-link")) == 0);
     int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un at = address(in_work("from/socket"));
@@ -96,8 +97,10 @@ static void kinds(void)
     spec_add(spec, "mounts", BIND("from/link", "/made/followed", "'bind'"));
     spec_add(spec, "mounts", BIND("from/directory-link", "/made/followed-directory", "'bind', 'ro'"));
     spec_add(spec, "mounts", BIND("from/netns", "/made/netns", "'bind'"));
-    spec_add(spec, "mounts", "{'destination': '/made/zero', 'source': '/dev/zero', 'options': ['bind']}"); /* without a type */
-    spec_add(spec, "mounts", "{'destination': '/made/relative', 'type': 'none', 'source': 'beside', 'options': ['rbind']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/made/zero', 'source': '/dev/zero', 'options': ['bind']}"); /* without a type */
+    spec_add(spec, "mounts",
+             "{'destination': '/made/relative', 'type': 'none', 'source': 'beside', 'options': ['rbind']}");
     run_container(plan_of(spec), NULL, inside_kinds, NULL);
 }
 
@@ -115,7 +118,8 @@ static void namespace_file(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/netns', 'type': 'bind', 'source': '/proc/self/ns/net', 'options': ['bind']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/netns', 'type': 'bind', 'source': '/proc/self/ns/net', 'options': ['bind']}");
     run_container(plan_of(spec), NULL, inside_magic, NULL);
 }
 
@@ -177,8 +181,10 @@ static void refused(void)
         {"a file on a directory", "/data", "file", "'bind'", -ENOTDIR, "but the destination is a directory"},
         {"a directory on a file", "/file", "", "'bind'", -ENOTDIR, "but the destination is a file"},
         {"below a file", "/file/x", "", "'bind'", -ENOTDIR, NULL},
-        {"a target that can't be made", "/ro/x", "", "'bind'", -EROFS, "is missing in a mount below the rootfs, which is read-only"},
-        {"a file's target that can't be made", "/ro/x", "file", "'bind'", -EROFS, "is missing in a mount below the rootfs, which is read-only"},
+        {"a target that can't be made", "/ro/x", "", "'bind'", -EROFS,
+         "is missing in a mount below the rootfs, which is read-only"},
+        {"a file's target that can't be made", "/ro/x", "file", "'bind'", -EROFS,
+         "is missing in a mount below the rootfs, which is read-only"},
     };
     make_image();
     image_directory("data", 0755);
@@ -191,13 +197,19 @@ static void refused(void)
     REQUIRE(symlink("nowhere", in_work("from/dangling")) == 0 && symlink("loop", in_work("from/loop")) == 0);
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
-        if (strcmp(list[i].source, "mount") == 0) /* only within the namespace: a copy of it has none that is unbindable */
+        if (strcmp(list[i].source, "mount") ==
+            0) /* only within the namespace: a copy of it has none that is unbindable */
             spec_set(spec, "linux.rootfsPropagation", "'runbindable'");
-        spec_add(spec, "mounts", "{'destination': '%s', 'type': 'bind', 'source': '%s/from/%s', 'options': [%s]}", list[i].destination, work,
-                 list[i].source, list[i].options);
+        spec_add(spec, "mounts", "{'destination': '%s', 'type': 'bind', 'source': '%s/from/%s', 'options': [%s]}",
+                 list[i].destination, work, list[i].source, list[i].options);
         run_refused(list[i].what, plan_of(spec), NULL,
-                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]",
-                                       .says_too = list[i].says, .path = list[i].destination});
+                    &(struct expected){.code = list[i].code,
+                                       .stage = RFS_STAGE_MOUNTS,
+                                       .object = RFS_OBJECT_MOUNT,
+                                       .index = 0,
+                                       .says = "mounts[0]",
+                                       .says_too = list[i].says,
+                                       .path = list[i].destination});
     }
     CHECK(access(image("new"), F_OK) == -1); /* the source is looked at first */
 }
@@ -286,7 +298,8 @@ static const struct locked locked[] = {
     {"locked", "'bind', 'rw'", NULL, "can't clear what is locked on the source: ro"},
     {"locked", "'bind', 'suid'", NULL, "can't clear what is locked on the source: nosuid"},
     {"locked", "'bind', 'ro', 'dev'", NULL, "can't clear what is locked on the source: nodev"},
-    {"locked", "'bind', 'rw', 'suid', 'dev', 'exec'", NULL, "can't clear what is locked on the source: ro,nosuid,nodev"},
+    {"locked", "'bind', 'rw', 'suid', 'dev', 'exec'", NULL,
+     "can't clear what is locked on the source: ro,nosuid,nodev"},
     {"locked", "'bind', 'atime'", NULL, "can't clear what is locked on the source: noatime"},
     {"noexec", "'bind', 'exec'", NULL, "can't clear what is locked on the source: noexec"},
     {"nodiratime", "'bind', 'diratime'", NULL, "can't clear what is locked on the source: nodiratime"},
@@ -294,12 +307,18 @@ static const struct locked locked[] = {
     {"nosymfollow", "'bind', 'suid', 'symfollow'", NULL, "can't clear what is locked on the source: nosuid"},
     {"noexec", "'bind', 'nosuid', 'suid'", NULL, "can't clear what is locked on the source: nosuid"},
     /* asked for other access times */
-    {"locked", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: noatime"},
-    {"locked", "'bind', 'ro', 'strictatime'", NULL, "can't change the mode of access times, which is locked on the source: noatime"},
-    {"locked", "'bind', 'noatime', 'nodiratime'", NULL, "can't change the mode of access times, which is locked on the source: noatime"},
-    {"atime", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: noatime"},
-    {"strict", "'bind', 'noatime'", NULL, "can't change the mode of access times, which is locked on the source: strictatime"},
-    {"noexec", "'bind', 'noatime'", NULL, "can't change the mode of access times, which is locked on the source: relatime"},
+    {"locked", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: "
+     "noatime"},
+    {"locked", "'bind', 'ro', 'strictatime'", NULL, "can't change the mode of access times, which is locked on the "
+     "source: noatime"},
+    {"locked", "'bind', 'noatime', 'nodiratime'", NULL,
+     "can't change the mode of access times, which is locked on the source: noatime"},
+    {"atime", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: "
+     "noatime"},
+    {"strict", "'bind', 'noatime'", NULL, "can't change the mode of access times, which is locked on the source: "
+     "strictatime"},
+    {"noexec", "'bind', 'noatime'", NULL, "can't change the mode of access times, which is locked on the source: "
+     "relatime"},
 };
 
 static void inside_locked(void *data)
@@ -317,7 +336,8 @@ static void inside_locked(void *data)
 
 static void add_locked(json_object *spec, size_t i)
 {
-    spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s/%s', 'options': [%s]}", i, work, locked[i].source, locked[i].options);
+    spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s/%s', 'options': [%s]}", i, work,
+             locked[i].source, locked[i].options);
 }
 
 static void locked_inherited(void)
@@ -340,9 +360,14 @@ static void locked_refused(void)
             continue;
         json_object *spec = empty_spec();
         add_locked(spec, i);
-        const struct expected expected = {.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]",
+        const struct expected expected = {.code = -EPERM,
+                                          .stage = RFS_STAGE_MOUNTS,
+                                          .object = RFS_OBJECT_MOUNT,
+                                          .index = 0,
+                                          .says = "mounts[0]",
                                           .says_too = locked[i].says};
-        in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .what = locked[i].options, .expected = &expected});
+        in_child(0, user_namespace,
+                 &(struct in_namespace){.plan = plan_of(spec), .what = locked[i].options, .expected = &expected});
     }
 }
 
@@ -363,7 +388,11 @@ static void refused_again(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", BIND("locked", "/bound", "'bind', 'noexec'"));
     intervene((const int[]){SYS_mount_setattr, SYS_mount}, 2, refuse_attributes);
-    static const struct expected expected = {.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]",
+    static const struct expected expected = {.code = -EPERM,
+                                             .stage = RFS_STAGE_MOUNTS,
+                                             .object = RFS_OBJECT_MOUNT,
+                                             .index = 0,
+                                             .says = "mounts[0]",
                                              .says_too = "also with the source's locked attributes added"};
     run_refused("attributes that can't be changed", plan_of(spec), NULL, &expected);
 }
@@ -414,17 +443,23 @@ static void locked_tree(void)
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/ro", "'rbind', 'rro', 'rnoexec'"));
     spec_add(spec, "mounts", DEV_TMPFS);
-    in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .inside = inside_locked_readonly_tree, .recursive = true});
-    struct expected expected = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "rbind"};
+    in_child(0, user_namespace,
+             &(struct in_namespace){.plan = plan_of(spec), .inside = inside_locked_readonly_tree, .recursive = true});
+    struct expected expected = {
+        .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "rbind"};
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/tree", "'bind'"));
-    in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .what = "a bind that is not recursive", .expected = &expected});
+    in_child(
+        0, user_namespace,
+        &(struct in_namespace){.plan = plan_of(spec), .what = "a bind that is not recursive", .expected = &expected});
     expected.code = has_mount_setattr() ? -EPERM : -ENOSYS;
     expected.says = "mount_setattr";
     expected.says_too = has_mount_setattr() ? "may be locked" : "of Linux 5.12";
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/tree", "'rbind', 'rsuid'"));
-    in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .what = "rsuid, where nosuid is locked below", .expected = &expected});
+    in_child(0, user_namespace,
+             &(struct in_namespace){
+                 .plan = plan_of(spec), .what = "rsuid, where nosuid is locked below", .expected = &expected});
 }
 
 static void inside_bound_proc(void *data)
@@ -434,7 +469,9 @@ static void inside_bound_proc(void *data)
 
 static void inside_warned(void *data)
 {
-    CHECK_THAT(strstr(logged_warnings, "mounts[0]: \"/proc/sys\", which is bound on /proc, is in a procfs but is not its root"), "warnings: %s", logged_warnings);
+    CHECK_THAT(strstr(logged_warnings,
+                      "mounts[0]: \"/proc/sys\", which is bound on /proc, is in a procfs but is not its root"),
+               "warnings: %s", logged_warnings);
     inside_bound_proc(data);
 }
 
@@ -453,7 +490,10 @@ static void procfs_on_proc(void)
     spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'bind', 'source': '/proc', 'options': ['rbind']}");
     run_container(plan_of(spec), &with_warnings, inside_unwarned, (void *)(uintptr_t)"without");
-    static const struct expected expected = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+    static const struct expected expected = {.code = -EINVAL,
+                                             .stage = RFS_STAGE_MOUNTS,
+                                             .object = RFS_OBJECT_MOUNT,
+                                             .index = 0,
                                              .says = "only a proc file system, new or bound, may be mounted on /proc"};
     spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'bind', 'source': '/sys', 'options': ['rbind']}");

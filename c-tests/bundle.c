@@ -437,7 +437,8 @@ static void take_warning(void *userdata, rfs_log_level level, const char *messag
 {
     (void)userdata;
     if (level == RFS_LOG_WARNING)
-        snprintf(logged_warnings + strlen(logged_warnings), sizeof logged_warnings - strlen(logged_warnings), "%s\n", message);
+        snprintf(logged_warnings + strlen(logged_warnings), sizeof logged_warnings - strlen(logged_warnings), "%s\n",
+                 message);
 }
 
 const rfs_callbacks with_warnings = {.size = sizeof with_warnings, .log = take_warning};
@@ -467,7 +468,8 @@ static void refused_process(void *data)
     check_refusal(r->what, rc, &err, r->expected);
 }
 
-void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected)
+void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks,
+                 const struct expected *expected)
 {
     in_container_namespaces(plan, refused_process, &(struct refusal){what, callbacks, expected});
 }
@@ -478,7 +480,10 @@ void run_recursive(const rfs_plan *plan, int64_t first, void (*inside)(void *), 
         run_container(plan, NULL, inside, data);
     else
         run_refused("recursive attributes", plan, NULL,
-                    &(struct expected){.code = -ENOSYS, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = first,
+                    &(struct expected){.code = -ENOSYS,
+                                       .stage = RFS_STAGE_MOUNTS,
+                                       .object = RFS_OBJECT_MOUNT,
+                                       .index = first,
                                        .says = "attributes of all mounts below take mount_setattr(2), of Linux 5.12"});
 }
 

@@ -36,7 +36,8 @@ json_object *empty_spec(void);
     "{'destination': '" destination "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': [" options "]}"
 /* The source is in `work`; `more` are other fields. */
 #define BIND_WITH(source, destination, options, more) \
-    "{'destination': '" destination "', 'type': 'bind', 'source': '%s/" source "', 'options': [" options "]" more "}", work
+    "{'destination': '" destination "', 'type': 'bind', 'source': '%s/" source "', 'options': [" options "]" more "}", \
+        work
 #define BIND(source, destination, options) BIND_WITH(source, destination, options, "")
 /* A /dev in which nothing of the image or the host is touched. */
 #define DEV_TMPFS "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}"
@@ -72,9 +73,11 @@ void run_container(const rfs_plan *plan, const rfs_callbacks *callbacks, void (*
 
 /* In a container's namespaces: rfs_prepare() must fail as expected, and the mounts outside stay as they were.
  * what: for the output. */
-void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks, const struct expected *expected);
+void run_refused(const char *what, const rfs_plan *plan, const rfs_callbacks *callbacks,
+                 const struct expected *expected);
 
-/* run_container() of a plan with recursive attributes: without mount_setattr(2) it must fail instead, for the first mount that has any. */
+/* run_container() of a plan with recursive attributes: without mount_setattr(2) it must fail instead, for the first
+ * mount that has any. */
 void run_recursive(const rfs_plan *plan, int64_t first, void (*inside)(void *), void *data);
 
 /* rfs_plan_new() must fail as expected. Frees the spec. */

@@ -67,7 +67,8 @@ static void check_new_root(const struct seen *seen)
     CHECK(getcwd(cwd, sizeof cwd) && strcmp(cwd, "/") == 0);
     check_mounted(image(""), false);
     char *table = mount_table();
-    CHECK_THAT(strncmp(table, "/ /bundle/rootfs rw", strlen("/ /bundle/rootfs rw")) == 0, "the mounts are %.200s", table);
+    CHECK_THAT(strncmp(table, "/ /bundle/rootfs rw", strlen("/ /bundle/rootfs rw")) == 0, "the mounts are %.200s",
+               table);
     free(table);
     /* nothing is read-only or masked yet */
     CHECK(mkdir("/made-by-hook", 0700) == 0);
@@ -113,8 +114,8 @@ static void begin(struct seen *seen)
     umask(0077);
 }
 
-static const rfs_point all_points[] = {RFS_POINT_ROOT_READY, RFS_POINT_MOUNTED, RFS_POINT_MOUNTS_READY, RFS_POINT_CREATE_CONTAINER,
-                                       RFS_POINT_BEFORE_SWITCH, RFS_POINT_AFTER_SWITCH};
+static const rfs_point all_points[] = {RFS_POINT_ROOT_READY,       RFS_POINT_MOUNTED,       RFS_POINT_MOUNTS_READY,
+                                       RFS_POINT_CREATE_CONTAINER, RFS_POINT_BEFORE_SWITCH, RFS_POINT_AFTER_SWITCH};
 
 static void with_hooks(void *data)
 {
@@ -157,7 +158,8 @@ static void with_failing_hook(void *data)
     rfs_error err = fresh_error();
     int rc = rfs_prepare(f->container, &callbacks, &err);
     CHECK_ERROR(rc, &err, .code = f->with, .stage = RFS_STAGE_HOOKS, .says = "point callback");
-    CHECK(seen.n > 0 && seen.points[seen.n - 1] == f->at && memcmp(seen.points, all_points, seen.n * sizeof seen.points[0]) == 0);
+    CHECK(seen.n > 0 && seen.points[seen.n - 1] == f->at &&
+          memcmp(seen.points, all_points, seen.n * sizeof seen.points[0]) == 0);
     rc = rfs_finalize(f->container, &err);
     CHECK_ERROR(rc, &err, .code = -EINVAL);
 }
@@ -211,7 +213,8 @@ static void warnings(void)
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
-    CHECK_THAT(log.warnings == 1 && strstr(log.text, "\"some/rel\\x0aa\\x1btive\""), "%u warnings: %s", log.warnings, log.text);
+    CHECK_THAT(log.warnings == 1 && strstr(log.text, "\"some/rel\\x0aa\\x1btive\""), "%u warnings: %s", log.warnings,
+               log.text);
     check_mount("/some/rel\\012a\033tive / rw,relatime - tmpfs *");
 }
 
@@ -346,7 +349,8 @@ static void exchange_in_container(void *data)
 {
     const struct exchange *x = data;
     struct answer answer = {.open = x->open, .fd = -1};
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &answer, .mountfd = x->open ? answer_request : NULL};
+    rfs_callbacks callbacks = {
+        .size = sizeof callbacks, .userdata = &answer, .mountfd = x->open ? answer_request : NULL};
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/ok', 'type': 'tmpfs', 'source': 'tmpfs'}");
     spec_add(spec, "mounts", x->mount, work);
@@ -360,8 +364,8 @@ static void exchange_in_container(void *data)
     snprintf(source, sizeof source, "%s/%s", work, x->source);
     int rc = rfs_prepare(container, x->open || x->options ? &callbacks : NULL, &err);
     if (x->code < 0) {
-        CHECK_ERROR(rc, &err, .code = x->code == ANY_ERROR ? 0 : x->code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1,
-                    .says = "mounts[1]", .says_too = "/target");
+        CHECK_ERROR(rc, &err, .code = x->code == ANY_ERROR ? 0 : x->code, .stage = RFS_STAGE_MOUNTS,
+                    .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1]", .says_too = "/target");
     } else {
         REQUIRE_SUCCESS(rc, &err);
         REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
@@ -372,7 +376,8 @@ static void exchange_in_container(void *data)
         check_mount(in_work("volume / rw,relatime - tmpfs volume rw*"));
         check_mount(in_work("bound /other/file rw,relatime - * rw*"));
     }
-    CHECK_THAT(answer.calls == (x->open && !(x->options & RFS_OPTION_ROOTLESS) ? 1 : 0), "the callback was called %u times", answer.calls);
+    CHECK_THAT(answer.calls == (x->open && !(x->options & RFS_OPTION_ROOTLESS) ? 1 : 0),
+               "the callback was called %u times", answer.calls);
     if (answer.calls) {
         CHECK(answer.request.mount_index == 1);
         CHECK_THAT(answer.request.flags == x->flags, "flags %#llx", (unsigned long long)answer.request.flags);
@@ -401,13 +406,15 @@ static void inside_other_file(void)
     CHECK(stat("/target", &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 7);
 }
 
-#define IDMAPPED(options) "{'destination': '/target', 'type': 'bind', 'source': '%s/other', 'options': [" options "]" MAPPED "}"
+#define IDMAPPED(options) \
+    "{'destination': '/target', 'type': 'bind', 'source': '%s/other', 'options': [" options "]" MAPPED "}"
 #define MISSING(options) "{'destination': '/target', 'type': 'bind', 'source': '%s/missing', 'options': [" options "]}"
 
 /* By statmount(2), of Linux 6.8, and the id that it takes, the library can tell whether a mount is idmapped. */
 static bool can_tell_idmapped(void)
 {
-    return !is_refused(syscall(SYS_STATMOUNT, NULL, NULL, 0, 0)) && !is_refused(syscall(SYS_statx, -1, "", 0, MNT_ID_UNIQUE, NULL));
+    return !is_refused(syscall(SYS_STATMOUNT, NULL, NULL, 0, 0)) &&
+           !is_refused(syscall(SYS_statx, -1, "", 0, MNT_ID_UNIQUE, NULL));
 }
 
 static void exchange(const struct exchange *as_hoped)
@@ -443,15 +450,16 @@ EXCHANGE(idmapped, IDMAPPED("'bind'"), open_idmapped, RFS_REQUEST_IDMAP, "other"
          "/target /other rw,relatime,idmapped - * rw*", inside_idmapped, 0)
 EXCHANGE(idmapped_flags, IDMAPPED("'bind', 'idmap', 'ro', 'nosuid'"), open_idmapped, RFS_REQUEST_IDMAP, "other", 0,
          "/target /other ro,nosuid,relatime,idmapped - * rw*", inside_idmapped, 0)
-EXCHANGE(idmapped_tree, IDMAPPED("'rbind', 'idmap'"), open_idmapped, RFS_REQUEST_IDMAP | RFS_REQUEST_RECURSIVE, "other", 0,
-         "/target /other rw,relatime,idmapped - * rw*", inside_idmapped, 0)
+EXCHANGE(idmapped_tree, IDMAPPED("'rbind', 'idmap'"), open_idmapped, RFS_REQUEST_IDMAP | RFS_REQUEST_RECURSIVE, "other",
+         0, "/target /other rw,relatime,idmapped - * rw*", inside_idmapped, 0)
 EXCHANGE(idmapped_whole_tree, IDMAPPED("'rbind', 'ridmap'"), open_idmapped,
          RFS_REQUEST_IDMAP | RFS_REQUEST_RECURSIVE | RFS_REQUEST_IDMAP_RECURSIVE, "other", 0,
          "/target /other rw,relatime,idmapped - * rw*", inside_idmapped, 0)
 EXCHANGE(not_idmapped, IDMAPPED("'bind'"), open_plain, RFS_REQUEST_IDMAP, "other", -EINVAL,
          "/target /other rw,relatime - * rw*", inside_other, 0)
 EXCHANGE(of_another_kind, IDMAPPED("'bind'"), open_other_file, RFS_REQUEST_IDMAP, "other", -EINVAL, NULL, NULL, 0)
-EXCHANGE(missing_source, MISSING("'bind'"), open_other, 0, "missing", 0, "/target /other rw,relatime - * rw*", inside_other, 0)
+EXCHANGE(missing_source, MISSING("'bind'"), open_other, 0, "missing", 0, "/target /other rw,relatime - * rw*",
+         inside_other, 0)
 EXCHANGE(missing_source_flags, MISSING("'rbind', 'ro'"), open_other, RFS_REQUEST_RECURSIVE, "missing", 0,
          "/target /other ro,relatime - * rw*", inside_other, 0)
 EXCHANGE(missing_file, MISSING("'bind'"), open_other_file, 0, "missing", 0, "/target /other/file rw,relatime - * rw*",

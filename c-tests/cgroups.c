@@ -17,7 +17,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CGROUP "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'fresh', 'options': ['nosuid', 'noexec', 'nodev'%s]}"
+#define CGROUP \
+    "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'fresh', 'options': ['nosuid', 'noexec', " \
+    "'nodev'%s]}"
 #define FLAGS "nosuid,nodev,noexec,relatime"
 
 static char own_name[32]; /* of the cgroup that the container is in */
@@ -89,7 +91,8 @@ static void container_process(void *data)
     rfs_error err = fresh_error();
     int rc = rfs_prepare(c->container, NULL, &err);
     if (c->error) {
-        CHECK_ERROR(rc, &err, .code = c->error->code, .stage = c->error->stage, .object = RFS_OBJECT_MOUNT, .index = 1, .says = c->error->says);
+        CHECK_ERROR(rc, &err, .code = c->error->code, .stage = c->error->stage, .object = RFS_OBJECT_MOUNT, .index = 1,
+                    .says = c->error->says);
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
@@ -133,7 +136,8 @@ static const char *const in_v2[] = {V2, NULL};
 
 static void sees_whole(void)
 {
-    CHECK(access(V2 "/cgroup.procs", F_OK) == 0 && access(V2 "/cgroup.events", F_OK) == -1); /* which the root has not */
+    CHECK(access(V2 "/cgroup.procs", F_OK) == 0 &&
+          access(V2 "/cgroup.events", F_OK) == -1); /* which the root has not */
     CHECK(access(own_cgroup(V2), F_OK) == 0);
 }
 
@@ -155,11 +159,21 @@ static void v2(void)
     begin();
     make_own_cgroup(V2);
     run((struct container){.join = in_v2, .inside = sees_whole, .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
-    run((struct container){.join = in_v2, .inside = is_read_only, .more_options = ", 'ro', 'relatime'", .pattern = V2 " / ro," FLAGS " - cgroup2 fresh r*"});
-    run((struct container){.join = in_v2, .inside = sees_own, .namespaces = CLONE_NEWCGROUP, .options = RFS_OPTION_CGROUP_NAMESPACE,
+    run((struct container){.join = in_v2,
+                           .inside = is_read_only,
+                           .more_options = ", 'ro', 'relatime'",
+                           .pattern = V2 " / ro," FLAGS " - cgroup2 fresh r*"});
+    run((struct container){.join = in_v2,
+                           .inside = sees_own,
+                           .namespaces = CLONE_NEWCGROUP,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE,
                            .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
-    run((struct container){.join = in_v2, .inside = sees_own, .namespaces = CLONE_NEWCGROUP, .options = RFS_OPTION_CGROUP_NAMESPACE,
-                           .user_namespace = true, .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
+    run((struct container){.join = in_v2,
+                           .inside = sees_own,
+                           .namespaces = CLONE_NEWCGROUP,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .user_namespace = true,
+                           .pattern = V2 " / rw," FLAGS " - cgroup2 fresh rw*"});
     remove_own_cgroup(V2);
 }
 
@@ -170,15 +184,26 @@ static void v2_bound(void)
     begin();
     char own[400];
     make_own_cgroup(V2);
-    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
+    run((struct container){.join = in_v2,
+                           .user_namespace = true,
+                           .inside = sees_whole,
+                           .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
     run((struct container){.join = in_v2, .user_namespace = true, .inside = is_read_only, .more_options = ", 'ro'",
                            .pattern = V2 " / ro," FLAGS " - cgroup2 cgroup2 rw*"});
     /* its own cgroup, if it was to have a namespace (and here has none) */
     snprintf(own, sizeof own, V2 " /%s rw," FLAGS " - cgroup2 cgroup2 rw*", own_name);
-    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_own, .options = RFS_OPTION_CGROUP_NAMESPACE,
-                           .cgroup_path = own_cgroup(V2), .pattern = own});
+    run((struct container){.join = in_v2,
+                           .user_namespace = true,
+                           .inside = sees_own,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .cgroup_path = own_cgroup(V2),
+                           .pattern = own});
     /* which rfs_prepare() finds by itself */
-    run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_own, .options = RFS_OPTION_CGROUP_NAMESPACE, .pattern = own});
+    run((struct container){.join = in_v2,
+                           .user_namespace = true,
+                           .inside = sees_own,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .pattern = own});
     run((struct container){.join = in_v2, .user_namespace = true, .inside = sees_whole, .cgroup_path = own_cgroup(V2),
                            .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
     remove_own_cgroup(V2);
@@ -194,10 +219,17 @@ static void v2_masked(void)
 {
     only_cgroup2();
     begin();
-    run((struct container){.user_namespace = true, .inside = sees_nothing, .options = RFS_OPTION_CGROUP_NAMESPACE | RFS_OPTION_ROOTLESS_CGROUPS,
-                           .cgroup_path = V2 "/no/such/cgroup", .pattern = V2 " / ro,relatime - tmpfs tmpfs ro*"});
-    static const struct expected error = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "/sys/fs/cgroup/no/such/cgroup: No such file or directory"};
-    run((struct container){.user_namespace = true, .options = RFS_OPTION_CGROUP_NAMESPACE, .cgroup_path = V2 "/no/such/cgroup", .error = &error});
+    run((struct container){.user_namespace = true,
+                           .inside = sees_nothing,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE | RFS_OPTION_ROOTLESS_CGROUPS,
+                           .cgroup_path = V2 "/no/such/cgroup",
+                           .pattern = V2 " / ro,relatime - tmpfs tmpfs ro*"});
+    static const struct expected error = {
+        .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "/sys/fs/cgroup/no/such/cgroup: No such file or directory"};
+    run((struct container){.user_namespace = true,
+                           .options = RFS_OPTION_CGROUP_NAMESPACE,
+                           .cgroup_path = V2 "/no/such/cgroup",
+                           .error = &error});
 }
 
 static int answer_busy(const struct seccomp_notif *call)
@@ -231,12 +263,14 @@ static void v2_refused(void)
 {
     only_cgroup2();
     begin();
-    static const struct expected error = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .says = "(the kernel says: cgroup2: Unknown parameter 'nosuchopt')"};
+    static const struct expected error = {.code = -EINVAL,
+                                          .stage = RFS_STAGE_MOUNTS,
+                                          .says = "(the kernel says: cgroup2: Unknown parameter 'nosuchopt')"};
     run((struct container){.more_options = ", 'nosuchopt'", .error = &error});
 }
 
-/* Version 1: a hierarchy of two controllers, one that has only a name, as systemd's, and another such. The machine's own
- * are taken off, in this namespace. */
+/* Version 1: a hierarchy of two controllers, one that has only a name, as systemd's, and another such. The machine's
+ * own are taken off, in this namespace. */
 
 #define MERGED "/sys/fs/cgroup/net_cls,net_prio"
 #define SYSTEMD "/sys/fs/cgroup/systemd"
@@ -274,7 +308,8 @@ static bool is_known(const char *hierarchy)
     return known;
 }
 
-/* A hierarchy ends some time after its last mount, but not if there still was a cgroup in it then, and those go slowly. */
+/* A hierarchy ends some time after its last mount, but not if there still was a cgroup in it then, and those go slowly.
+ */
 static void end_hierarchies(bool had_merged)
 {
     for (int tries = 0; tries < 10; tries++) {
@@ -298,7 +333,8 @@ static void check_links(void)
     static const char *const links[] = {"/sys/fs/cgroup/net_cls", "/sys/fs/cgroup/net_prio"};
     for (size_t i = 0; i < COUNT(links); i++) {
         char target[64] = "";
-        CHECK_THAT(readlink(links[i], target, sizeof target - 1) > 0 && strcmp(target, link_target) == 0, "%s -> %s", links[i], target);
+        CHECK_THAT(readlink(links[i], target, sizeof target - 1) > 0 && strcmp(target, link_target) == 0, "%s -> %s",
+                   links[i], target);
     }
     CHECK(access("/sys/fs/cgroup/net_cls/cgroup.procs", F_OK) == 0);
     struct stat st;
@@ -318,7 +354,8 @@ static void check_hierarchies(const char *root, const char *rw, const char *sour
     check_mount(pattern);
     check_links();
     for (size_t i = 0; in_v1[i]; i++)
-        CHECK_THAT(access(own_cgroup(in_v1[i]), F_OK) == -1, "more than the container's own cgroup is seen in %s", in_v1[i]);
+        CHECK_THAT(access(own_cgroup(in_v1[i]), F_OK) == -1, "more than the container's own cgroup is seen in %s",
+                   in_v1[i]);
     bool made = mkdir(MERGED "/below", 0755) == 0;
     CHECK_THAT(made == (strcmp(rw, "rw") == 0) && (made || errno == EROFS), "mkdir in a hierarchy");
     if (made)
@@ -357,7 +394,9 @@ static void v1(bool in_namespace)
         skip_case("there are no version 1 hierarchies");
     for (size_t i = 0; in_v1[i]; i++)
         CHECK(mkdir(own_cgroup(in_v1[i]), 0755) == 0);
-    struct container c = {.join = in_v1, .inside = in_namespace ? sees_new : sees_bound, .namespaces = in_namespace ? CLONE_NEWCGROUP : 0,
+    struct container c = {.join = in_v1,
+                          .inside = in_namespace ? sees_new : sees_bound,
+                          .namespaces = in_namespace ? CLONE_NEWCGROUP : 0,
                           .options = in_namespace ? RFS_OPTION_CGROUP_NAMESPACE : 0};
     run(c);
     c.user_namespace = true;

@@ -1,5 +1,5 @@
-/* Mounts made by mount(2), as RFS_OPTION_CLASSIC_MOUNT asks for; tests/refusals has the tests of everything else made so.
- * SPDX-License-Identifier: MIT OR Apache-2.0
+/* Mounts made by mount(2), as RFS_OPTION_CLASSIC_MOUNT asks for; tests/refusals has the tests of everything else made
+ * so. SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "filter.h"
@@ -100,7 +100,8 @@ static json_object *whole_spec(void)
     make_directory(in_work("bound"), 0755);
     image_directory("masked", 0755);
     json_object *spec = default_spec("runc");
-    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s/bound', 'options': ['bind', 'ro']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/bound', 'type': 'bind', 'source': '%s/bound', 'options': ['bind', 'ro']}", work);
     spec_add(spec, "mounts", TMPFS("/frozen", ""));
     spec_add(spec, "linux.maskedPaths", "'/masked'");
     spec_add(spec, "linux.readonlyPaths", "'/frozen'");
@@ -153,8 +154,10 @@ static void optional(void)
     /* A shared mount that stayed in the stage would share the next. */
     REQUIRE(mount("from", in_work("from"), "tmpfs", 0, NULL) == 0);
     spec_set(spec, "linux.rootfsPropagation", "'rshared'");
-    spec_add(spec, "mounts", "{'destination': '/none', 'type': 'tmpfs', 'source': 't', 'options': ['nosuchopt', 'optional']}");
-    spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'optional']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/none', 'type': 'tmpfs', 'source': 't', 'options': ['nosuchopt', 'optional']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/file', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'optional']}", work);
     spec_add(spec, "mounts", TMPFS("/last", ""));
     run_container(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), NULL, inside_optional, NULL);
 }
@@ -175,7 +178,8 @@ static void failing(void *container)
 {
     rfs_error err = fresh_error();
     int rc = rfs_prepare(container, NULL, &err);
-    CHECK_ERROR(rc, &err, .code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2, .says = "but the destination is a file");
+    CHECK_ERROR(rc, &err, .code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2,
+                .says = "but the destination is a file");
     char *table = mount_table();
     CHECK_THAT(!stage_is_there(table), "%s", table);
     free(table);
@@ -214,7 +218,8 @@ static void without_procfs(void *container)
     REQUIRE(umount2("/proc", MNT_DETACH) == 0);
     rfs_error err = fresh_error();
     int rc = rfs_prepare(container, NULL, &err);
-    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT,
+                .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
 /* Names that lead to something else. */
@@ -237,7 +242,8 @@ static void false_procfs(void *container)
     make_names("/proc");
     rfs_error err = fresh_error();
     int rc = rfs_prepare(container, NULL, &err);
-    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT,
+                .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
 static void part_of_procfs(void *container)
@@ -245,7 +251,8 @@ static void part_of_procfs(void *container)
     REQUIRE(mount("/proc/self", "/proc", NULL, MS_BIND, NULL) == 0);
     rfs_error err = fresh_error();
     int rc = rfs_prepare(container, NULL, &err);
-    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT, .says = "mount(2) on descriptors needs a procfs on /proc");
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_ROOT,
+                .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
 static void detached_without_procfs(void *container)
@@ -274,7 +281,8 @@ static void no_procfs(void)
         in_child(CONTAINER_NAMESPACES, insides[i],
                  container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT | RFS_OPTION_PLANNED_INSIDE)));
     if (!is_refused(syscall(SYS_open_tree, -1, "", 0)) && has_mount_setattr())
-        in_child(CONTAINER_NAMESPACES, detached_without_procfs, container_of(plan_with_flags(masking_spec(), RFS_OPTION_PLANNED_INSIDE)));
+        in_child(CONTAINER_NAMESPACES, detached_without_procfs,
+                 container_of(plan_with_flags(masking_spec(), RFS_OPTION_PLANNED_INSIDE)));
 }
 
 static void masked_in_vain(void *container)
@@ -282,8 +290,8 @@ static void masked_in_vain(void *container)
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
     int rc = rfs_finalize(container, &err);
-    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH, .index = 0,
-                .says = "mount(2) on descriptors needs a procfs on /proc");
+    CHECK_ERROR(rc, &err, .code = -ENOENT, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH,
+                .index = 0, .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
 static void inside_readonly(void *data)
@@ -299,7 +307,8 @@ static void no_procfs_in_container(void)
     image_file("secret", "x");
     /* as the image would have it */
     make_names(image("proc"));
-    in_child(CONTAINER_NAMESPACES, masked_in_vain, container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT)));
+    in_child(CONTAINER_NAMESPACES, masked_in_vain,
+             container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT)));
     json_object *spec = empty_spec();
     spec_set(spec, "root.readonly", "true");
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");

@@ -75,7 +75,8 @@ static void check_outcomes(size_t n)
         bool ok = outcome->finalized && outcome->pid == 1;
         well += ok;
         if (!ok && i - well < 5)
-            note("child %zu, pid %d, %s: %.600s", i, (int)outcome->pid, outcome->prepared ? "prepared" : "not prepared", outcome->err.message);
+            note("child %zu, pid %d, %s: %.600s", i, (int)outcome->pid, outcome->prepared ? "prepared" : "not prepared",
+                 outcome->err.message);
     }
     CHECK_THAT(well == n, "%zu of %zu containers started", well, n);
 }
@@ -109,7 +110,8 @@ static pid_t sharing(size_t i)
     char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return -1;
-    pid_t pid = clone(sharing_child, stack + STACK, NAMESPACES | CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)(uintptr_t)i);
+    pid_t pid =
+        clone(sharing_child, stack + STACK, NAMESPACES | CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)(uintptr_t)i);
     munmap(stack, STACK);
     return pid;
 }
@@ -287,7 +289,8 @@ static void relabelled(void)
     make_file(in_work("from/directory/file"), "x");
     json_object *spec = empty_spec();
     spec_set(spec, "linux.mountLabel", "'system_u:object_r:container_file_t:s0'");
-    spec_add(spec, "mounts", "{'destination': '/labelled', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'z']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/labelled', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'z']}", work);
     beside_allocations(plan_of(spec), false);
 }
 

@@ -34,12 +34,14 @@ struct look {
 
 #define FINGERPRINT_SIZE ((size_t)1 << 18)
 
-static const char *const no_core = "fd 120777 0:0\nfull 20666 1:7\nmqueue 41777 0:0\nnull 20666 1:3\nptmx 120777 0:0\npts 40755 0:0\n"
-                                   "random 20666 1:8\nshm 41777 0:0\nstderr 120777 0:0\nstdin 120777 0:0\nstdout 120777 0:0\n"
-                                   "tty 20666 5:0\nurandom 20666 1:9\nzero 20666 1:5\n";
-static const char *const with_core = "core 120777 0:0\nfd 120777 0:0\nfull 20666 1:7\nmqueue 41777 0:0\nnull 20666 1:3\nptmx 120777 0:0\n"
-                                     "pts 40755 0:0\nrandom 20666 1:8\nshm 41777 0:0\nstderr 120777 0:0\nstdin 120777 0:0\n"
-                                     "stdout 120777 0:0\ntty 20666 5:0\nurandom 20666 1:9\nzero 20666 1:5\n";
+static const char *const no_core =
+    "fd 120777 0:0\nfull 20666 1:7\nmqueue 41777 0:0\nnull 20666 1:3\nptmx 120777 0:0\npts 40755 0:0\n"
+    "random 20666 1:8\nshm 41777 0:0\nstderr 120777 0:0\nstdin 120777 0:0\nstdout 120777 0:0\n"
+    "tty 20666 5:0\nurandom 20666 1:9\nzero 20666 1:5\n";
+static const char *const with_core =
+    "core 120777 0:0\nfd 120777 0:0\nfull 20666 1:7\nmqueue 41777 0:0\nnull 20666 1:3\nptmx 120777 0:0\n"
+    "pts 40755 0:0\nrandom 20666 1:8\nshm 41777 0:0\nstderr 120777 0:0\nstdin 120777 0:0\n"
+    "stdout 120777 0:0\ntty 20666 5:0\nurandom 20666 1:9\nzero 20666 1:5\n";
 
 static void check_link(const char *path, const char *target)
 {
@@ -163,7 +165,8 @@ static void check_process(const struct look *look)
     mode_t mask = umask(0);
     umask(mask);
     CHECK_THAT(mask == look->umask, "umask %o", mask);
-    CHECK_THAT(stat(look->cwd, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0755, "%s: %o", look->cwd, st.st_mode);
+    CHECK_THAT(stat(look->cwd, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0755, "%s: %o", look->cwd,
+               st.st_mode);
 }
 
 static void check_writable(bool readonly_root)
@@ -251,7 +254,10 @@ static void default_bundle(const char *tool, bool readonly, bool terminal)
     spec_set(spec, "root.readonly", readonly ? "true" : "false");
     spec_set(spec, "process.terminal", terminal ? "true" : "false");
     check_container(spec, plan_of_config(config_from_json(spec)),
-                    (struct look){.root = readonly ? ROOT_RO : ROOT_RW, .mounts = DEFAULT_MOUNTS, .cwd = "/", .umask = 022,
+                    (struct look){.root = readonly ? ROOT_RO : ROOT_RW,
+                                  .mounts = DEFAULT_MOUNTS,
+                                  .cwd = "/",
+                                  .umask = 022,
                                   .readonly_root = readonly});
 }
 
@@ -285,8 +291,9 @@ static void builder_container(void)
     only_cgroup2();
     make_image();
     json_object *spec = default_spec("runc");
-    check_container(spec, plan_of_config(config_from_builder(spec)),
-                    (struct look){.root = ROOT_RO, .mounts = DEFAULT_MOUNTS, .cwd = "/", .umask = 022, .readonly_root = true});
+    check_container(
+        spec, plan_of_config(config_from_builder(spec)),
+        (struct look){.root = ROOT_RO, .mounts = DEFAULT_MOUNTS, .cwd = "/", .umask = 022, .readonly_root = true});
 }
 
 /* The state that Docker and Podman keep beside the image. */
@@ -298,7 +305,8 @@ static void make_state(void)
     make_directory(in_work("state/volume"), 0755);
     make_directory(in_work("state/config"), 0700);
     make_directory(in_work("state/shm"), 01777);
-    REQUIRE(mount("shm", in_work("state/shm"), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=64000k") == 0);
+    REQUIRE(mount("shm", in_work("state/shm"), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=64000k") ==
+            0);
 }
 
 #define BOUND(path, root, options) path " " root " " options ",relatime - tmpfs test rw*\n"
@@ -382,11 +390,15 @@ static void plan_with_everything(void)
 {
     make_image();
     json_object *spec = default_spec("runc");
-    spec_add(spec, "linux.devices", "{'path': '/dev/fuse', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 384, 'uid': 7, 'gid': 8}");
+    spec_add(spec, "linux.devices",
+             "{'path': '/dev/fuse', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 384, 'uid': 7, 'gid': 8}");
     spec_add(spec, "linux.devices", "{'path': '/dev/null', 'type': 'c', 'major': 1, 'minor': 3}");
-    spec_add(spec, "mounts", "{'destination': 'relative', 'type': 'bind', 'source': 'state', 'options': ['rbind', 'rro', 'rslave']}");
-    spec_add(spec, "mounts", "{'destination': '/m', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': "
-             "[{'containerID': 0, 'hostID': 1000, 'size': 2}], 'gidMappings': [{'containerID': 0, 'hostID': 9, 'size': 1}]}");
+    spec_add(spec, "mounts",
+             "{'destination': 'relative', 'type': 'bind', 'source': 'state', 'options': ['rbind', 'rro', 'rslave']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/m', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': "
+             "[{'containerID': 0, 'hostID': 1000, 'size': 2}], 'gidMappings': [{'containerID': 0, 'hostID': 9, 'size': "
+             "1}]}");
     spec_set(spec, "linux.rootfsPropagation", "'rshared'");
     spec_set(spec, "process.cwd", "'/some/where/../else'");
     spec_set(spec, "process.user.umask", "63");
@@ -514,8 +526,10 @@ static void inside_configured_devices(void *data)
 {
     (void)data;
     struct stat st;
-    CHECK(lstat("/dev/fuse", &st) == 0 && st.st_mode == (S_IFCHR | 0640) && st.st_rdev == makedev(10, 229) && st.st_uid == 7 && st.st_gid == 8);
-    CHECK(lstat("/dev/zero", &st) == 0 && st.st_mode == (S_IFCHR | 0600) && st.st_rdev == makedev(1, 5) && st.st_uid == 9);
+    CHECK(lstat("/dev/fuse", &st) == 0 && st.st_mode == (S_IFCHR | 0640) && st.st_rdev == makedev(10, 229) &&
+          st.st_uid == 7 && st.st_gid == 8);
+    CHECK(lstat("/dev/zero", &st) == 0 && st.st_mode == (S_IFCHR | 0600) && st.st_rdev == makedev(1, 5) &&
+          st.st_uid == 9);
     CHECK(lstat("/dev/deep/er/loop9", &st) == 0 && st.st_mode == (S_IFBLK | 0666) && st.st_rdev == makedev(7, 9));
     CHECK(lstat("/dev/pipe", &st) == 0 && st.st_mode == (S_IFIFO | 0666));
     CHECK(lstat("/elsewhere/u", &st) == 0 && st.st_mode == (S_IFCHR | 0666) && st.st_rdev == makedev(1, 7));
@@ -529,8 +543,10 @@ static void configured_devices(void)
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", DEV_TMPFS);
-    spec_add(spec, "linux.devices", "{'path': '/dev/fuse', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 416, 'uid': 7, 'gid': 8}");
-    spec_add(spec, "linux.devices", "{'path': '/dev/zero', 'type': 'c', 'major': 1, 'minor': 5, 'fileMode': 384, 'uid': 9, 'gid': 9}");
+    spec_add(spec, "linux.devices",
+             "{'path': '/dev/fuse', 'type': 'c', 'major': 10, 'minor': 229, 'fileMode': 416, 'uid': 7, 'gid': 8}");
+    spec_add(spec, "linux.devices",
+             "{'path': '/dev/zero', 'type': 'c', 'major': 1, 'minor': 5, 'fileMode': 384, 'uid': 9, 'gid': 9}");
     spec_add(spec, "linux.devices", "{'path': '/dev/deep/er/loop9', 'type': 'b', 'major': 7, 'minor': 9}");
     spec_add(spec, "linux.devices", "{'path': '/dev/pipe', 'type': 'p'}");
     spec_add(spec, "linux.devices", "{'path': '/elsewhere/u', 'type': 'u', 'major': 1, 'minor': 7}");
@@ -591,7 +607,8 @@ static void no_console_any_more(void *data)
     rfs_error err = fresh_error();
     check_mount("/dev/console /0 rw,nosuid,noexec,relatime - devpts devpts rw*");
     int terminal = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE, .says = "rfs_finalize()");
+    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONSOLE,
+                .says = "rfs_finalize()");
 }
 
 static json_object *spec_with_terminals(void)
@@ -600,7 +617,9 @@ static json_object *spec_with_terminals(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", DEV_TMPFS);
-    spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['nosuid', 'noexec', "
+             "'newinstance', 'ptmxmode=0666', 'mode=0620']}");
     return spec;
 }
 
@@ -670,8 +689,10 @@ static void readonly_mounts(void)
     make_image();
     image_directory("t2", 0750);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'nosuid', 'mode=755']}");
-    spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'mode=1700']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'nosuid', 'mode=755']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/t', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'mode=1700']}");
     spec_add(spec, "mounts", "{'destination': '/t2', 'type': 'tmpfs', 'source': 'tmpfs'}");
     spec_add(spec, "mounts", "{'destination': '/t3', 'type': 'tmpfs', 'source': 'tmpfs'}");
     run_container(plan_of(spec), NULL, inside_readonly_mounts, NULL);
@@ -716,7 +737,8 @@ static void finalize_while_open(void *data)
         CHECK_SUCCESS(rc, &err);
         check_mount("/t / ro,relatime - tmpfs tmpfs rw*");
     } else {
-        CHECK_ERROR(rc, &err, .code = -EBUSY, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "still open for writing");
+        CHECK_ERROR(rc, &err, .code = -EBUSY, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT, .index = 0,
+                    .says = "still open for writing");
     }
 }
 

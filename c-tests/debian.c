@@ -80,7 +80,8 @@ static void make_debian(void)
     if (status != 0) {
         char *text = read_all(AT_FDCWD, in_work("debootstrap.log"));
         size_t length = strlen(text);
-        REQUIRE_THAT(false, "debootstrap failed (%#x; left in %s): %s", status, unfinished, text + (length > 1000 ? length - 1000 : 0));
+        REQUIRE_THAT(false, "debootstrap failed (%#x; left in %s): %s", status, unfinished,
+                     text + (length > 1000 ? length - 1000 : 0));
     }
     REQUIRE(chmod(unfinished, 0755) == 0 && rename(unfinished, debian) == 0);
 }
@@ -140,10 +141,12 @@ static void apt_writable(void)
 static void writable_root(void)
 {
     char output[65536];
-    int status = run_spec(debian_spec("runc", false, false, "['sh', '-ec', 'echo hello > /root/f; cat /root/f; rm /root/f']"),
-                          false, output, sizeof output);
+    int status =
+        run_spec(debian_spec("runc", false, false, "['sh', '-ec', 'echo hello > /root/f; cat /root/f; rm /root/f']"),
+                 false, output, sizeof output);
     CHECK_THAT(status == 0 && strcmp(output, "hello\n") == 0, "status %d, output: %.1000s", status, output);
-    status = run_spec(debian_spec("runc", true, false, "['sh', '-c', 'echo hello > /root/f']"), false, output, sizeof output);
+    status = run_spec(debian_spec("runc", true, false, "['sh', '-c', 'echo hello > /root/f']"), false, output,
+                      sizeof output);
     CHECK_THAT(status != 0 && strstr(output, "Read-only file system"), "status %d, output: %.1000s", status, output);
 }
 
@@ -169,25 +172,31 @@ static void broken_bundle(void)
     json_object *spec = debian_spec("runc", true, false, APT);
     spec_add(spec, "mounts", "{'destination': '/x', 'type': 'tmpfs', 'source': 'x', 'options': ['nosuchopt']}");
     int status = run_spec(spec, false, output, sizeof output);
-    CHECK_THAT(status == 125 && strstr(output, "mounts[7]") && strstr(output, "nosuchopt"), "status %d, output: %.1000s", status, output);
+    CHECK_THAT(status == 125 && strstr(output, "mounts[7]") && strstr(output, "nosuchopt"),
+               "status %d, output: %.1000s", status, output);
 }
 
 static void terminal(void)
 {
     char output[65536];
-    int status = run_spec(debian_spec("runc", true, true, "['sh', '-c', 'tty; test -t 0 && test -t 1 && test -t 2 && echo all; "
-                                      "stat -c %t:%F /dev/console; echo yes > /dev/console; stat -L -c %h /dev/fd/0; exit 7']"),
-                          true, output, sizeof output);
+    int status =
+        run_spec(debian_spec("runc", true, true,
+                             "['sh', '-c', 'tty; test -t 0 && test -t 1 && test -t 2 && echo all; "
+                             "stat -c %t:%F /dev/console; echo yes > /dev/console; stat -L -c %h /dev/fd/0; exit 7']"),
+                 true, output, sizeof output);
     CHECK_THAT(status == 7, "status %d, output: %.1000s", status, output);
     CHECK_THAT(strstr(output, "/dev/pts/0\r\n") || strstr(output, "/dev/console\r\n"), "output: %.1000s", output);
-    CHECK_THAT(strstr(output, "all\r\n") && strstr(output, "88:character special file\r\n") && strstr(output, "yes\r\n"), "output: %.1000s", output);
+    CHECK_THAT(strstr(output, "all\r\n") && strstr(output, "88:character special file\r\n") &&
+                   strstr(output, "yes\r\n"),
+               "output: %.1000s", output);
 }
 
 static void no_terminal(void)
 {
     char output[65536];
-    int status = run_spec(debian_spec("runc", true, false, "['sh', '-c', 'tty; test -t 1 || echo none; ls /dev/console']"),
-                          false, output, sizeof output);
+    int status =
+        run_spec(debian_spec("runc", true, false, "['sh', '-c', 'tty; test -t 1 || echo none; ls /dev/console']"),
+                 false, output, sizeof output);
     CHECK_THAT(status != 0 && strstr(output, "not a tty") && strstr(output, "none") && strstr(output, "No such file"),
                "status %d, output: %.1000s", status, output);
 }
@@ -219,8 +228,10 @@ static void in_process(void)
 static void audit(void)
 {
     char output[65536];
-    int status = run_spec(debian_spec("runc", true, false, "['sh', '-ec', 'dpkg --audit; dpkg -l apt | tail -1; id -u; ls -ld /proc/self/fd/0']"),
-                          false, output, sizeof output);
+    int status =
+        run_spec(debian_spec("runc", true, false,
+                             "['sh', '-ec', 'dpkg --audit; dpkg -l apt | tail -1; id -u; ls -ld /proc/self/fd/0']"),
+                 false, output, sizeof output);
     CHECK_THAT(status == 0 && strstr(output, "ii  apt"), "status %d, output: %.1000s", status, output);
 }
 

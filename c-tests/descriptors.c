@@ -25,8 +25,8 @@ void check_descriptors(const struct descriptors *before, const struct descriptor
         CHECK_THAT(was->open || !is->open, "%s: descriptor %d was left open", when, fd);
         CHECK_THAT(!was->open || is->open, "%s: descriptor %d was closed", when, fd);
         if (was->open && is->open)
-            CHECK_THAT(was->device == is->device && was->inode == is->inode && was->close_on_exec == is->close_on_exec &&
-                           was->status_flags == is->status_flags,
+            CHECK_THAT(was->device == is->device && was->inode == is->inode &&
+                           was->close_on_exec == is->close_on_exec && was->status_flags == is->status_flags,
                        "%s: descriptor %d is another", when, fd);
     }
 }

@@ -24,7 +24,8 @@ void filter_if_equal(struct filter *filter, unsigned value, unsigned char skip);
 void filter_if_any(struct filter *filter, unsigned bits, unsigned char skip);
 /* Ends the call with a SECCOMP_RET_*. */
 void filter_answer(struct filter *filter, unsigned action);
-/* Puts it on this process, without PR_SET_NO_NEW_PRIVS: as root, or -1. With SECCOMP_FILTER_FLAG_NEW_LISTENER a descriptor. */
+/* Puts it on this process, without PR_SET_NO_NEW_PRIVS: as root, or -1. With SECCOMP_FILTER_FLAG_NEW_LISTENER a
+ * descriptor. */
 int filter_install(const struct filter *filter, unsigned flags);
 
 #endif

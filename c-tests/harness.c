@@ -120,7 +120,8 @@ static void check_detail(const char *file, int line, const rfs_error *err)
         check_at(at != NULL, file, line, "no \"%s\" in the message: %s", words, err->message);
     size_t before = at ? (size_t)(at - err->message) : strlen(err->message);
     snprintf(expected, sizeof expected, "%.*s%s", (int)before, err->message, at ? at + strlen(words) : "");
-    check_at(strcmp(err->detail, expected) == 0, file, line, "err.detail is \"%s\", expected \"%s\"", err->detail, expected);
+    check_at(strcmp(err->detail, expected) == 0, file, line, "err.detail is \"%s\", expected \"%s\"", err->detail,
+             expected);
 }
 
 bool check_error_at(const char *file, int line, int rc, const rfs_error *err, const struct expected *expected)
@@ -136,7 +137,8 @@ bool check_error_at(const char *file, int line, int rc, const rfs_error *err, co
     check_at(err->code == rc, file, line, "returned %d, but err.code is %d", rc, err->code);
     check_at(err->size == sizeof *err, file, line, "err.size became %llu", (unsigned long long)err->size);
     check_at(err->reserved == 0, file, line, "err.reserved is %u", err->reserved);
-    check_at(err->stage >= RFS_STAGE_CONFIG && err->stage <= RFS_STAGE_MOUNTFD, file, line, "err.stage is %u", err->stage);
+    check_at(err->stage >= RFS_STAGE_CONFIG && err->stage <= RFS_STAGE_MOUNTFD, file, line, "err.stage is %u",
+             err->stage);
     check_at(!expected->stage || err->stage == expected->stage, file, line, "err.stage is %u, expected %u: %s",
              err->stage, expected->stage, err->message);
     check_at(err->object <= RFS_OBJECT_HOOK, file, line, "err.object is %u", err->object);
@@ -155,8 +157,8 @@ bool check_error_at(const char *file, int line, int rc, const rfs_error *err, co
              expected->says, err->message);
     check_at(!expected->says_too || strstr(err->message, expected->says_too), file, line,
              "the message does not say \"%s\": %s", expected->says_too, err->message);
-    check_at(!expected->path || strcmp(err->path, expected->path) == 0, file, line, "err.path is \"%s\", expected \"%s\": %s",
-             err->path, expected->path, err->message);
+    check_at(!expected->path || strcmp(err->path, expected->path) == 0, file, line,
+             "err.path is \"%s\", expected \"%s\": %s", err->path, expected->path, err->message);
     return failures == before;
 }
 
@@ -271,7 +273,8 @@ void in_sharing_child(unsigned long namespaces, void (*inside)(void *), void *da
 {
     static char stack[1 << 20] __attribute__((aligned(16)));
     struct sharing sharing = {inside, data};
-    pid_t pid = clone(sharing_child, stack + sizeof stack, (int)(namespaces | CLONE_VM | CLONE_VFORK | SIGCHLD), &sharing);
+    pid_t pid =
+        clone(sharing_child, stack + sizeof stack, (int)(namespaces | CLONE_VM | CLONE_VFORK | SIGCHLD), &sharing);
     REQUIRE_THAT(pid >= 0, "clone(%#lx) with CLONE_VM", namespaces);
     wait_for(pid);
 }

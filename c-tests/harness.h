@@ -57,7 +57,8 @@ _Noreturn void skip_case(const char *why);
 /* A line of explanation in the output. */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Runs `inside` in a child made by a bare clone(2) with these CLONE_NEW* flags, and waits. What fails there fails the case. */
+/* Runs `inside` in a child made by a bare clone(2) with these CLONE_NEW* flags, and waits. What fails there fails the
+ * case. */
 void in_child(unsigned long namespaces, void (*inside)(void *), void *data);
 
 /* The same in a child that shares this process's memory (CLONE_VM | CLONE_VFORK), as after vfork(2). */
@@ -96,7 +97,8 @@ bool is_refused(long result);
 /* Linux 5.12; nothing else changes attributes of a whole tree, or idmaps a mount. */
 bool has_mount_setattr(void);
 
-/* What a running system has besides /proc/self/mountinfo: a listing of a directory's entries (name, type, mode, device). malloced. */
+/* What a running system has besides /proc/self/mountinfo: a listing of a directory's entries (name, type, mode,
+ * device). malloced. */
 char *list_directory(const char *path);
 char *read_all(int directory, const char *path);
 

@@ -332,8 +332,8 @@ static void check_failing(const struct failing *f)
     int rc = run(plan, RFS_HOOKS_PRESTART, &err);
     double took = seconds() - start;
     if (f->code)
-        CHECK_ERROR(rc, &err, .code = f->code, .stage = RFS_STAGE_HOOKS, .object = RFS_OBJECT_HOOK, .index = 0, .says = f->says,
-                    .says_too = f->says_too, .path = "/bin/sh");
+        CHECK_ERROR(rc, &err, .code = f->code, .stage = RFS_STAGE_HOOKS, .object = RFS_OBJECT_HOOK, .index = 0,
+                    .says = f->says, .says_too = f->says_too, .path = "/bin/sh");
     else
         CHECK_SUCCESS(rc, &err);
     CHECK_THAT(took >= f->at_least && (!f->at_most || took < f->at_most), "`%s` took %.2f s", f->script, took);
@@ -346,10 +346,12 @@ static void failures_and_output(void)
 {
     static const struct failing list[] = {
         {.script = "exit 3", .code = -ECANCELED, .says = "hooks.prestart[0] (/bin/sh): it exited with status 3"},
-        {.script = "echo to stdout; echo to stderr >&2; exit 255", .code = -ECANCELED, .says = "status 255", .says_too = "to stdout\\x0ato stderr"},
+        {.script = "echo to stdout; echo to stderr >&2; exit 255", .code = -ECANCELED, .says = "status 255",
+         .says_too = "to stdout\\x0ato stderr"},
         {.script = "kill -TERM $$", .code = -ECANCELED, .says = "killed by signal 15"},
         {.script = "kill -KILL $$", .code = -ECANCELED, .says = "killed by signal 9", .timeout = 60},
-        {.script = "printf 'a\\033[31m\\tb\\377\\n\\n'; exit 1", .code = -ECANCELED, .says = "its output: a\\x1b[31m\\x09b\\xff"},
+        {.script = "printf 'a\\033[31m\\tb\\377\\n\\n'; exit 1", .code = -ECANCELED,
+         .says = "its output: a\\x1b[31m\\x09b\\xff"},
         {.script = "kill -KILL $PPID; sleep 0.1", .code = -ECHILD, .says = "was killed"},
     };
     for (size_t i = 0; i < COUNT(list); i++)
@@ -359,10 +361,13 @@ static void failures_and_output(void)
 static void timeouts(void)
 {
     static const struct failing list[] = {
-        {.script = "echo $$ > $1/pid; echo still here; exec sleep 60", .code = -ETIMEDOUT, .timeout = 1, .says = "1 s", .says_too = "still here",
+        {.script = "echo $$ > $1/pid; echo still here; exec sleep 60", .code = -ETIMEDOUT, .timeout = 1, .says = "1 s",
+         .says_too = "still here",
          .at_least = 1, .at_most = 20},
-        {.script = "echo $$ > $1/pid; exec yes", .code = -ETIMEDOUT, .timeout = 1, .says = "1 s", .says_too = "y\\x0ay", .at_least = 1, .at_most = 20},
-        {.script = "echo $$ > $1/pid; exec >&- 2>&-; trap '' TERM INT; exec sleep 60", .code = -ETIMEDOUT, .timeout = 1, .at_least = 1, .at_most = 20},
+        {.script = "echo $$ > $1/pid; exec yes", .code = -ETIMEDOUT, .timeout = 1, .says = "1 s", .says_too = "y\\x0ay",
+         .at_least = 1, .at_most = 20},
+        {.script = "echo $$ > $1/pid; exec >&- 2>&-; trap '' TERM INT; exec sleep 60", .code = -ETIMEDOUT, .timeout = 1,
+         .at_least = 1, .at_most = 20},
         {.script = "echo $$ > $1/pid; kill -STOP $$", .code = -ETIMEDOUT, .timeout = 1, .at_least = 1, .at_most = 20},
         {.script = "echo $$ > $1/pid; sleep 0.2", .timeout = 60, .at_least = 0.2, .at_most = 20},
         {.script = "echo $$ > $1/pid; sleep 0.2", .timeout = UINT32_MAX, .at_least = 0.2, .at_most = 20},
@@ -376,9 +381,11 @@ static void timeouts(void)
 static void floods(void)
 {
     static const struct failing list[] = {
-        {.script = "head -c 50000000 /dev/zero; echo the end; exit 3", .code = -ECANCELED, .says = "status 3", .says_too = "the end"},
+        {.script = "head -c 50000000 /dev/zero; echo the end; exit 3", .code = -ECANCELED, .says = "status 3",
+         .says_too = "the end"},
         {.script = "yes | head -c 50000000"},
-        {.script = "yes xyz | head -n 100000 >&2; exit 1", .code = -ECANCELED, .says = "; its output: ...", .says_too = "xyz\\x0axyz"},
+        {.script = "yes xyz | head -n 100000 >&2; exit 1", .code = -ECANCELED, .says = "; its output: ...",
+         .says_too = "xyz\\x0axyz"},
     };
     for (size_t i = 0; i < COUNT(list); i++)
         check_failing(&list[i]);
@@ -388,7 +395,8 @@ static void background(void)
 {
     static const struct failing list[] = {
         {.script = "sleep 60 & echo $! > $1/pid; exit 0", .at_most = 20},
-        {.script = "sleep 60 & echo $! > $1/pid; echo failed; exit 7", .code = -ECANCELED, .says = "status 7", .says_too = "failed", .at_most = 20},
+        {.script = "sleep 60 & echo $! > $1/pid; echo failed; exit 7", .code = -ECANCELED, .says = "status 7",
+         .says_too = "failed", .at_most = 20},
         {.script = "(echo ready; exec yes) & echo $! > $1/pid; sleep 0.2; exit 0", .at_most = 20},
     };
     for (size_t i = 0; i < COUNT(list); i++) {
@@ -523,7 +531,8 @@ static rfs_plan *container_plan(void)
     rfs_config *config = config_from_json(spec_with_mount());
     add_script(config, RFS_HOOKS_PRESTART, 0, "exit 1"); /* the host's to run */
     add_looking(config, RFS_HOOKS_CREATE_CONTAINER, in_work("seen"));
-    add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0, "[ $(cat $1/callback) = first ] && [ -d ../rootfs/made-by-plan ]");
+    add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0,
+               "[ $(cat $1/callback) = first ] && [ -d ../rootfs/made-by-plan ]");
     add_script(config, RFS_HOOKS_START_CONTAINER, 0, "exit 1");
     return plan_of_config(config);
 }
@@ -531,7 +540,8 @@ static rfs_plan *container_plan(void)
 static void with_state(void *container)
 {
     static struct descriptors before, after;
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = note_point, .state = STATE, .state_len = strlen(STATE)};
+    rfs_callbacks callbacks = {
+        .size = sizeof callbacks, .point = note_point, .state = STATE, .state_len = strlen(STATE)};
     rfs_error err = fresh_error();
     umask(077);
     int root = open("/", O_PATH | O_CLOEXEC); /* so that no /dev/null is replaced */
@@ -575,12 +585,15 @@ static void with_nobody(void *container)
 {
     rfs_callbacks callbacks = {.size = sizeof callbacks, .point = note_point, .state = STATE};
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .object = RFS_OBJECT_HOOK, .index = 0,
-                .says = "hooks.createContainer[0]", .says_too = "rfs_callbacks.state");
-    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
+    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT,
+                .object = RFS_OBJECT_HOOK, .index = 0, .says = "hooks.createContainer[0]",
+                .says_too = "rfs_callbacks.state");
+    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT,
+                .says = "state_len");
     callbacks.state = NULL;
     callbacks.state_len = 1;
-    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "state_len");
+    CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT,
+                .says = "state_len");
     callbacks.state_len = 0;
     /* of an older header: no state, so it is the callback's */
     callbacks.size = offsetof(rfs_callbacks, state);
@@ -654,7 +667,8 @@ static int rfsrun(json_object *spec)
     return WEXITSTATUS(status);
 }
 
-static const char *const kinds[] = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"};
+static const char *const kinds[] = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart",
+    "poststop"};
 
 /* Each leaves a line with its kind, where it is, and its state; in the container's own /tmp if it is there. */
 static json_object *spec_with_hooks(size_t failing)
@@ -667,8 +681,10 @@ static json_object *spec_with_hooks(size_t failing)
     for (size_t i = 0; i < COUNT(kinds); i++) {
         char list[64];
         snprintf(list, sizeof list, "hooks.%s", kinds[i]);
-        spec_add(spec, list, "{'path': '/bin/sh', 'env': ['PATH=/bin:/usr/bin'], 'args': ['sh', '-c', "
-                 "'read -r state; log=%s/log; [ -d %s ] || { cd /tmp; log=log; }; echo \"%s $PWD $state\" >> $log; exit %d']}",
+        spec_add(spec, list,
+                 "{'path': '/bin/sh', 'env': ['PATH=/bin:/usr/bin'], 'args': ['sh', '-c', "
+                 "'read -r state; log=%s/log; [ -d %s ] || { cd /tmp; log=log; }; echo \"%s $PWD $state\" >> $log; "
+                 "exit %d']}",
                  work, work, kinds[i], i == failing ? 3 : 0);
     }
     return spec;
@@ -698,7 +714,8 @@ static void rfsrun_runs_them(void)
         skip_case("rfsrun was not built");
     CHECK(rfsrun(spec_with_hooks(SIZE_MAX)) == 7);
     char patterns[6][4096];
-    const char *expected[COUNT(kinds)], *const status[] = {"creating", "creating", "creating", "created", "running", "stopped"};
+    const char *expected[COUNT(kinds)], *const status[] = {"creating", "creating", "creating", "created", "running",
+        "stopped"};
     for (size_t i = 0; i < COUNT(kinds); i++) {
         snprintf(patterns[i], sizeof patterns[i],
                  "%s %s {\"ociVersion\":\"1.0.2*\",\"id\":\"rfsrun-*\",\"status\":\"%s\",\"pid\":*,\"bundle\":\"%s\","
@@ -719,11 +736,13 @@ static void rfsrun_when_they_fail(void)
         int status = rfsrun(spec_with_hooks(i));
         CHECK_THAT(status == (i < 4 ? 125 : i == 4 ? 137 : 7), "%s: status %d", kinds[i], status);
         char *output = read_all(AT_FDCWD, in_work("output")), expected[200];
-        snprintf(expected, sizeof expected, "rfsrun: %shooks.%s[0] (/bin/sh): it exited with status 3\n", i == 5 ? "warning: " : "", kinds[i]);
+        snprintf(expected, sizeof expected, "rfsrun: %shooks.%s[0] (/bin/sh): it exited with status 3\n",
+                 i == 5 ? "warning: " : "", kinds[i]);
         CHECK_THAT(output && strcmp(output, expected) == 0, "%s: the output is %s", kinds[i], output);
         free(output);
         char *log = read_all(AT_FDCWD, in_work("log"));
-        CHECK_THAT(log && strstr(log, "poststop ") && (i >= 4 || !strstr(log, kinds[i + 1])), "%s: the log is %s", kinds[i], log);
+        CHECK_THAT(log && strstr(log, "poststop ") && (i >= 4 || !strstr(log, kinds[i + 1])), "%s: the log is %s",
+                   kinds[i], log);
         free(log);
         unlink(in_work("log"));
         unlink(image("tmp/log"));
@@ -738,7 +757,8 @@ static void from_json(void)
     json_object *spec = empty_spec();
     char json[8192];
     snprintf(json, sizeof json,
-             "{'createRuntime': [{'path': '%s', 'args': ['hook', '%s/seen', '-x', '', 'two words'], 'env': ['A=1', 'B=', 'EMPTY'], 'timeout': 30}],"
+             "{'createRuntime': [{'path': '%s', 'args': ['hook', '%s/seen', '-x', '', 'two words'], 'env': ['A=1', "
+             "'B=', 'EMPTY'], 'timeout': 30}],"
              " 'poststop': [{'path': '/bin/false'}], 'prestart': [], 'poststart': null, 'unknown': 7}",
              own_path(), work);
     spec_set(spec, "hooks", json);
@@ -747,12 +767,16 @@ static void from_json(void)
     REQUIRE(chdir(work) == 0);
     CHECK_SUCCESS(run(plan, RFS_HOOKS_CREATE_RUNTIME, &err), &err);
     check_seen(in_work("seen"), work, "umask 022\n");
-    CHECK_ERROR(run(plan, RFS_HOOKS_POSTSTOP, &err), &err, .code = -ECANCELED, .path = "/bin/false", .says = "hooks.poststop[0]");
+    CHECK_ERROR(run(plan, RFS_HOOKS_POSTSTOP, &err), &err, .code = -ECANCELED, .path = "/bin/false",
+                .says = "hooks.poststop[0]");
     CHECK_SUCCESS(run(plan, RFS_HOOKS_PRESTART, &err), &err);
     char *text = describe(plan);
-    const char *runtime = strstr(text, "{\"step\":\"hook\",\"kind\":\"createRuntime\",\"index\":0,\"path\":"), *pivot = strstr(text, "\"step\":\"switch\""),
-               *stop = strstr(text, "{\"step\":\"hook\",\"kind\":\"poststop\",\"index\":0,\"path\":\"/bin/false\",\"args\":[\"/bin/false\"]}\n");
-    CHECK_THAT(runtime && pivot && stop && runtime < pivot && pivot < stop && strstr(runtime, "\"timeout\":30}"), "the plan is %s", text);
+    const char *runtime = strstr(text, "{\"step\":\"hook\",\"kind\":\"createRuntime\",\"index\":0,\"path\":"),
+               *pivot = strstr(text, "\"step\":\"switch\""),
+               *stop = strstr(text, "{\"step\":\"hook\",\"kind\":\"poststop\",\"index\":0,\"path\":\"/bin/"
+                                    "false\",\"args\":[\"/bin/false\"]}\n");
+    CHECK_THAT(runtime && pivot && stop && runtime < pivot && pivot < stop && strstr(runtime, "\"timeout\":30}"),
+               "the plan is %s", text);
     free(text);
     rfs_plan_free(plan);
 }
@@ -766,16 +790,25 @@ static void bad_json(void)
     } list[] = {
         {"7", "hooks: invalid type: integer `7`, expected an object", 0, RFS_STAGE_CONFIG},
         {"{'prestart': {}}", "hooks.prestart: invalid type: object, expected an array", 0, RFS_STAGE_CONFIG},
-        {"{'createRuntime': ['x']}", "hooks.createRuntime[0]: invalid type: string \"x\", expected an object", 0, RFS_STAGE_CONFIG},
-        {"{'createContainer': [{'path': '/x'}, {}]}", "hooks.createContainer[1]: missing field `path`", 0, RFS_STAGE_CONFIG},
-        {"{'startContainer': [{'path': 1}]}", "hooks.startContainer[0].path: invalid type: integer `1`, expected a string", 0, RFS_STAGE_CONFIG},
-        {"{'poststart': [{'path': '/x', 'args': 'x'}]}", "hooks.poststart[0].args: invalid type: string \"x\", expected an array", 0, RFS_STAGE_CONFIG},
-        {"{'poststop': [{'path': '/x', 'env': ['A=', null]}]}", "hooks.poststop[0].env[1]: invalid type: null, expected a string", 0, RFS_STAGE_CONFIG},
-        {"{'poststop': [{'path': '/x', 'timeout': '5'}]}", "hooks.poststop[0].timeout: invalid type: string \"5\", expected a whole number", 0, RFS_STAGE_CONFIG},
-        {"{'poststop': [{'path': '/x', 'timeout': -1}]}", "hooks.poststop[0].timeout: it is -1, but must be", 0, RFS_STAGE_CONFIG},
-        {"{'poststop': [{'path': '/x', 'timeout': 1.5}]}", "hooks.poststop[0].timeout: invalid type: floating point `1.5`, expected a whole number", 0, RFS_STAGE_CONFIG},
+        {"{'createRuntime': ['x']}", "hooks.createRuntime[0]: invalid type: string \"x\", expected an object", 0,
+         RFS_STAGE_CONFIG},
+        {"{'createContainer': [{'path': '/x'}, {}]}", "hooks.createContainer[1]: missing field `path`", 0,
+         RFS_STAGE_CONFIG},
+        {"{'startContainer': [{'path': 1}]}", "hooks.startContainer[0].path: invalid type: integer `1`, expected a "
+         "string", 0, RFS_STAGE_CONFIG},
+        {"{'poststart': [{'path': '/x', 'args': 'x'}]}",
+         "hooks.poststart[0].args: invalid type: string \"x\", expected an array", 0, RFS_STAGE_CONFIG},
+        {"{'poststop': [{'path': '/x', 'env': ['A=', null]}]}",
+         "hooks.poststop[0].env[1]: invalid type: null, expected a string", 0, RFS_STAGE_CONFIG},
+        {"{'poststop': [{'path': '/x', 'timeout': '5'}]}",
+         "hooks.poststop[0].timeout: invalid type: string \"5\", expected a whole number", 0, RFS_STAGE_CONFIG},
+        {"{'poststop': [{'path': '/x', 'timeout': -1}]}", "hooks.poststop[0].timeout: it is -1, but must be", 0,
+         RFS_STAGE_CONFIG},
+        {"{'poststop': [{'path': '/x', 'timeout': 1.5}]}",
+         "hooks.poststop[0].timeout: invalid type: floating point `1.5`, expected a whole number", 0, RFS_STAGE_CONFIG},
         {"{'poststop': [{'path': '/x', 'timeout': 0}]}", "hooks.poststop[0] (/x): timeout: it is 0", 0, RFS_STAGE_PLAN},
-        {"{'createContainer': [{'path': '/x'}, {'path': 'bin/x'}]}", "hooks.createContainer[1] (bin/x): path: it is not absolute", 1, RFS_STAGE_PLAN},
+        {"{'createContainer': [{'path': '/x'}, {'path': 'bin/x'}]}",
+         "hooks.createContainer[1] (bin/x): path: it is not absolute", 1, RFS_STAGE_PLAN},
         {"{'prestart': [{'path': ''}]}", "hooks.prestart[0]: path: it is missing or empty", 0, RFS_STAGE_PLAN},
         {"{'prestart': [{'path': '/x\\u0000'}]}", "path: it has a NUL", 0, RFS_STAGE_PLAN},
         {"{'prestart': [{'path': '/x', 'args': ['a', '\\u0000']}]}", "args[1]: it has a NUL", 0, RFS_STAGE_PLAN},
@@ -793,7 +826,8 @@ static void bad_json(void)
         if (rc == 0)
             rc = rfs_plan_new(config, &plan, &err);
         CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = list[i].stage, .says = list[i].says,
-                    .object = list[i].stage == RFS_STAGE_PLAN ? RFS_OBJECT_HOOK : RFS_OBJECT_NONE, .index = list[i].index);
+                    .object = list[i].stage == RFS_STAGE_PLAN ? RFS_OBJECT_HOOK : RFS_OBJECT_NONE,
+                    .index = list[i].index);
         CHECK(!plan);
         rfs_config_free(config);
         json_object_put(spec);
@@ -822,7 +856,8 @@ static void bad_arguments(void)
     rfs_config *config = new_config();
     rfs_error err = fresh_error();
     for (size_t i = 0; i < COUNT(list); i++)
-        CHECK_ERROR(rfs_config_add_hook(config, list[i].kind, &list[i].hook, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONFIG, .says = list[i].says);
+        CHECK_ERROR(rfs_config_add_hook(config, list[i].kind, &list[i].hook, &err), &err, .code = -EINVAL,
+                    .stage = RFS_STAGE_CONFIG, .says = list[i].says);
     CHECK_ERROR(rfs_config_add_hook(NULL, 1, &list[0].hook, &err), &err, .code = -EINVAL, .says = "config is NULL");
     CHECK_ERROR(rfs_config_add_hook(config, 1, NULL, &err), &err, .code = -EINVAL, .says = "rfs_hook is NULL");
     struct {
@@ -832,10 +867,14 @@ static void bad_arguments(void)
     CHECK_ERROR(rfs_config_add_hook(config, 1, &larger.known, &err), &err, .code = -E2BIG);
 
     rfs_plan *plan = plan_of_config(config);
-    CHECK_ERROR(rfs_run_hooks(NULL, 1, STATE, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS, .says = "plan is NULL");
-    CHECK_ERROR(rfs_run_hooks(plan, 0, STATE, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS, .says = "kind: 0");
-    CHECK_ERROR(rfs_run_hooks(plan, 1, NULL, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS, .says = "state is NULL");
-    CHECK_ERROR(rfs_run_hooks(plan, 1, STATE, 0, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS, .says = "state is empty");
+    CHECK_ERROR(rfs_run_hooks(NULL, 1, STATE, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS,
+                .says = "plan is NULL");
+    CHECK_ERROR(rfs_run_hooks(plan, 0, STATE, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS,
+                .says = "kind: 0");
+    CHECK_ERROR(rfs_run_hooks(plan, 1, NULL, 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS,
+                .says = "state is NULL");
+    CHECK_ERROR(rfs_run_hooks(plan, 1, STATE, 0, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS,
+                .says = "state is empty");
     CHECK(rfs_run_hooks(plan, 1, STATE, 1, NULL) == 0);
     rfs_plan_free(plan);
 }

@@ -104,8 +104,8 @@ void check_owner_at(const char *file, int line, int directory, const char *path,
 {
     struct stat st;
     if (check_at(fstatat(directory, path, &st, AT_SYMLINK_NOFOLLOW) == 0, file, line, "stat %s", path))
-        check_at(st.st_uid == uid && st.st_gid == gid, file, line, "%s is owned by %u:%u, expected %u:%u", path, st.st_uid,
-                 st.st_gid, uid, gid);
+        check_at(st.st_uid == uid && st.st_gid == gid, file, line, "%s is owned by %u:%u, expected %u:%u", path,
+                 st.st_uid, st.st_gid, uid, gid);
 }
 
 void create_as(uid_t uid, gid_t gid, int directory, const char *path)
@@ -123,13 +123,15 @@ void create_as(uid_t uid, gid_t gid, int directory, const char *path)
 
 void attach(int mount, const char *path)
 {
-    REQUIRE_THAT(syscall(SYS_move_mount, UNREFUSED(mount), "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0, "move_mount %s", path);
+    REQUIRE_THAT(syscall(SYS_move_mount, UNREFUSED(mount), "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0,
+                 "move_mount %s", path);
 }
 
 bool kernel_idmaps(void)
 {
     struct mount_attr nothing = {0};
-    return syscall(SYS_mount_setattr, UNREFUSED(-1), "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
+    return syscall(SYS_mount_setattr, UNREFUSED(-1), "", AT_EMPTY_PATH, &nothing, sizeof nothing) == 0 ||
+           errno != ENOSYS;
 }
 
 struct lacking lacking_on_host(void)
@@ -146,12 +148,14 @@ struct lacking lacking_on_host(void)
 int idmap(int tree, int userns, unsigned recursive)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
-    return syscall(SYS_mount_setattr, UNREFUSED(tree), "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) == 0 ? 0 : errno;
+    return syscall(SYS_mount_setattr, UNREFUSED(tree), "", AT_EMPTY_PATH | recursive, &attr, sizeof attr) == 0 ? 0
+                                                                                                               : errno;
 }
 
 bool can_be_idmapped(const char *path)
 {
-    int tree = (int)syscall(SYS_open_tree, UNREFUSED(AT_FDCWD), path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), userns = user_namespace_from(100000);
+    int tree = (int)syscall(SYS_open_tree, UNREFUSED(AT_FDCWD), path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
+        userns = user_namespace_from(100000);
     REQUIRE_THAT(tree >= 0, "open_tree %s", path);
     int failed = idmap(tree, userns, 0);
     REQUIRE_THAT(!failed || failed == EINVAL || failed == ENOSYS, "mount_setattr %s: %s", path, strerror(failed));

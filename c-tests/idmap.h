@@ -34,7 +34,8 @@ void wait_for_child(pid_t pid);
 /* Whether the kernel has idmapped mounts, since Linux 5.12: mount_setattr(2). For what a test itself does. */
 bool kernel_idmaps(void);
 
-/* The system call without which the host's side opens nothing, if it is missing or refused here, and the error that must name it. */
+/* The system call without which the host's side opens nothing, if it is missing or refused here, and the error that
+ * must name it. */
 struct lacking {
     const char *call;
     int code;
@@ -50,7 +51,8 @@ bool can_be_idmapped(const char *path);
 /* Mounts an empty file system on the directory, one that can be idmapped if the kernel has such. */
 void mount_idmappable(const char *path);
 
-/* Mounts such a one on `work`, with `name` in it: a directory with a file of 7:8, and on below another with a file of 9:10. */
+/* Mounts such a one on `work`, with `name` in it: a directory with a file of 7:8, and on below another with a file of
+ * 9:10. */
 void make_source(const char *name);
 
 /* Makes a file system of the type in memory, and mounts it on the directory. */

@@ -19,7 +19,8 @@
 static void require_initial_ramfs(void)
 {
     char *table = mount_table();
-    REQUIRE_THAT(strncmp(table, "/ / ", 4) == 0 && strstr(table, " - rootfs ") && strstr(table, " - rootfs ") < strchr(table, '\n'),
+    REQUIRE_THAT(strncmp(table, "/ / ", 4) == 0 && strstr(table, " - rootfs ") &&
+                     strstr(table, " - rootfs ") < strchr(table, '\n'),
                  "not on the initial ramfs: %.100s", table);
     free(table);
 }
@@ -50,7 +51,8 @@ static void inside(void *data)
     char *table = mount_table();
     CHECK_THAT(!strstr(table, " - rootfs ") && !strstr(table, work), "the host's mounts are seen: %s", table);
     CHECK(stat("/", &st) == 0 && (st.st_dev != host->st_dev || st.st_ino != host->st_ino));
-    CHECK(access("/bin/busybox", X_OK) == 0 && access("/init", F_OK) == -1 && access("/..", F_OK) == 0 && access("/../init", F_OK) == -1);
+    CHECK(access("/bin/busybox", X_OK) == 0 && access("/init", F_OK) == -1 && access("/..", F_OK) == 0 &&
+          access("/../init", F_OK) == -1);
     CHECK(mkdir("/x", 0700) == -1 && errno == EROFS);
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     CHECK(fd >= 0 && write(fd, "x", 1) == 1);
@@ -68,7 +70,10 @@ static void pivoted(void)
         run_container(plan_of(default_spec("runc")), NULL, inside, &host);
     else
         run_refused("the initial ramfs", plan_of(default_spec("runc")), NULL,
-                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PIVOT, .says = "the old root is the initial ramfs", .says_too = "RFS_OPTION_NO_PIVOT"});
+                    &(struct expected){.code = -EINVAL,
+                                       .stage = RFS_STAGE_PIVOT,
+                                       .says = "the old root is the initial ramfs",
+                                       .says_too = "RFS_OPTION_NO_PIVOT"});
 }
 
 static void moved(void)

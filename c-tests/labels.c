@@ -1,6 +1,6 @@
 /* SELinux labels: of new file systems, of a message queue, and of what a bind with "z" or "Z" brings in.
- * On a kernel without SELinux, where security.selinux is an attribute like others, and with the policy of tests/kernels.
- * SPDX-License-Identifier: MIT OR Apache-2.0
+ * On a kernel without SELinux, where security.selinux is an attribute like others, and with the policy of
+ * tests/kernels. SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"
@@ -32,7 +32,8 @@ static void check_label(const char *path, const char *expected)
     char value[256] = "";
     ssize_t n = lgetxattr(path, "security.selinux", value, sizeof value - 1);
     if (expected) /* SELinux gives the NUL, too */
-        CHECK_THAT(n == (ssize_t)strlen(expected) + (untouched != NULL) && strcmp(value, expected) == 0, "%s has the label \"%s\"", path, value);
+        CHECK_THAT(n == (ssize_t)strlen(expected) + (untouched != NULL) && strcmp(value, expected) == 0,
+                   "%s has the label \"%s\"", path, value);
     else
         CHECK_THAT(n == -1 && errno == ENODATA, "%s has the label \"%s\"", path, value);
 }
@@ -71,7 +72,8 @@ static void check_step(const char *steps, const char *path, const char *paramete
     snprintf(expected, sizeof expected, "\"parameters\":[%s]", parameters);
     CHECK_THAT(strstr(line, expected), "not %s: %s", expected, line);
     snprintf(expected, sizeof expected, "\"root_label\":\"%s\"", root_label ? root_label : "");
-    CHECK_THAT((strstr(line, root_label ? expected : "root_label") != NULL) == (root_label != NULL), "root_label: %s", line);
+    CHECK_THAT((strstr(line, root_label ? expected : "root_label") != NULL) == (root_label != NULL), "root_label: %s",
+               line);
     free(line);
 }
 
@@ -89,11 +91,14 @@ static json_object *types_spec(void)
         "{'destination': '/disk', 'type': 'ext4', 'source': '/dev/x'}",
         "{'destination': '/layers', 'type': 'overlay', 'source': 'o', 'options': ['lowerdir=/a:/b']}",
         /* as given, without the quotes that only mount(2) takes away */
-        "{'destination': '/own/context', 'type': 'tmpfs', 'source': 'x', 'options': ['context=\\\"u:r:t:s0:c1,c2\\\"']}",
-        "{'destination': '/own/fscontext', 'type': 'tmpfs', 'source': 'x', 'options': ['fscontext=u:r:t:s0:c1,c2', 'size=2m']}",
+        "{'destination': '/own/context', 'type': 'tmpfs', 'source': 'x', 'options': "
+        "['context=\\\"u:r:t:s0:c1,c2\\\"']}",
+        "{'destination': '/own/fscontext', 'type': 'tmpfs', 'source': 'x', 'options': ['fscontext=u:r:t:s0:c1,c2', "
+        "'size=2m']}",
         "{'destination': '/own/defcontext', 'type': 'ext4', 'source': 'x', 'options': ['defcontext=\\\"u:r:t\\\"']}",
         "{'destination': '/own/rootcontext', 'type': 'tmpfs', 'source': 'x', 'options': ['rootcontext=u:r:t']}",
-        "{'destination': '/own/two', 'type': 'tmpfs', 'source': 'x', 'options': ['fscontext=a:b:c', 'rootcontext=u:r:t']}",
+        "{'destination': '/own/two', 'type': 'tmpfs', 'source': 'x', 'options': ['fscontext=a:b:c', "
+        "'rootcontext=u:r:t']}",
         "{'destination': '/own/mqueue', 'type': 'mqueue', 'source': 'x', 'options': ['context=u:r:t']}",
         "{'destination': '/own/quotes', 'type': 'overlay', 'source': 'x', 'options': ['lowerdir=/\\\"a\\\"']}",
     };
@@ -169,12 +174,21 @@ static void without_selinux(void)
     make_image();
     json_object *spec = labelled_spec();
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs'}");
-    run_refused("a tmpfs", plan_of(spec), NULL, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                .says = "Unknown parameter 'context'", .says_too = "SELinux is not enabled"});
+    run_refused("a tmpfs", plan_of(spec), NULL,
+                &(struct expected){.code = -EINVAL,
+                                   .stage = RFS_STAGE_MOUNTS,
+                                   .object = RFS_OBJECT_MOUNT,
+                                   .says = "Unknown parameter 'context'",
+                                   .says_too = "SELinux is not enabled"});
     spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['defcontext=x']}");
-    run_refused("its own option", plan_of(spec), NULL, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                .says = "Unknown parameter 'defcontext'", .says_too = "SELinux is not enabled"});
+    spec_add(spec, "mounts",
+             "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['defcontext=x']}");
+    run_refused("its own option", plan_of(spec), NULL,
+                &(struct expected){.code = -EINVAL,
+                                   .stage = RFS_STAGE_MOUNTS,
+                                   .object = RFS_OBJECT_MOUNT,
+                                   .says = "Unknown parameter 'defcontext'",
+                                   .says_too = "SELinux is not enabled"});
     spec = labelled_spec();
     spec_add(spec, "mounts", "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}");
     run_refused("mqueue", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS,
@@ -187,8 +201,9 @@ static void without_selinux(void)
     in_child(CONTAINER_NAMESPACES, failing_finalize, container_of(plan_of(spec)));
 }
 
-static const char *const tree[] = {"from", "from/file", "from/second", "from/sub", "from/sub/deeper", "from/sub/deeper/file",
-                                   "from/fifo", "from/device", "from/block", "from/link", "from/dangling", "from/directory-link"};
+static const char *const tree[] = {
+    "from",      "from/file",   "from/second", "from/sub",  "from/sub/deeper", "from/sub/deeper/file",
+    "from/fifo", "from/device", "from/block",  "from/link", "from/dangling",   "from/directory-link"};
 
 static void make_tree(void)
 {
@@ -265,7 +280,8 @@ static void single_files(void)
     static const char *const files[] = {"file", "fifo", "device"};
     for (size_t i = 0; i < COUNT(files); i++) {
         json_object *spec = labelled_spec();
-        spec_add(spec, "mounts", "{'destination': '/to', 'type': 'bind', 'source': '%s/from/%s', 'options': ['Z']}", work, files[i]);
+        spec_add(spec, "mounts", "{'destination': '/to', 'type': 'bind', 'source': '%s/from/%s', 'options': ['Z']}",
+                 work, files[i]);
         run_container(plan_of(spec), NULL, inside_file, NULL);
         check_label(in_work("from/%s", files[i]), LABEL);
     }
@@ -328,14 +344,17 @@ static void never(void)
     make_tree();
     static const struct {
         const char *source, *says;
-    } at_plan[] = {{"/", "relabel /:"}, {"/usr", "relabel /usr:"}, {"//etc/.", "relabel /etc:"}, {"/var/./lib/", "relabel /var/lib:"},
-                   {"/root", "relabel /root:"}, {"/etc/shadow", "relabel /etc/shadow:"}, {"/x/..", "relabel /:"}};
+    } at_plan[] = {{"/", "relabel /:"},          {"/usr", "relabel /usr:"},
+                   {"//etc/.", "relabel /etc:"}, {"/var/./lib/", "relabel /var/lib:"},
+                   {"/root", "relabel /root:"},  {"/etc/shadow", "relabel /etc/shadow:"},
+                   {"/x/..", "relabel /:"}};
     for (size_t i = 0; i < COUNT(at_plan); i++) {
         json_object *spec = labelled_spec();
         spec_add(spec, "mounts", "{'destination': '/to', 'type': 'bind', 'source': '%s', 'options': ['rbind', '%s']}",
                  at_plan[i].source, i % 2 ? "z" : "Z");
-        refuse_plan(at_plan[i].source, spec, &(struct expected){.code = -EPERM, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT,
-                                             .says = at_plan[i].says});
+        refuse_plan(at_plan[i].source, spec,
+                    &(struct expected){
+                        .code = -EPERM, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = at_plan[i].says});
     }
     /* found in other ways; bound, so that a mistake here does no harm */
     make_directory(in_work("etc-below/etc"), 0755);
@@ -346,9 +365,14 @@ static void never(void)
     static const char *const sources[] = {"to-etc", "bound", "etc-below/etc"};
     for (size_t i = 0; i < COUNT(sources); i++) {
         json_object *spec = labelled_spec();
-        spec_add(spec, "mounts", "{'destination': '/to', 'type': 'bind', 'source': '%s/%s', 'options': ['bind', 'Z']}", work, sources[i]);
-        run_refused(sources[i], plan_of(spec), NULL, &(struct expected){.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                                                            .says = "relabel /etc:", .path = "/to"});
+        spec_add(spec, "mounts", "{'destination': '/to', 'type': 'bind', 'source': '%s/%s', 'options': ['bind', 'Z']}",
+                 work, sources[i]);
+        run_refused(sources[i], plan_of(spec), NULL,
+                    &(struct expected){.code = -EPERM,
+                                       .stage = RFS_STAGE_MOUNTS,
+                                       .object = RFS_OBJECT_MOUNT,
+                                       .says = "relabel /etc:",
+                                       .path = "/to"});
     }
     check_label("/etc", untouched);
     static const struct {
@@ -361,12 +385,16 @@ static void never(void)
     for (size_t i = 0; i < COUNT(wrong); i++) {
         json_object *spec = labelled_spec();
         spec_add(spec, "mounts", "%s", wrong[i].mount);
-        refuse_plan(wrong[i].says, spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = wrong[i].says});
+        refuse_plan(wrong[i].says, spec,
+                    &(struct expected){
+                        .code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = wrong[i].says});
     }
     json_object *spec = empty_spec();
     spec_set(spec, "linux.mountLabel", "'label'");
     spec_add(spec, "mounts", BIND("from", "/to", "'z'"));
-    refuse_plan("no level", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = "USER:ROLE:TYPE"});
+    refuse_plan("no level", spec,
+                &(struct expected){
+                    .code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = "USER:ROLE:TYPE"});
 }
 
 static unsigned warned;
@@ -401,8 +429,8 @@ static void without_proc(void *container)
 {
     rfs_error err = fresh_error();
     REQUIRE(umount2("/proc", MNT_DETACH) == 0);
-    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                .says = "needs a procfs on /proc");
+    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT, .says = "needs a procfs on /proc");
 }
 
 /* What can't be labelled is not left unlabelled: nor is it mounted, and the root keeps its old label. */
@@ -414,22 +442,34 @@ static void failures(void)
     make_directory(in_work("from/zzz/sub"), 0755);
     json_object *spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from", "/to", "'rbind', 'Z'"));
-    run_refused("ramfs below", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                                                        .says = "lsetxattr zzz: Operation not supported", .says_too = "takes no SELinux labels"});
+    run_refused("ramfs below", plan_of(spec), NULL,
+                &(struct expected){.code = -EOPNOTSUPP,
+                                   .stage = RFS_STAGE_MOUNTS,
+                                   .object = RFS_OBJECT_MOUNT,
+                                   .says = "lsetxattr zzz: Operation not supported",
+                                   .says_too = "takes no SELinux labels"});
     check_label(in_work("from"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/zzz", "/to", "'Z'"));
-    run_refused("ramfs", plan_of(spec), NULL, &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                                                        .says = "lsetxattr sub: Operation not supported"});
+    run_refused("ramfs", plan_of(spec), NULL,
+                &(struct expected){.code = -EOPNOTSUPP,
+                                   .stage = RFS_STAGE_MOUNTS,
+                                   .object = RFS_OBJECT_MOUNT,
+                                   .says = "lsetxattr sub: Operation not supported"});
     REQUIRE(mount(NULL, in_work("from/mounted"), NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/mounted", "/to", "'Z', 'rw'"));
-    run_refused("read-only source", plan_of(spec), NULL, &(struct expected){.code = -EROFS, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                                                        .says = "lsetxattr file: Read-only file system"});
+    run_refused("read-only source", plan_of(spec), NULL,
+                &(struct expected){.code = -EROFS,
+                                   .stage = RFS_STAGE_MOUNTS,
+                                   .object = RFS_OBJECT_MOUNT,
+                                   .says = "lsetxattr file: Read-only file system"});
     /* before anything is labelled, the mount point is there */
     spec = labelled_spec();
-    spec_add(spec, "mounts", "{'destination': '/bin/busybox/below', 'type': 'bind', 'source': '%s/out', 'options': ['Z']}", work);
-    run_refused("no mount point", plan_of(spec), NULL, &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT});
+    spec_add(spec, "mounts",
+             "{'destination': '/bin/busybox/below', 'type': 'bind', 'source': '%s/out', 'options': ['Z']}", work);
+    run_refused("no mount point", plan_of(spec), NULL,
+                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT});
     check_label(in_work("out/file"), untouched);
     spec = labelled_spec();
     spec_add(spec, "mounts", BIND("out", "/to", "'Z'"));
@@ -484,8 +524,9 @@ static void race(void)
 
 static void inside_labelled(void *data)
 {
-    static const char *const labelled[] = {"/dev", "/dev/null", "/dev/full", "/dev/ptmx", "/dev/stdin", "/dev/pts", "/dev/pts/ptmx", "/dev/shm",
-                                           "/dev/mqueue", "/dev/shm/new", "/masked", "/masked-file", "/own"};
+    static const char *const labelled[] = {"/dev",     "/dev/null",     "/dev/full", "/dev/ptmx",   "/dev/stdin",
+                                           "/dev/pts", "/dev/pts/ptmx", "/dev/shm",  "/dev/mqueue", "/dev/shm/new",
+                                           "/masked",  "/masked-file",  "/own"};
     int fd = open("/dev/shm/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     REQUIRE(fd >= 0);
     close(fd);
@@ -495,9 +536,10 @@ static void inside_labelled(void *data)
     check_label("/proc", "system_u:object_r:proc_t:s0");
     check_label("/sys", "system_u:object_r:sysfs_t:s0");
     check_label("/sys/fs/cgroup", "system_u:object_r:cgroup_t:s0");
-    static const char *const mounts[] = {"/dev / rw,nosuid - tmpfs tmpfs", "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts",
-                                         "/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm", "/own / rw,relatime - tmpfs x",
-                                         "/masked / ro,relatime - tmpfs tmpfs"};
+    static const char *const mounts[] = {"/dev / rw,nosuid - tmpfs tmpfs",
+                                         "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts",
+                                         "/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm",
+                                         "/own / rw,relatime - tmpfs x", "/masked / ro,relatime - tmpfs tmpfs"};
     for (size_t i = 0; i < COUNT(mounts); i++) {
         char pattern[200];
         snprintf(pattern, sizeof pattern, "%s r?,context=\"" LABEL "\"*", mounts[i]);
@@ -516,7 +558,8 @@ static void with_selinux(void)
     spec_set(spec, "root.readonly", "false");
     spec_set(spec, "linux.mountLabel", "'" LABEL "'");
     spec_set(spec, "linux.maskedPaths", "['/masked', '/masked-file']");
-    spec_add(spec, "mounts", "{'destination': '/own', 'type': 'tmpfs', 'source': 'x', 'options': ['context=\\\"" LABEL "\\\"']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/own', 'type': 'tmpfs', 'source': 'x', 'options': ['context=\\\"" LABEL "\\\"']}");
     run_container(plan_of(spec), NULL, inside_labelled, NULL);
 }
 
@@ -526,7 +569,8 @@ static void inside_context(void *data)
     char pattern[200];
     snprintf(pattern, sizeof pattern, "/tmp / rw,relatime - tmpfs x rw,%s=\"" LABEL "\"*", type);
     check_mount(pattern);
-    check_label("/tmp", strcmp(type, "fscontext") == 0 ? SHARED : LABEL); /* the file system's type, the process's level */
+    check_label("/tmp",
+                strcmp(type, "fscontext") == 0 ? SHARED : LABEL); /* the file system's type, the process's level */
 }
 
 static void context_types(void)
@@ -545,8 +589,9 @@ static void unknown_mask(void *data)
 {
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
-    CHECK_ERROR(rfs_finalize(data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH,
-                .says = "fsconfig context", .says_too = "SELinux's policy may not know the label");
+    CHECK_ERROR(rfs_finalize(data, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MASKED_PATHS,
+                .object = RFS_OBJECT_MASKED_PATH, .says = "fsconfig context",
+                .says_too = "SELinux's policy may not know the label");
 }
 
 static void refused_labels(void)
@@ -556,13 +601,18 @@ static void refused_labels(void)
         int code;
         const char *says, *says_too;
     } list[] = {
-        {UNKNOWN, "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x'}", -EINVAL, "fsconfig context", "SELinux's policy may not know the label"},
-        {UNKNOWN, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EINVAL, "setxattr security.selinux",
+        {UNKNOWN, "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x'}", -EINVAL, "fsconfig context",
+         "SELinux's policy may not know the label"},
+        {UNKNOWN, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EINVAL,
+         "setxattr security.selinux",
          "SELinux's policy does not know the label"},
-        {UNKNOWN, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['Z']}", -EINVAL, "lsetxattr file",
+        {UNKNOWN, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['Z']}", -EINVAL,
+         "lsetxattr file",
          "SELinux's policy does not know the label"},
-        {SECRET, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['z']}", -EACCES, "lsetxattr file", "Permission denied"},
-        {SECRET, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EACCES, "setxattr security.selinux", "Permission denied"},
+        {SECRET, "{'destination': '/to', 'type': 'bind', 'source': '%s/from', 'options': ['z']}", -EACCES,
+         "lsetxattr file", "Permission denied"},
+        {SECRET, "{'destination': '/dev/mqueue', 'type': 'mqueue', 'source': 'mqueue'}", -EACCES,
+         "setxattr security.selinux", "Permission denied"},
     };
     make_image();
     make_file(in_work("from/file"), "x");
@@ -572,8 +622,12 @@ static void refused_labels(void)
         snprintf(label, sizeof label, "'%s'", list[i].label);
         spec_set(spec, "linux.mountLabel", label);
         spec_add(spec, "mounts", list[i].mount, work);
-        run_refused(list[i].mount, plan_of(spec), NULL, &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                                                            .says = list[i].says, .says_too = list[i].says_too});
+        run_refused(list[i].mount, plan_of(spec), NULL,
+                    &(struct expected){.code = list[i].code,
+                                       .stage = RFS_STAGE_MOUNTS,
+                                       .object = RFS_OBJECT_MOUNT,
+                                       .says = list[i].says,
+                                       .says_too = list[i].says_too});
         check_label(in_work("from/file"), untouched);
         check_label(in_work("from"), untouched);
     }

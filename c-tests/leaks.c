@@ -133,7 +133,8 @@ static void with_null(void *data)
     for (int fd = 0; fd <= 2; fd++) {
         if (c->closed & 1u << fd)
             continue;
-        CHECK_THAT(after.table[fd].inode == own.st_ino && after.table[fd].device == own.st_dev && !after.table[fd].close_on_exec,
+        CHECK_THAT(after.table[fd].inode == own.st_ino && after.table[fd].device == own.st_dev &&
+                       !after.table[fd].close_on_exec,
                    "descriptor %d is not the container's /dev/null", fd);
         before.table[fd] = after.table[fd];
     }
@@ -195,7 +196,9 @@ static void descriptors_in_use(void)
     make_directory(in_work("from"), 0755);
     json_object *spec = default_spec("runc");
     for (int i = 0; i < 200; i++)
-        spec_add(spec, "mounts", "{'destination': '/new/mount%d', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'ro']}", i, work);
+        spec_add(spec, "mounts",
+                 "{'destination': '/new/mount%d', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'ro']}", i,
+                 work);
     rfs_plan *plan = plan_of(spec);
     pipe_stdio();
     in_child(CONTAINER_NAMESPACES, succeed_with_limit, container_of(plan));
@@ -220,7 +223,8 @@ static int check_close_on_exec_of_mounts(void *userdata, const rfs_mount_request
 
 static void with_hooks(void *data)
 {
-    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = check_close_on_exec, .mountfd = check_close_on_exec_of_mounts};
+    rfs_callbacks callbacks = {
+        .size = sizeof callbacks, .point = check_close_on_exec, .mountfd = check_close_on_exec_of_mounts};
     rfs_error err = fresh_error();
     list_descriptors(&before);
     CHECK(rfs_prepare(data, &callbacks, &err) == 0 || err.code == -EPERM);

@@ -77,15 +77,17 @@ static void kinds(void)
     image_file("directory/file", "hello");
     image_file("another/directory/file", "hello");
     image_file("linked/file", "hello");
-    REQUIRE(mkfifo(image("secret/fifo"), 0600) == 0 && mknod(image("secret/device"), S_IFCHR | 0600, makedev(1, 5)) == 0);
+    REQUIRE(mkfifo(image("secret/fifo"), 0600) == 0 &&
+            mknod(image("secret/device"), S_IFCHR | 0600, makedev(1, 5)) == 0);
     image_link("secret/linked", "link");
     image_link("../../../../../etc/escaped", "escape");
     image_link("/linked", "absolute");
     json_object *spec = spec_with_proc();
-    static const char *const paths[] = {"/secret/file", "/secret/fifo", "/secret/device", "/link", "/escape", "/directory",
-                                        "/another/directory", "/absolute", "/missing", "/missing/below",
+    static const char *const paths[] = {"/secret/file", "/secret/fifo", "/secret/device", "/link", "/escape",
+                                        "/directory", "/another/directory", "/absolute", "/missing", "/missing/below",
                                         /* again, in other words, and what is masked already */
-                                        "/secret/file", "/secret/../secret/file", "/directory/", "/directory", "/directory/file"};
+                                        "/secret/file", "/secret/../secret/file", "/directory/", "/directory",
+                                        "/directory/file"};
     for (size_t i = 0; i < COUNT(paths); i++)
         spec_add(spec, "linux.maskedPaths", "'%s'", paths[i]);
     run_container(plan_of(spec), NULL, inside_kinds, NULL);
@@ -116,7 +118,8 @@ static void readonly(void)
     image_file("file", "x");
     image_link("target", "link");
     json_object *spec = spec_with_proc();
-    spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['nosuid', 'nodev', 'noexec']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['nosuid', 'nodev', 'noexec']}");
     spec_add(spec, "mounts", "{'destination': '/flags/sub', 'type': 'tmpfs', 'source': 'sub'}");
     static const char *const paths[] = {"/tree", "/flags", "/file", "/link", "/missing", "/missing/below"};
     for (size_t i = 0; i < COUNT(paths); i++)

@@ -95,7 +95,8 @@ static void seams_before_prepare(void *data)
     expect_refusal(rfs_bind_fd(data, host_proc, "/x", &err), &err, "rfs_prepare");
     expect_refusal(rfs_bind_console(data, host_proc, &err), &err, "rfs_prepare");
     CHECK(rfs_container_root_fd(data) == -EINVAL);
-    CHECK(rfs_finalize(data, NULL) == -EINVAL && rfs_mask_paths(data, NULL) == -EINVAL && rfs_readonly_paths(data, NULL) == -EINVAL);
+    CHECK(rfs_finalize(data, NULL) == -EINVAL && rfs_mask_paths(data, NULL) == -EINVAL &&
+          rfs_readonly_paths(data, NULL) == -EINVAL);
     struct stat st;
     CHECK(stat("/proc/keys", &st) != 0 || S_ISREG(st.st_mode));
     CHECK(access("/proc/sys/kernel/domainname", W_OK) == 0);

@@ -33,8 +33,8 @@ static rfs_plan *plan_of_bind(const char *source, const char *options, const cha
 {
     have_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/%s', 'options': [%s]%s}", work, source,
-             options, more);
+    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/%s', 'options': [%s]%s}", work,
+             source, options, more);
     return plan_of(spec);
 }
 
@@ -82,20 +82,23 @@ static void containers_mappings(void)
     json_object *spec = empty_spec();
     have_image();
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
     rfs_plan *plan = plan_of(spec);
     int userns = user_namespace_from(200000);
     int fd = open_and_attach(plan, userns);
     CHECK_OWNER(fd, "file", 200007, 200008);
     CHECK(fcntl(userns, F_GETFD) == FD_CLOEXEC);
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
-                .says = "mounts[0] (/target)", .says_too = "userns_fd");
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, 900, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "userns_fd 900");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .object = RFS_OBJECT_MOUNT, .says = "mounts[0] (/target)", .says_too = "userns_fd");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, 900, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD,
+                .says = "userns_fd 900");
     CHECK_ERROR(rfs_mountfd_open(plan, 0, -2, -1, &err), &err, .code = -EBADF, .says = "userns_fd -2");
     CHECK_ERROR(rfs_mountfd_open(plan, 0, host_proc, -1, &err), &err, .code = -EINVAL, .says = "no user namespace");
     int own = openat(host_proc, "self/ns/user", O_RDONLY | O_CLOEXEC);
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, own, -1, &err), &err, .stage = RFS_STAGE_MOUNTFD, .says = "mount_setattr idmap");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, own, -1, &err), &err, .stage = RFS_STAGE_MOUNTFD,
+                .says = "mount_setattr idmap");
     int other = openat(host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
     CHECK_ERROR(rfs_mountfd_open(plan, 0, other, -1, &err), &err, .code = -EINVAL, .says = "no user namespace");
 }
@@ -107,7 +110,8 @@ static void unwritten_mappings(void)
     have_image();
     json_object *spec = empty_spec();
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-    spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
     rfs_plan *plan = plan_of(spec);
     struct lacking lacking = lacking_on_host();
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0);
@@ -174,7 +178,8 @@ static void propagation(void)
     static const struct {
         const char *root, *tags;
     } kinds[] = {
-        {NULL, " master"}, {"rslave", " master"}, {"slave", " shared"}, {"rprivate", ""}, {"rshared", " shared"}, {"runbindable", " unbindable"},
+        {NULL, " master"}, {"rslave", " master"}, {"slave", " shared"}, {"rprivate", ""}, {"rshared", " shared"},
+         {"runbindable", " unbindable"},
     };
     make_source("source");
     REQUIRE(mount(NULL, in_work("source/below"), NULL, MS_SHARED, NULL) == 0);
@@ -189,7 +194,9 @@ static void propagation(void)
                 spec_set(spec, "linux.rootfsPropagation", quoted);
             if (user_namespace)
                 spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-            spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/source/below', 'options': ['bind']}", work);
+            spec_add(spec, "mounts",
+                     "{'destination': '/target', 'type': 'bind', 'source': '%s/source/below', 'options': ['bind']}",
+                     work);
             close(open_and_attach(plan_of(spec), -1));
             const char *tags = kinds[i].tags;
             if (user_namespace && strcmp(tags, " shared") == 0)
@@ -205,9 +212,12 @@ static void different_mappings(void)
     have_image();
     json_object *spec = empty_spec();
     for (int i = 0; i < 2; i++)
-        spec_add(spec, "mounts", "{'destination': '/target%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind'], "
-                 "'uidMappings': [{'containerID': 0, 'hostID': %d, 'size': 8}, {'containerID': 100, 'hostID': 1, 'size': 1}], "
-                 "'gidMappings': [{'containerID': 0, 'hostID': %d, 'size': 100}]}", i, work, 1000 + 1000 * i, 5000 + 1000 * i);
+        spec_add(spec, "mounts",
+                 "{'destination': '/target%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind'], "
+                 "'uidMappings': [{'containerID': 0, 'hostID': %d, 'size': 8}, {'containerID': 100, 'hostID': 1, "
+                 "'size': 1}], "
+                 "'gidMappings': [{'containerID': 0, 'hostID': %d, 'size': 100}]}",
+                 i, work, 1000 + 1000 * i, 5000 + 1000 * i);
     rfs_plan *plan = plan_of(spec);
     for (int i = 0; i < 2; i++) {
         int fd = opened(plan, (size_t)i, -1);
@@ -230,7 +240,8 @@ static void many_ranges(void)
     for (size_t k = 0; k < COUNT(kinds); k++) {
         have_image();
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind']}", work);
+        spec_add(spec, "mounts",
+                 "{'destination': '/target', 'type': 'bind', 'source': '%s/source', 'options': ['bind']}", work);
         json_object *mount = json_object_array_get_idx(json_object_object_get(spec, "mounts"), 0);
         json_object *list = json_object_new_array();
         for (unsigned i = 0; i < kinds[k].ranges; i++) {
@@ -245,8 +256,8 @@ static void many_ranges(void)
         rfs_plan *plan = plan_of(spec);
         rfs_error err = fresh_error();
         if (kinds[k].code)
-            CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = kinds[k].code, .stage = RFS_STAGE_MOUNTFD, .says = "uid_map",
-                        .says_too = "fewer ranges");
+            CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = kinds[k].code,
+                        .stage = RFS_STAGE_MOUNTFD, .says = "uid_map", .says_too = "fewer ranges");
         else
             CHECK_OWNER(opened(plan, 0, -1), "file", 15, 17);
     }
@@ -282,15 +293,15 @@ static void without_support(void)
         rfs_plan *plan = plan_of_bind(kinds[i].type, "'bind'", MAPPED);
         if (lacking_on_host().call)
             opened(plan, 0, -1);
-        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
-                    .says = kinds[i].name, .says_too = "does not support idmapped");
+        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                    .object = RFS_OBJECT_MOUNT, .says = kinds[i].name, .says_too = "does not support idmapped");
     }
     /* only what is below */
     make_source("source");
     REQUIRE(mount("x", in_work("source/below"), "proc", 0, NULL) == 0);
     close(opened(plan_of_bind("source", "'rbind', 'idmap'", MAPPED), 0, -1));
-    CHECK_ERROR(rfs_mountfd_open(plan_of_bind("source", "'rbind', 'ridmap'", MAPPED), 0, -1, -1, &err), &err, .code = -EINVAL,
-                .says = "or one mounted below it");
+    CHECK_ERROR(rfs_mountfd_open(plan_of_bind("source", "'rbind', 'ridmap'", MAPPED), 0, -1, -1, &err), &err,
+                .code = -EINVAL, .says = "or one mounted below it");
 }
 
 static void refused(void)
@@ -299,27 +310,38 @@ static void refused(void)
     make_directory(in_work("there"), 0755);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs'}");
-    spec_add(spec, "mounts", "{'destination': '/b', 'type': 'bind', 'source': '%s/missing', 'options': ['bind']}", work);
-    spec_add(spec, "mounts", "{'destination': '/c', 'type': 'bind', 'source': '%s/there', 'options': ['bind']" MAPPED "}", work);
+    spec_add(spec, "mounts", "{'destination': '/b', 'type': 'bind', 'source': '%s/missing', 'options': ['bind']}",
+             work);
+    spec_add(spec, "mounts",
+             "{'destination': '/c', 'type': 'bind', 'source': '%s/there', 'options': ['bind']" MAPPED "}", work);
     spec_add(spec, "mounts", "{'destination': '/d', 'type': 'cgroup'}");
     rfs_config *config = config_from_json(spec);
-    rfs_mount by_descriptor = {.size = sizeof by_descriptor, .flags = RFS_MOUNT_SOURCE_FD, .destination = "/e", .type = "bind", .source_fd = 900};
+    rfs_mount by_descriptor = {.size = sizeof by_descriptor,
+                               .flags = RFS_MOUNT_SOURCE_FD,
+                               .destination = "/e",
+                               .type = "bind",
+                               .source_fd = 900};
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_config_add_mount(config, &by_descriptor, &err), &err);
     rfs_plan *plan = plan_of_config(config);
-    static const int needed[] = {RFS_MOUNTFD_NEVER, RFS_MOUNTFD_POSSIBLY, RFS_MOUNTFD_CERTAINLY, RFS_MOUNTFD_NEVER, RFS_MOUNTFD_NEVER};
+    static const int needed[] = {RFS_MOUNTFD_NEVER, RFS_MOUNTFD_POSSIBLY, RFS_MOUNTFD_CERTAINLY, RFS_MOUNTFD_NEVER,
+                                 RFS_MOUNTFD_NEVER};
     for (size_t i = 0; i < COUNT(needed); i++)
         CHECK_THAT(rfs_plan_mountfd_needed(plan, i) == needed[i], "mount %zu: %d", i, rfs_plan_mountfd_needed(plan, i));
     CHECK(rfs_plan_mountfd_needed(plan, COUNT(needed)) == -EINVAL);
     CHECK(rfs_plan_mountfd_needed(plan, SIZE_MAX - 1) == -EINVAL);
     CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_POSSIBLY);
     CHECK(rfs_plan_mountfd_needed(NULL, 0) == -EINVAL);
-    CHECK_ERROR(rfs_mountfd_open(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
-    CHECK_ERROR(rfs_mountfd_open(plan, 5, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "5 mounts");
-    CHECK_ERROR(rfs_mountfd_open(plan, 4, -1, -1, &err), &err, .code = -EBADF, .object = RFS_OBJECT_MOUNT, .index = 4, .says = "source_fd 900 is not open");
+    CHECK_ERROR(rfs_mountfd_open(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .says = "plan is NULL");
+    CHECK_ERROR(rfs_mountfd_open(plan, 5, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .says = "5 mounts");
+    CHECK_ERROR(rfs_mountfd_open(plan, 4, -1, -1, &err), &err, .code = -EBADF, .object = RFS_OBJECT_MOUNT, .index = 4,
+                .says = "source_fd 900 is not open");
     bool opens = !is_refused(syscall(SYS_open_tree, -1, "", 0));
-    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = opens ? -ENOENT : -errno, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT,
-                .index = 1, .says = opens ? "does not exist on the host" : "open_tree", .path = "/b");
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = opens ? -ENOENT : -errno,
+                .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT, .index = 1,
+                .says = opens ? "does not exist on the host" : "open_tree", .path = "/b");
 }
 
 /* The explicit mappings of an option, and relative ones. */
@@ -329,7 +351,8 @@ static void option(void)
     have_image();
     json_object *spec = empty_spec();
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-    spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 300000, 'size': 10}, {'containerID': 10, 'hostID': 400000, 'size': 10}]");
+    spec_set(spec, "linux.uidMappings",
+             "[{'containerID': 0, 'hostID': 300000, 'size': 10}, {'containerID': 10, 'hostID': 400000, 'size': 10}]");
     spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 500000, 'size': 100}]");
     static const struct {
         const char *option;
@@ -343,7 +366,9 @@ static void option(void)
         {"ridmap=uids=0-0-100;gids=0-0-100", 7, 8},
     };
     for (size_t i = 0; i < COUNT(kinds); i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', '%s']}", i, work, kinds[i].option);
+        spec_add(spec, "mounts",
+                 "{'destination': '/%zu', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', '%s']}", i, work,
+                 kinds[i].option);
     rfs_plan *plan = plan_of(spec);
     for (size_t i = 0; i < COUNT(kinds); i++) {
         note("%s", kinds[i].option);
@@ -359,20 +384,23 @@ static void new_file_systems(void)
 {
     have_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs', 'options': ['mode=1777', 'nosuid', 'rnodev']" MAPPED "}");
+    spec_add(spec, "mounts",
+             "{'destination': '/a', 'type': 'tmpfs', 'options': ['mode=1777', 'nosuid', 'rnodev']" MAPPED "}");
     spec_add(spec, "mounts", "{'destination': '/b', 'type': 'devpts', 'source': 'x'" MAPPED "}");
     rfs_plan *plan = plan_of(spec);
     CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_CERTAINLY);
     rfs_error err = fresh_error();
     if (!lacking_on_host().call && !can_be_idmapped(work)) {
-        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped");
+        CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT,
+                    .says = "(tmpfs) does not support idmapped");
     } else {
         int fd = open_and_attach(plan, -1);
         CHECK_OWNER(fd, ".", 100000, 100000);
         create_as(100003, 100004, fd, "new");
         check_mount(in_work("at / rw,nosuid,nodev,relatime,idmapped - tmpfs none rw*"));
     }
-    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "devpts");
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1,
+                .says = "devpts");
 }
 
 static void inside_overlay(void *data)
@@ -390,8 +418,10 @@ static void overlay(void)
     make_directory(in_work("upper"), 0755);
     make_directory(in_work("work"), 0755);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/at', "
-             "'upperdir=%s/upper', 'workdir=%s/work']}", work, work, work);
+    spec_add(spec, "mounts",
+             "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/at', "
+             "'upperdir=%s/upper', 'workdir=%s/work']}",
+             work, work, work);
     run_container(plan_of(spec), NULL, inside_overlay, NULL);
     CHECK_OWNER(AT_FDCWD, in_work("upper/file"), 100007, 100008);
     CHECK_OWNER(AT_FDCWD, in_work("source/file"), 7, 8);
@@ -416,7 +446,8 @@ static void rootfs(void)
     mount_idmappable(image("below"));
     image_file("below/file", "x");
     for (int recursive = 0; recursive < 2; recursive++) {
-        rfs_plan *plan = plan_with_rootfs(recursive ? "ridmap=uids=0-100000-10;gids=0-200000-10" : "idmap=uids=0-100000-10;gids=0-200000-10");
+        rfs_plan *plan = plan_with_rootfs(recursive ? "ridmap=uids=0-100000-10;gids=0-200000-10"
+                                                    : "idmap=uids=0-100000-10;gids=0-200000-10");
         CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_CERTAINLY);
         int fd = opened(plan, RFS_MOUNTFD_ROOTFS, -1);
         CHECK_OWNER(fd, "file", 100007, 200008);
@@ -430,7 +461,8 @@ static void rootfs(void)
         rfs_options options = {.size = sizeof options, .rootfs_idmap = wrong[i]};
         rfs_plan *plan;
         REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = "rootfs_idmap");
+        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN,
+                    .says = "rootfs_idmap");
         rfs_config_free(config);
     }
 }
@@ -441,14 +473,16 @@ static void without_privilege(void *data)
     /* may clone mounts, but not map ids */
     REQUIRE(prctl(PR_SET_KEEPCAPS, 1) == 0);
     REQUIRE(setresgid(1000, 1000, 1000) == 0 && setresuid(1000, 1000, 1000) == 0);
-    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "CAP_SYS_ADMIN");
+    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD,
+                .says = "CAP_SYS_ADMIN");
 }
 
 static void inside_a_user_namespace(void *data)
 {
     rfs_error err = fresh_error();
     /* the child's own mount namespace, of another user namespace: no ids are mapped to make one from */
-    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "mounts[0]");
+    CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD,
+                .says = "mounts[0]");
 }
 
 static void privilege(void)

@@ -12,7 +12,8 @@ static void write_line(FILE *out, char *line)
 {
     char root[4096], mountpoint[4096], options[512], *rest = strstr(line, " - ");
     int end = 0;
-    REQUIRE_THAT(rest && sscanf(line, "%*d %*d %*s %4095s %4095s %511s%n", root, mountpoint, options, &end) == 3, "mountinfo: %s", line);
+    REQUIRE_THAT(rest && sscanf(line, "%*d %*d %*s %4095s %4095s %511s%n", root, mountpoint, options, &end) == 3,
+                 "mountinfo: %s", line);
     fprintf(out, "%s %s %s", mountpoint, root, options);
     *rest = '\0';
     for (char *tag = strtok(line + end, " "); tag; tag = strtok(NULL, " "))

@@ -43,7 +43,8 @@ static void check_propagation(struct propagation p)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}");
     if (p.bound)
-        spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['bind']}", in_work("volume"));
+        spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['bind']}",
+                 in_work("volume"));
     if (p.value)
         spec_set(spec, "linux.rootfsPropagation", p.value);
     run_container(plan_of(spec), NULL, look_inside, &p);
@@ -118,8 +119,10 @@ static void mount_options(void)
         spec_add(spec, "mounts", "{'destination': '/%s', 'type': 'bind', 'source': '%s', 'options': ['rbind', '%s']}",
                  binds[i], in_work("volume"), binds[i]);
     spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'tmpfs', 'source': 'one', 'options': ['shared']}");
-    spec_add(spec, "mounts", "{'destination': '/unbindable', 'type': 'tmpfs', 'source': 'two', 'options': ['unbindable']}");
-    spec_add(spec, "mounts", "{'destination': '/both', 'type': 'tmpfs', 'source': 'three', 'options': ['private', 'shared']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/unbindable', 'type': 'tmpfs', 'source': 'two', 'options': ['unbindable']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/both', 'type': 'tmpfs', 'source': 'three', 'options': ['private', 'shared']}");
     run_container(plan_of(spec), NULL, look_at_options, NULL);
 }
 
@@ -140,13 +143,14 @@ static int look_outside(const struct seccomp_notif *call)
 /* Here the outside is shared altogether, so that a wrong mount or umount inside would show, if only for a moment. */
 static void everything_shared(void)
 {
-    static const char *const values[] = {NULL, "'private'", "'rprivate'", "'slave'", "'rslave'", "'shared'", "'rshared'",
-                                         "'unbindable'", "'runbindable'"};
+    static const char *const values[] = {NULL,       "'private'", "'rprivate'",   "'slave'",      "'rslave'",
+                                         "'shared'", "'rshared'", "'unbindable'", "'runbindable'"};
     only_cgroup2();
     REQUIRE(mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) == 0);
     make_image();
     outside = mount_table();
-    intervene((const int[]){SYS_mount, SYS_umount2, SYS_move_mount, SYS_pivot_root, SYS_fchdir, SYS_chdir}, 6, look_outside);
+    intervene((const int[]){SYS_mount, SYS_umount2, SYS_move_mount, SYS_pivot_root, SYS_fchdir, SYS_chdir}, 6,
+              look_outside);
     for (size_t i = 0; i < COUNT(values); i++) {
         json_object *spec = default_spec("runc");
         spec_set(spec, "linux.readonlyPaths", "[]"); /* what is unbindable can't be made so */
@@ -179,7 +183,9 @@ static void mounts_reach_the_outside(void)
     make_directory(in_work("volume/sub"), 0755);
     json_object *spec = empty_spec();
     spec_set(spec, "linux.rootfsPropagation", "'rshared'");
-    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}", in_work("volume"));
+    spec_add(spec, "mounts",
+             "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}",
+             in_work("volume"));
     rfs_plan *plan = plan_of(spec);
     in_child(CONTAINER_NAMESPACES, mount_in_volume, container_of(plan));
     char pattern[4200];
@@ -218,7 +224,9 @@ static void mounts_reach_the_container(void)
     make_directory(in_work("volume/sub"), 0755);
     json_object *spec = empty_spec();
     spec_set(spec, "linux.rootfsPropagation", "'rslave'");
-    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rslave']}", in_work("volume"));
+    spec_add(spec, "mounts",
+             "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rslave']}",
+             in_work("volume"));
     rfs_plan *plan = plan_of(spec);
     REQUIRE(pipe2(ready, O_CLOEXEC) == 0 && pipe2(go, O_CLOEXEC) == 0);
     pid_t pid = fork();

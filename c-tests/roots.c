@@ -30,7 +30,7 @@ static bool check_tags(const char *mountpoint, const char *tags)
 
 static const struct propagation {
     const char *value;                         /* JSON, or NULL for none */
-    const char *root, *parent, *other;         /* before the switch: of "/", of the rootfs's parent, of a mount elsewhere */
+    const char *root, *parent, *other; /* before the switch: of "/", of the rootfs's parent, of a mount elsewhere */
     const char *rootfs, *rootfs_after;         /* of the rootfs itself */
 } propagations[] = {
     {NULL, " master", " master", " master", "", ""},
@@ -111,7 +111,8 @@ static void chroot_alone(const char *propagation, const char *tags)
     in_child(0, chrooted, container_of(plan_of(spec)));
     char *after = mount_table(), pattern[4300];
     CHECK(strncmp(before, after, strlen(before)) == 0); /* the others are as they were, also their propagation */
-    snprintf(pattern, sizeof pattern, "%s /bundle/rootfs ro,relatime%s - tmpfs test rw*", in_work("bundle/rootfs"), tags);
+    snprintf(pattern, sizeof pattern, "%s /bundle/rootfs ro,relatime%s - tmpfs test rw*", in_work("bundle/rootfs"),
+             tags);
     check_mount(pattern);
     snprintf(pattern, sizeof pattern, "%s / rw,relatime* - proc proc rw", image("proc"));
     check_mount(pattern);
@@ -189,7 +190,8 @@ static void look_below(const struct no_pivot *n, int old_root)
         snprintf(below, sizeof below, "%.300s/%s", m->path, m->is_sysfs ? "kernel" : "self");
         CHECK_THAT(access(below, F_OK) == -1 && errno == ENOENT, "%s can still be seen", m->path);
         if (strncmp(m->path, work, strlen(work)) == 0 && !m->below)
-            CHECK_THAT(mounts_on(m->escaped) == (n->covered || m->stacked ? m->stacked + 2 : 0), "%zu mounts on %s", mounts_on(m->escaped), m->path);
+            CHECK_THAT(mounts_on(m->escaped) == (n->covered || m->stacked ? m->stacked + 2 : 0), "%zu mounts on %s",
+                       mounts_on(m->escaped), m->path);
     }
     char pattern[4300];
     snprintf(pattern, sizeof pattern, "%s /sys rw,relatime - proc *", in_work("partial"));
@@ -234,7 +236,8 @@ static void no_pivot(bool in_user_namespace)
     spec_add(spec, "mounts", SYS);
     struct no_pivot n = {container_of(plan_with_flags(spec, RFS_OPTION_NO_PIVOT)), in_user_namespace};
     char *before = mount_table();
-    in_child(in_user_namespace ? 0 : CONTAINER_NAMESPACES, in_user_namespace ? not_pivoted_in_user_namespace : not_pivoted, &n);
+    in_child(in_user_namespace ? 0 : CONTAINER_NAMESPACES,
+             in_user_namespace ? not_pivoted_in_user_namespace : not_pivoted, &n);
     char *after = mount_table();
     CHECK(strcmp(before, after) == 0);
     free(before);
@@ -255,7 +258,8 @@ static void no_pivot_covers(void)
 static void no_pivot_shared(void)
 {
     make_directory(in_work("stacked"), 0755);
-    REQUIRE(mount("stacked", in_work("stacked"), "proc", 0, NULL) == 0 && mount(NULL, in_work("stacked"), NULL, MS_SHARED, NULL) == 0);
+    REQUIRE(mount("stacked", in_work("stacked"), "proc", 0, NULL) == 0 &&
+            mount(NULL, in_work("stacked"), NULL, MS_SHARED, NULL) == 0);
     REQUIRE(mount("stacked", in_work("stacked"), "sysfs", 0, NULL) == 0); /* its parent is the one below */
     REQUIRE(mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) == 0);
     static const char *const values[] = {NULL, "'private'", "'shared'", "'rshared'"};
@@ -280,7 +284,10 @@ static void refused_in_user_namespace(void *plan)
 {
     enter_user_namespace();
     run_refused("a whole procfs that can't be covered", plan, NULL,
-                &(struct expected){.code = -EPERM, .stage = RFS_STAGE_PIVOT, .says = "mount /proc", .says_too = "could be neither unmounted nor covered"});
+                &(struct expected){.code = -EPERM,
+                                   .stage = RFS_STAGE_PIVOT,
+                                   .says = "mount /proc",
+                                   .says_too = "could be neither unmounted nor covered"});
 }
 
 static void no_pivot_fails(void)
@@ -304,8 +311,10 @@ static void pivot_refused(void)
 {
     static const rfs_callbacks callbacks = {.size = sizeof callbacks, .point = lose_root};
     make_image();
-    run_refused("a root that is no mount", plan_of(empty_spec()), &callbacks,
-                &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PIVOT, .says = "pivot_root", .says_too = "RFS_OPTION_NO_PIVOT"});
+    run_refused(
+        "a root that is no mount", plan_of(empty_spec()), &callbacks,
+        &(struct expected){
+            .code = -EINVAL, .stage = RFS_STAGE_PIVOT, .says = "pivot_root", .says_too = "RFS_OPTION_NO_PIVOT"});
 }
 
 /* File systems that a rootfs can lie on. */
@@ -326,7 +335,8 @@ static void on_overlay(void)
     make_directory(in_work("upper"), 0755);
     make_directory(in_work("workdir"), 0755);
     char options[13000];
-    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", in_work("lower"), in_work("upper"), in_work("workdir"));
+    snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", in_work("lower"), in_work("upper"),
+             in_work("workdir"));
     REQUIRE(mount("overlay", in_work("bundle/rootfs"), "overlay", 0, options) == 0);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
@@ -399,8 +409,10 @@ static void readonly_with_locked_flags(void)
     json_object *spec = empty_spec();
     spec_set(spec, "root.readonly", "true");
     spec_add(spec, "mounts", PROC);
-    spec_add(spec, "mounts", "{'destination': '/path', 'type': 'bind', 'source': '%s', 'options': ['bind']}", in_work("volume"));
-    spec_add(spec, "mounts", "{'destination': '/made-ro', 'type': 'bind', 'source': '%s', 'options': ['bind', 'ro']}", in_work("volume"));
+    spec_add(spec, "mounts", "{'destination': '/path', 'type': 'bind', 'source': '%s', 'options': ['bind']}",
+             in_work("volume"));
+    spec_add(spec, "mounts", "{'destination': '/made-ro', 'type': 'bind', 'source': '%s', 'options': ['bind', 'ro']}",
+             in_work("volume"));
     spec_add(spec, "linux.readonlyPaths", "'/path'");
     in_child(0, locked_in_user_namespace, plan_of(spec));
 }
@@ -420,8 +432,15 @@ static void paths(void)
     make_directory(in_work("bundle/x"), 0755);
     REQUIRE(symlink("bundle", in_work("link")) == 0 && symlink(work, in_work("bundle/x/up")) == 0);
     REQUIRE(rename(in_work("bundle/x"), in_work("bundle/with space")) == 0);
-    static const char *const list[] = {"%s/bundle/rootfs/", "%s/bundle/rootfs///", "%s//bundle/./rootfs", "%s/bundle/../bundle/rootfs", "%s/link/rootfs",
-                                       "%s/link/rootfs/", "%s/bundle/with space/up/link/rootfs", "%s/link/../bundle/rootfs", "%s/bundle/rootfs/../rootfs/."};
+    static const char *const list[] = {"%s/bundle/rootfs/",
+                                       "%s/bundle/rootfs///",
+                                       "%s//bundle/./rootfs",
+                                       "%s/bundle/../bundle/rootfs",
+                                       "%s/link/rootfs",
+                                       "%s/link/rootfs/",
+                                       "%s/bundle/with space/up/link/rootfs",
+                                       "%s/link/../bundle/rootfs",
+                                       "%s/bundle/rootfs/../rootfs/."};
     for (size_t i = 0; i < COUNT(list); i++) {
         char path[4300], json[4400];
         snprintf(path, sizeof path, "%.*s%s", (int)strlen(work), work, list[i] + 2);
@@ -455,7 +474,8 @@ static void descriptors(void)
         rfs_config *config;
         rfs_error err = fresh_error();
         REQUIRE_SUCCESS(rfs_config_new("/a/name/that/is/nowhere", &config, &err), &err);
-        rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_ROOTFS_FD | flags[i], .rootfs_fd = ROOTFS_FD};
+        rfs_options options = {
+            .size = sizeof options, .flags = RFS_OPTION_ROOTFS_FD | flags[i], .rootfs_fd = ROOTFS_FD};
         REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
         rfs_mount mount = {.size = sizeof mount, .destination = "/data", .type = "tmpfs", .source = "tmpfs"};
         REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);

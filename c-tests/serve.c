@@ -135,7 +135,8 @@ static void inside_writable(void)
 
 static void without_user_namespace(void)
 {
-    static const int types[] = {SOCK_SEQPACKET, SOCK_STREAM, SOCK_SEQPACKET | SOCK_NONBLOCK, SOCK_STREAM | SOCK_NONBLOCK};
+    static const int types[] = {SOCK_SEQPACKET, SOCK_STREAM, SOCK_SEQPACKET | SOCK_NONBLOCK,
+                                SOCK_STREAM | SOCK_NONBLOCK};
     make_source("source");
     make_image();
     json_object *spec = empty_spec();
@@ -202,10 +203,13 @@ static void new_file_systems(void)
     image_directory("tmp", 01733);
     REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'source': 'x', 'options': ['nosuid', 'idmap']}");
-    spec_add(spec, "mounts", "{'destination': '/new', 'type': 'tmpfs', 'options': ['mode=700', 'idmap=uids=0-100005-10;gids=0-100005-10']}");
+    spec_add(
+        spec, "mounts",
+        "{'destination': '/new', 'type': 'tmpfs', 'options': ['mode=700', 'idmap=uids=0-100005-10;gids=0-100005-10']}");
     struct served served = {.plan = plan_of(spec), .inside = inside_new_file_systems};
     if (!can_be_idmapped(work)) /* as little as any tmpfs */
-        served.fails = (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped"};
+        served.fails =
+            (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped"};
     serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
 }
 
@@ -253,9 +257,11 @@ static void many(void)
     json_object *spec = user_spec();
     REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
     for (int i = 0; i < MANY; i++)
-        spec_add(spec, "mounts", "{'destination': '/many/%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind'], "
+        spec_add(spec, "mounts",
+                 "{'destination': '/many/%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind'], "
                  "'uidMappings': [{'containerID': 0, 'hostID': %d, 'size': 1000}], "
-                 "'gidMappings': [{'containerID': 0, 'hostID': %d, 'size': 1000}]}", i, work, 100000 + 1000 * (i % 3), 100000 + 1000 * (i % 3));
+                 "'gidMappings': [{'containerID': 0, 'hostID': %d, 'size': 1000}]}",
+                 i, work, 100000 + 1000 * (i % 3), 100000 + 1000 * (i % 3));
     struct served served = {.plan = plan_of(spec), .inside = inside_many};
     serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
 }
@@ -280,13 +286,21 @@ static void failures_are_told(void)
     struct served served = {.plan = plan_of(optional), .inside = inside_nothing, .warnings = 1};
     serve(&served, CONTAINER_NAMESPACES);
     spec_add(spec, "mounts", BIND_WITH("proc", "/c", "'bind'", MAPPED));
-    struct served fails = {.plan = plan_of(spec), .fails = {.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 2,
-                           .says = "mounts[2] (/c): mountfd callback", .says_too = "the host's side says: mount_setattr idmap"}};
+    struct served fails = {.plan = plan_of(spec),
+                           .fails = {.code = -EINVAL,
+                                     .stage = RFS_STAGE_MOUNTS,
+                                     .object = RFS_OBJECT_MOUNT,
+                                     .index = 2,
+                                     .says = "mounts[2] (/c): mountfd callback",
+                                     .says_too = "the host's side says: mount_setattr idmap"}};
     serve(&fails, CONTAINER_NAMESPACES);
     json_object *missing = empty_spec();
     spec_add(missing, "mounts", BIND("nothing", "/d", "'bind'"));
-    struct served absent = {.plan = plan_of(missing), .fails = {.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
-                            .says = "does not exist on the host either"}};
+    struct served absent = {.plan = plan_of(missing),
+                            .fails = {.code = -ENOENT,
+                                      .stage = RFS_STAGE_MOUNTS,
+                                      .object = RFS_OBJECT_MOUNT,
+                                      .says = "does not exist on the host either"}};
     serve(&absent, CONTAINER_NAMESPACES);
 }
 
@@ -347,7 +361,10 @@ static void send_descriptors(int socket, const void *data, size_t size, int n)
     } control = {.header = {CMSG_LEN(sizeof(int) * (size_t)n), SOL_SOCKET, SCM_RIGHTS}};
     memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * (size_t)n);
     struct iovec iov = {(void *)(uintptr_t)data, size};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n)};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n)};
     REQUIRE(sendmsg(socket, &message, MSG_NOSIGNAL) == (ssize_t)size);
 }
 
@@ -385,7 +402,8 @@ static void strange_packets(void)
             for (size_t length = 1; length < size; length++) {
                 new_sockets(types[t], sockets);
                 REQUIRE(send(sockets[CONTAINER], good, length, MSG_NOSIGNAL) == (ssize_t)length);
-                CHECK_ERROR(serve_written(plan, sockets, gone, &err), &err, .code = -EBADMSG, .stage = RFS_STAGE_MOUNTFD, .says = "something else");
+                CHECK_ERROR(serve_written(plan, sockets, gone, &err), &err, .code = -EBADMSG,
+                            .stage = RFS_STAGE_MOUNTFD, .says = "something else");
             }
             static const size_t lengths[] = {17, 24, 32, 4096, 100000};
             for (size_t i = 0; i < COUNT(lengths); i++) {
@@ -466,10 +484,12 @@ static void wrong_indices(void)
     rfs_error err;
     new_sockets(SOCK_SEQPACKET, sockets);
     pid_t pid = serve_in_child(plan, sockets, 0);
-    CHECK_ERROR(answer_to(sockets[CONTAINER], 3, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD, .says = "no such mount");
+    CHECK_ERROR(answer_to(sockets[CONTAINER], 3, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD,
+                .says = "no such mount");
     CHECK_ERROR(answer_to(sockets[CONTAINER], UINT64_MAX - 1, &err), &err, .code = -EPERM, .says = "no such mount");
     check_rootfs(sockets[CONTAINER]);
-    CHECK_ERROR(answer_to(sockets[CONTAINER], RFS_MOUNTFD_ROOTFS, &err), &err, .code = -EPERM, .says = "asked for before");
+    CHECK_ERROR(answer_to(sockets[CONTAINER], RFS_MOUNTFD_ROOTFS, &err), &err, .code = -EPERM,
+                .says = "asked for before");
     CHECK_ERROR(answer_to(sockets[CONTAINER], UINT64_C(1) << 32, &err), &err, .code = -EPERM, .says = "no such mount");
     CHECK_ERROR(answer_to(sockets[CONTAINER], 1, &err), &err, .code = -EPERM, .says = "makes this mount itself");
     CHECK(answer_to(sockets[CONTAINER], 2, &err) == 0);
@@ -513,7 +533,9 @@ static void flood(void)
     /* a buffer with room for few answers, and many mounts to ask for */
     json_object *spec = empty_spec();
     for (int i = 0; i < 300; i++)
-        spec_add(spec, "mounts", "{'destination': '/many/%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind']" MAPPED "}", i, work);
+        spec_add(spec, "mounts",
+                 "{'destination': '/many/%d', 'type': 'bind', 'source': '%s/source', 'options': ['bind']" MAPPED "}", i,
+                 work);
     plan = plan_of(spec);
     int sockets[2], small = 4096;
     new_sockets(SOCK_SEQPACKET, sockets);
@@ -642,7 +664,8 @@ static void killed_peers(void)
         }
         close(sockets[HOST]);
         rfs_error err;
-        CHECK_ERROR(answer_to(sockets[CONTAINER], 0, &err), &err, .code = -ECONNRESET, .stage = RFS_STAGE_MOUNTFD, .says = "gone");
+        CHECK_ERROR(answer_to(sockets[CONTAINER], 0, &err), &err, .code = -ECONNRESET, .stage = RFS_STAGE_MOUNTFD,
+                    .says = "gone");
         CHECK(answer_to(sockets[CONTAINER], 0, &err) == -ECONNRESET);
         close(sockets[CONTAINER]);
         waitpid(pid, NULL, 0);
@@ -748,8 +771,10 @@ static void arguments(void)
     int sockets[2], pipe_ends[2], closed = 900;
     rfs_mount_request request = {.size = sizeof request, .err = &err};
     REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0);
-    CHECK_ERROR(rfs_mountfd_serve(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .says = "plan is NULL");
-    CHECK_ERROR(rfs_mountfd_serve(plan, -1, -1, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD, .says = "socket -1");
+    CHECK_ERROR(rfs_mountfd_serve(NULL, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .says = "plan is NULL");
+    CHECK_ERROR(rfs_mountfd_serve(plan, -1, -1, -1, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD,
+                .says = "socket -1");
     CHECK_ERROR(rfs_mountfd_serve(plan, closed, -1, -1, &err), &err, .code = -EBADF, .says = "socket 900");
     CHECK_ERROR(rfs_mountfd_serve(plan, pipe_ends[0], -1, -1, &err), &err, .code = -ENOTSOCK);
     CHECK_ERROR(rfs_mountfd_request(&closed, &request), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD);

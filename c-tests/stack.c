@@ -1,5 +1,5 @@
-/* How much of its caller's stack a call takes: with destinations, masked paths and sources that are links or as long as a
- * path can be. watch.c ends any process in which a call takes more than 48 KiB; here are the worst, and the numbers.
+/* How much of its caller's stack a call takes: with destinations, masked paths and sources that are links or as long as
+ * a path can be. watch.c ends any process in which a call takes more than 48 KiB; here are the worst, and the numbers.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
@@ -97,10 +97,15 @@ static json_object *spec_with_long_paths(void)
     deep = longest("");
     json_object *spec = default_spec("runc");
     spec_add(spec, "mounts", "{'destination': '%s', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}", deep);
-    spec_add(spec, "mounts", "{'destination': '/links/39/tmpfs', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'tmpcopyup']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/links/39/tmpfs', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'tmpcopyup']}");
     spec_add(spec, "mounts", "{'destination': '/far', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro']}");
-    spec_add(spec, "mounts", "{'destination': '/deep-source', 'type': 'bind', 'source': '%s', 'options': ['bind', 'ro']}", source);
-    spec_add(spec, "mounts", "{'destination': '/links/39/copied', 'type': 'bind', 'source': '%s/through/link', 'options': ['bind', 'copy-symlink']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/deep-source', 'type': 'bind', 'source': '%s', 'options': ['bind', 'ro']}", source);
+    spec_add(spec, "mounts",
+             "{'destination': '/links/39/copied', 'type': 'bind', 'source': '%s/through/link', 'options': ['bind', "
+             "'copy-symlink']}",
+             work);
     static const char *const lists[] = {"linux.maskedPaths", "linux.readonlyPaths"};
     for (size_t i = 0; i < COUNT(lists); i++) {
         spec_add(spec, lists[i], "'%s'", deep);
@@ -130,7 +135,8 @@ static void long_paths(uint64_t flags)
     rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_deep};
     json_object *spec = spec_with_long_paths();
     if (!(flags & RFS_OPTION_CLASSIC_MOUNT) && has_mount_setattr()) /* which recursive attributes take */
-        spec_add(spec, "mounts", "{'destination': '/data', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'rro']}", work);
+        spec_add(spec, "mounts",
+                 "{'destination': '/data', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'rro']}", work);
     run_container(plan_with_flags(spec, flags), &callbacks, NULL, NULL);
     tell();
 }
@@ -169,7 +175,8 @@ static void errors(void)
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
         spec_add(spec, "mounts", list[i].mount, missing);
-        run_refused(list[i].mount, plan_of(spec), NULL, &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS});
+        run_refused(list[i].mount, plan_of(spec), NULL,
+                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS});
     }
     free(missing);
     tell();

@@ -4,7 +4,8 @@
 #ifndef RFS_TEST_USERNS_H
 #define RFS_TEST_USERNS_H
 
-/* Takes this process into a new user namespace in which every id is itself. To be called in a child of in_child(0, ...). */
+/* Takes this process into a new user namespace in which every id is itself. To be called in a child of in_child(0,
+ * ...). */
 void enter_user_namespace(void);
 
 #endif

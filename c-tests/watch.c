@@ -146,7 +146,8 @@ __attribute__((noinline)) static void look(struct call *call)
 
 static void enter(struct call *call, unsigned number)
 {
-    *call = (struct call){number, current, (uint64_t *)(((uintptr_t)__builtin_frame_address(0) - AREA) & ~(uintptr_t)7), 0};
+    *call =
+        (struct call){number, current, (uint64_t *)(((uintptr_t)__builtin_frame_address(0) - AREA) & ~(uintptr_t)7), 0};
     paint(call->low);
     current = call;
 }
@@ -156,7 +157,8 @@ static int leave(struct call *call, int rc)
     look(call);
     current = call->outer;
     size_t *most = &shared->stack[call->number], before = __atomic_load_n(most, __ATOMIC_RELAXED);
-    while (call->deepest > before && !__atomic_compare_exchange_n(most, &before, call->deepest, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (call->deepest > before &&
+           !__atomic_compare_exchange_n(most, &before, call->deepest, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
     if (call->deepest > LIMIT)
         refuse("# FAILED watch: %s takes %zu bytes of stack\n", names[call->number], call->deepest);
@@ -179,7 +181,8 @@ WATCH(rfs_mask_paths, (rfs_container *container, rfs_error *err), container, err
 WATCH(rfs_readonly_paths, (rfs_container *container, rfs_error *err), container, err)
 WATCH(rfs_bind_console, (rfs_container *container, int pty, rfs_error *err), container, pty, err)
 WATCH(rfs_bind_fd, (rfs_container *container, int fd, const char *target, rfs_error *err), container, fd, target, err)
-WATCH(rfs_run_hooks, (const rfs_plan *plan, rfs_hook_kind kind, const char *state, size_t length, rfs_error *err), plan, kind, state, length, err)
+WATCH(rfs_run_hooks, (const rfs_plan *plan, rfs_hook_kind kind, const char *state, size_t length, rfs_error *err), plan,
+      kind, state, length, err)
 WATCH(rfs_mountfd_request, (void *socket, const rfs_mount_request *request), socket, request)
 
 /* The caller's code in the midst of a call. */
@@ -253,7 +256,8 @@ __attribute__((constructor)) static void begin(void)
     int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (fd >= 0 && ftruncate(fd, sizeof here) != 0)
         abort();
-    void *memory = mmap(NULL, sizeof here, PROT_READ | PROT_WRITE, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+    void *memory =
+        mmap(NULL, sizeof here, PROT_READ | PROT_WRITE, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
     if (memory != MAP_FAILED)
         shared = memory;
     if (fd >= 0)

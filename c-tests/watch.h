@@ -10,8 +10,9 @@
 
 /* The calls that are made in the container's process. */
 #define WATCHED_CALLS(CALL) \
-    CALL(rfs_prepare) CALL(rfs_finalize) CALL(rfs_mask_paths) CALL(rfs_readonly_paths) CALL(rfs_bind_console) CALL(rfs_bind_fd) \
-    CALL(rfs_run_hooks) CALL(rfs_mountfd_request)
+    CALL(rfs_prepare) \
+    CALL(rfs_finalize) CALL(rfs_mask_paths) CALL(rfs_readonly_paths) CALL(rfs_bind_console) CALL(rfs_bind_fd) \
+        CALL(rfs_run_hooks) CALL(rfs_mountfd_request)
 enum {
 #define WATCHED(call) watched_##call,
     WATCHED_CALLS(WATCHED)
