@@ -13,7 +13,7 @@ use super::source::{Place, place};
 use super::{Caller, Context, switch};
 use crate::error::{During, Error, Result};
 use crate::mount::attributes::set_root_propagation;
-use crate::mount::{MountApi, Source};
+use crate::mount::{MountApi, Source, Tree};
 use crate::plan::{HookKind, Kind, Mount, Plan, Switch};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::{Attributes, attach};
@@ -121,7 +121,7 @@ fn clone(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<Owned
 
 /// Makes the namespace first, and takes the caller's descriptors along, of which a new one would not know the mounts.
 pub fn copy_namespace(container: &Container) -> Result<()> {
-    let api = MountApi::separating(separated(&container.plan).unwrap_or_default());
+    let api = MountApi::new(false);
     container.copy_descriptors(|raw, recursive| {
         let fd = CallersFd::new(raw).ok()?;
         if place(fd).ok()?.1 == Place::Detached {
@@ -134,6 +134,14 @@ pub fn copy_namespace(container: &Container) -> Result<()> {
     namespace::copy()
         .during("unshare", b"CLONE_NEWNS")
         .map_err(explain_unshare)
+}
+
+/// Such a copy is still a peer of the host's mounts. mount_setattr(2) may be missing: it is changed once it is attached.
+pub fn separate_copy(plan: &Plan, tree: &Tree<'_>) -> Result<()> {
+    match separated(plan) {
+        Some(propagation) => tree.change(true, &Attributes::propagation(propagation)),
+        None => Ok(()),
+    }
 }
 
 fn explain_unshare(error: Error) -> Error {

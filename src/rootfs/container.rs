@@ -150,9 +150,18 @@ impl Container {
         }
     }
 
-    fn close_copies(&self) {
+    fn copies(&self) -> impl Iterator<Item = &Cell<Option<RawFd>>> {
         let sources = self.mounts.iter().map(|it| &it.source_copy);
-        for copy in sources.chain([&self.rootfs_copy]) {
+        sources.chain([&self.rootfs_copy])
+    }
+
+    /// The descriptor is one that stands for the caller's.
+    pub(super) fn is_copy(&self, raw: RawFd) -> bool {
+        self.copies().any(|copy| copy.get() == Some(raw))
+    }
+
+    fn close_copies(&self) {
+        for copy in self.copies() {
             // One that is not open any more was closed by a callback.
             let _ = copy.take().map(adopt);
         }

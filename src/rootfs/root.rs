@@ -44,6 +44,8 @@ enum Origin {
         over: Option<OwnedFd>,
         /// The host's side has opened it.
         is_from_host: bool,
+        /// It stands for the caller's descriptor.
+        is_copy: bool,
     },
 }
 
@@ -134,6 +136,7 @@ fn find(container: &Container, caller: Caller<'_>) -> Result<Origin> {
             tree: fd.duplicate().during("fcntl", rootfs.path.to_bytes())?,
             over: open_path(&rootfs.path).ok(),
             is_from_host: false,
+            is_copy: container.is_copy(raw),
         });
     }
     match open_path(&rootfs.path) {
@@ -158,6 +161,7 @@ fn from_host(
         tree,
         over,
         is_from_host: true,
+        is_copy: false,
     }))
 }
 
@@ -214,6 +218,9 @@ fn attach(plan: &Plan, api: &MountApi, origin: &Origin) -> Result<OwnedFd> {
             (over, api.adopt(tree.during("fcntl", name)?, name)?)
         }
     };
+    if matches!(origin, Origin::Detached { is_copy: true, .. }) {
+        assembly::separate_copy(plan, &tree)?;
+    }
     // Without a mount namespace of its own nothing is asked for, but whether the call is there.
     let attributes = if plan.switch == Switch::Chroot {
         Attributes::default()

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::assembly::separate_copy;
 use super::callbacks::Request;
 use super::{Caller, Context};
 use crate::error::{During, Error, Result};
@@ -55,7 +56,11 @@ pub fn from_descriptor<'a>(
         .during("fcntl", name)
         .map_err(|error| error.explain(format_args!("{given} is not open in this process")))?;
     if place(fd)?.1 == Place::Detached {
-        return cx.api.adopt(fd.duplicate().during("fcntl", name)?, name);
+        let tree = cx.api.adopt(fd.duplicate().during("fcntl", name)?, name)?;
+        if cx.container.is_copy(raw) {
+            separate_copy(cx.plan, &tree)?;
+        }
+        return Ok(tree);
     }
     cx.api
         .clone(Source::Fd(fd.as_fd()), recursive, name)
