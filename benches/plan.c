@@ -1,8 +1,11 @@
-/* What it takes to read and plan a configuration: time and memory for each mount, from 100 to 60,000 of them, half of them
- * binds with four options and half new file systems.
+/* What it takes to read and plan a configuration: time and memory for each mount, from 100 to 60,000 of them, half of
+ * them binds with four options and half new file systems.
  * usage: plan; it needs neither root nor namespaces.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <librfs.h>
 
 #include <malloc.h>
@@ -28,13 +31,18 @@ static char *configuration(int mounts, size_t *length)
     FILE *out = open_memstream(&json, length);
     if (!out)
         abort();
-    fputs("{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"rootfs\"}, \"linux\": {\"namespaces\": [{\"type\": \"mount\"}]}, \"mounts\": [", out);
-    for (int i = 0; i < mounts; i++)
-        fprintf(out, i % 2 ? "%s{\"destination\": \"/data/%d/etc\", \"type\": \"bind\", \"source\": \"/var/lib/volumes/%d\", "
-                             "\"options\": [\"rbind\", \"rprivate\", \"ro\", \"nosuid\"]}"
-                           : "%s{\"destination\": \"/run/%d\", \"type\": \"tmpfs\", \"source\": \"tmpfs\", "
-                             "\"options\": [\"nosuid\", \"nodev\", \"mode=755\", \"size=64k\"]}",
-                i ? ", " : "", i, i);
+    fputs("{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"rootfs\"}, "
+          "\"linux\": {\"namespaces\": [{\"type\": \"mount\"}]}, \"mounts\": [",
+          out);
+    for (int i = 0; i < mounts; i++) {
+        fputs(i ? ", " : "", out);
+        if (i % 2)
+            fprintf(out, "{\"destination\": \"/data/%d/etc\", \"type\": \"bind\", \"source\": \"/var/lib/volumes/%d\", "
+                         "\"options\": [\"rbind\", \"rprivate\", \"ro\", \"nosuid\"]}", i, i);
+        else
+            fprintf(out, "{\"destination\": \"/run/%d\", \"type\": \"tmpfs\", \"source\": \"tmpfs\", "
+                         "\"options\": [\"nosuid\", \"nodev\", \"mode=755\", \"size=64k\"]}", i);
+    }
     fputs("]}", out);
     fclose(out);
     return json;
@@ -89,8 +97,8 @@ int main(void)
         for (size_t i = 0; i < 3; i++)
             qsort(figures[i], ROUNDS, sizeof(double), compare);
         if (result == 0)
-            printf("%8d %16.3f %16.3f %16.3f %16zu\n", counts[c], reading[ROUNDS / 2], planning[ROUNDS / 2], both[ROUNDS / 2],
-                   memory / (size_t)counts[c]);
+            printf("%8d %16.3f %16.3f %16.3f %16zu\n", counts[c], reading[ROUNDS / 2], planning[ROUNDS / 2],
+                   both[ROUNDS / 2], memory / (size_t)counts[c]);
     }
     rmdir(rootfs);
     rmdir(bundle);

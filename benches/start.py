@@ -35,7 +35,7 @@ def compile_programs(prefix, work):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
                            capture_output=True, env={**os.environ, "PKG_CONFIG_PATH": pc}).stdout.split()
     examples = os.path.join(here, "..", "examples")
-    for name, sources in (("floor", [f"{here}/floor.c"]), ("rfsrun", glob.glob(f"{examples}/*.c"))):
+    for name, sources in (("floor", [f"{here}/floor.c"]), ("plan", [f"{here}/plan.c"]), ("rfsrun", glob.glob(f"{examples}/*.c"))):
         subprocess.run(["cc", "-O2", "-o", f"{work}/{name}", *sources, *flags, f"-Wl,-rpath,{os.path.dirname(pc)}"],
                        check=True)
 
@@ -84,6 +84,8 @@ def main():
                 calls = file.read().split()[-2]
             ratio = statistics.median(a / b for a, b in zip(times[name], times["floor"]))
             print(f"{name:8}{statistics.median(times[name]) * 1000:10.2f}{ratio:10.2f}{calls:>8}")
+        print(flush=True)
+        subprocess.run([f"{work}/plan"], check=True)
 
 
 main()

@@ -178,7 +178,8 @@ fn all_mounts(
     let is_shared = |flags: u64| flags & flags::MS_SHARED != 0;
     let mut below_shared = root_propagation.is_some_and(is_shared);
     let mut mounts: Vec<Mount> = Vec::with_capacity(config.mounts.len());
-    let mut new_tmpfs: Option<CString> = None;
+    // Its place among the mounts.
+    let mut new_tmpfs: Option<usize> = None;
     let rootfs = config.rootfs.as_deref().map(paths::clean);
     let rootfs = rootfs.filter(|path| path != b"/");
     for (index, wanted) in config.mounts.iter().enumerate() {
@@ -194,11 +195,10 @@ fn all_mounts(
         };
         below_shared |= mount.propagation.iter().copied().any(is_shared);
         let (directory, _) = paths::split(mount.destination.as_bytes());
-        mount.surely_missing = new_tmpfs
-            .as_ref()
-            .is_some_and(|tmpfs| tmpfs.as_bytes() == directory);
+        let tmpfs = new_tmpfs.and_then(|place| mounts.get(place));
+        mount.surely_missing = tmpfs.is_some_and(|it| it.destination.as_bytes() == directory);
         if is_new_tmpfs(&mount) {
-            new_tmpfs = Some(mount.destination.clone());
+            new_tmpfs = Some(mounts.len());
         }
         mounts.push(mount);
     }

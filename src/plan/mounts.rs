@@ -375,18 +375,18 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
             "options: {shown} has no {what}"
         )));
     }
-    let mut value = value.map(<[u8]>::to_vec);
-    if label::is_label(key) {
+    let c_string = |text: &[u8]| paths::c_string(format_args!("options: {shown}"), text);
+    let value = value.map(|value| {
+        if !label::is_label(key) {
+            return c_string(value);
+        }
         // mount(2) takes the quotes away that keep a label's commas together; fsconfig(2) takes a value as it is.
-        value
-            .iter_mut()
-            .for_each(|value| value.retain(|&b| b != b'"'));
-    }
+        let unquoted: Vec<u8> = value.iter().copied().filter(|&b| b != b'"').collect();
+        c_string(&unquoted)
+    });
     Ok(Parameter {
-        key: paths::c_string(format_args!("options: {shown}"), key)?,
-        value: value
-            .map(|value| paths::c_string(format_args!("options: {shown}"), value))
-            .transpose()?,
+        key: c_string(key)?,
+        value: value.transpose()?,
     })
 }
 

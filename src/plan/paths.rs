@@ -112,8 +112,9 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A path without ".", "..", doubled and trailing slashes, from the root.
 pub fn clean(bytes: &[u8]) -> Vec<u8> {
-    // With room for the slash of a relative one, and for the NUL of a C string.
-    let mut cleaned = Vec::with_capacity(bytes.len() + 2);
+    // With room for the NUL of a C string, and for the slash of a relative one.
+    let is_relative = !bytes.starts_with(b"/");
+    let mut cleaned = Vec::with_capacity(bytes.len() + 1 + usize::from(is_relative));
     for component in bytes.split(|&b| b == b'/') {
         match component {
             b"" | b"." => {}
