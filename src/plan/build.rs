@@ -41,11 +41,17 @@ impl Plan {
             .as_deref()
             .map(root_propagation)
             .transpose()?;
-        let mounts = all_mounts(config, propagation, warn)?;
+        let mut mounts = all_mounts(config, propagation, warn)?;
         let dev_is_bound = mounts.iter().any(|mount| {
             mount.destination.as_c_str() == c"/dev" && matches!(mount.kind, super::Kind::Bind(_))
         });
         let devices = devices::devices(config, warn)?;
+        let readonly_paths = indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?;
+        let masked_paths = indexed(&config.masked_paths, Object::MaskedPath, warn)?;
+        let made = devices.iter().map(|device| device.path.as_bytes());
+        let paths = readonly_paths.iter().chain(&masked_paths);
+        let looked_for = made.chain(paths.map(|it| it.path.as_bytes()));
+        recognise(&mut mounts, looked_for.chain([&b"/dev/ptmx"[..]]));
         Ok(Plan {
             rootfs,
             propagation,
@@ -54,8 +60,8 @@ impl Plan {
             cwd: cwd(config)?,
             readonly_rootfs: config.readonly_rootfs,
             umask: umask(config)?,
-            readonly_paths: indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?,
-            masked_paths: indexed(&config.masked_paths, Object::MaskedPath, warn)?,
+            readonly_paths,
+            masked_paths,
             hooks: hooks::hooks(config)?,
             empty: mounts::empty(config)?,
             separate_masks: config.separate_masks,
@@ -203,6 +209,20 @@ fn all_mounts(
         mounts.push(mount);
     }
     Ok(mounts)
+}
+
+/// Marks the mounts that one of the paths lies below, and those that become read-only later.
+fn recognise<'a>(mounts: &mut [Mount], paths: impl Iterator<Item = &'a [u8]>) {
+    let mut paths: Vec<&[u8]> = paths.collect();
+    paths.sort_unstable();
+    for mount in mounts {
+        let above = [mount.destination.as_bytes(), b"/"].concat();
+        let first = paths.partition_point(|path| *path < &above[..]);
+        mount.is_recognised = matches!(&mount.kind, super::Kind::Filesystem(it) if it.readonly_later)
+            || paths
+                .get(first)
+                .is_some_and(|path| path.starts_with(&above));
+    }
 }
 
 fn is_new_tmpfs(mount: &Mount) -> bool {

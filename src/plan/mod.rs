@@ -138,6 +138,9 @@ pub struct Mount {
     pub propagation: Vec<u64>,
     /// Attaching under a shared mount makes this one shared: the propagation must be set once more.
     pub below_shared: bool,
+    /// It is found again by its id: something else of this plan lies below (/dev's files, a device, a read-only or masked
+    /// path), or it becomes read-only later.
+    pub is_recognised: bool,
 }
 
 impl Mount {
@@ -148,6 +151,19 @@ impl Mount {
             Kind::Bind(it) => it.idmap.is_some(),
             Kind::Remount(_) | Kind::Cgroup(_) => false,
         }
+    }
+
+    /// What is left of a path below the destination: empty, or from a slash on. `None`: it lies elsewhere.
+    pub fn path_below<'a>(&self, path: &'a CStr) -> Option<&'a CStr> {
+        let destination = self.destination.as_bytes();
+        let is_below = path
+            .to_bytes()
+            .strip_prefix(destination)
+            .is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+        is_below.then(|| {
+            let rest = &path.to_bytes_with_nul()[destination.len()..];
+            CStr::from_bytes_with_nul(rest).unwrap_or_default()
+        })
     }
 
     /// Its source is a descriptor of the caller's.

@@ -109,6 +109,7 @@ pub fn mount(
         recursive: options.recursive,
         propagation: options.propagation,
         below_shared,
+        is_recognised: false,
     })
 }
 

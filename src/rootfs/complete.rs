@@ -7,12 +7,12 @@ use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Level;
-use crate::error::{Error, Result};
+use crate::error::{During, Error, Result};
 use crate::mount::attributes::AttributeNames;
 use crate::mount::{Tree, unmount};
 use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
-use crate::sys::mount::is_idmapped;
+use crate::sys::mount::{is_idmapped, status};
 
 /// Completes a mount that nobody can see, and attaches it. Gives its root.
 pub fn attach(
@@ -43,8 +43,10 @@ pub fn attach_complete(
         }
         Ok(())
     };
+    let name = tree.name();
     let completed = last();
     let fd = tree.into_fd();
+    let completed = completed.and_then(|()| remember(cx, mount, &fd, name));
     match completed {
         Ok(()) => Ok(fd),
         Err(error) => {
@@ -53,6 +55,15 @@ pub fn attach_complete(
             Err(error)
         }
     }
+}
+
+/// The first of several is the one at the destination: cgroup v1.
+fn remember(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Result<()> {
+    if mount.is_recognised && cx.container.mount_id(mount) == 0 {
+        let attached = status(fd, c"").during("statx", name)?;
+        cx.container.set_mount_id(mount, attached.mount_id);
+    }
+    Ok(())
 }
 
 /// The attributes of all mounts below, and the propagation.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::container::Container;
 use super::reach::ContainerRoot;
+use super::recognise::check_directory;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::{MountApi, Source};
 use crate::sys::fd::{CallersFd, ENTRY, open};
@@ -44,13 +45,14 @@ fn bind(container: &Container, raw: RawFd) -> Result<()> {
             ),
             _ => error,
         })?;
-    tree.attach(open_target(&Root::new(root.as_fd()))?)
+    tree.attach(open_target(&Root::new(root.as_fd()), container)?)
 }
 
 /// /dev/console itself, made if it is missing.
-fn open_target(root: &Root<'_>) -> Result<OwnedFd> {
+fn open_target(root: &Root<'_>, container: &Container) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let dev = root.open_plain(c"/dev", flags).during("openat2", b"/dev")?;
+    check_directory(root, container, &dev, c"/dev/console")?;
     // Readers find it by its name; what it is is the pty's matter, once that is mounted on it.
     match make_file(&dev, c"console", 0o600) {
         Err(Errno::EXIST) => open(&dev, c"console", ENTRY),

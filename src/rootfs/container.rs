@@ -2,6 +2,7 @@
 //! One start of a plan: all that changes while it is carried out. Made before the fork, used by one process.
 
 use core::cell::Cell;
+use core::ffi::CStr;
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -238,6 +239,30 @@ impl Container {
         self.mounts.get(mount.index).map_or(0, |it| it.id.get())
     }
 
+    /// The mount that a path lies below, as it was mounted: the last that was attached above it, with its id and the path in
+    /// it. `None`: the rootfs itself.
+    pub(super) fn mount_above<'a>(&self, path: &'a CStr) -> Option<(&Mount, u64, &'a CStr)> {
+        let all = self.plan.mounts.iter().rev();
+        all.filter(|mount| mount.is_recognised).find_map(|mount| {
+            let below = mount.path_below(path).filter(|below| !below.is_empty())?;
+            let id = self.mount_id(mount);
+            (id != 0 && !self.was_passed_over(mount)).then_some((mount, id, below))
+        })
+    }
+
+    /// Another mount lies at a path now. `by`: gives its id, if what is below can be looked for in it, and otherwise 0. The
+    /// mounts that lay below are copied or hidden, and no longer recognised.
+    pub(super) fn was_covered(&self, path: &CStr, by: impl Fn() -> Result<u64>) -> Result<()> {
+        for mount in self.plan.mounts.iter().filter(|it| it.is_recognised) {
+            if mount.destination.as_c_str() == path {
+                self.set_mount_id(mount, by()?);
+            } else if is_below(&mount.destination, path) {
+                self.set_mount_id(mount, 0);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn set_classic(&self, classic: bool) {
         self.classic.set(classic);
     }
@@ -326,6 +351,11 @@ impl Container {
             Step::ReadonlyPaths => self.made_readonly.set(true),
         }
     }
+}
+
+fn is_below(path: &CStr, above: &CStr) -> bool {
+    let rest = path.to_bytes().strip_prefix(above.to_bytes());
+    rest.is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// How the container's root is reached.

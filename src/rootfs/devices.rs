@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::callbacks::Level;
 use super::target::{self, Target};
-use super::{Context, missing};
+use super::{Context, missing, recognise};
 use crate::error::{During, Error, Object, Result};
 use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
@@ -36,6 +36,8 @@ const PTMX_TRIES: usize = 10;
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
     let dev = target::open(&cx.root, DEV, Shape::Directory)?;
+    recognise::check_directory(&cx.root, cx.container, &dev, c"/dev/ptmx")
+        .map_err(|error| error.on(b"/dev"))?;
     for device in devices {
         make(cx, &dev, device)
             .map_err(|error| explain_directory(cx, device, error))
@@ -70,7 +72,7 @@ fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
     }
 }
 
-/// Whatever /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in this rootfs at
+/// Whatever file or link /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in this rootfs at
 /// the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
     for _ in 0..PTMX_TRIES {
@@ -83,11 +85,7 @@ fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
         if length.is_ok_and(|length| &target[..length] == PTMX.0.to_bytes()) {
             return Ok(());
         }
-        let removed = match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
-            Err(Errno::ISDIR) => rustix::fs::unlinkat(dev, PTMX.1, AtFlags::REMOVEDIR),
-            result => result,
-        };
-        match removed {
+        match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
             Err(Errno::NOENT) => {}
             result => result?,
         }
@@ -102,6 +100,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         directory if directory == c"/" => cx.root.as_fd(),
         directory => {
             elsewhere = target::open(&cx.root, directory, Shape::Directory)?;
+            recognise::check_directory(&cx.root, cx.container, &elsewhere, &device.path)?;
             elsewhere.as_fd()
         }
     };

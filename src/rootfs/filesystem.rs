@@ -67,10 +67,6 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
     if let Some(label) = &wanted.root_label {
         relabel::label(tree.as_fd(), label)?;
     }
-    if wanted.readonly_later {
-        let made = status(&tree, c"").during("statx", tree.name())?;
-        cx.container.set_mount_id(mount, made.mount_id);
-    }
     attach(cx, mount, tree, &target)
 }
 

@@ -11,6 +11,7 @@ use super::callbacks::Callbacks;
 use super::container::{Container, Step};
 use super::masks;
 use super::reach::open_switched;
+use super::recognise::Places;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::MountApi;
 use crate::plan::{Kind, Mount};
@@ -42,8 +43,9 @@ pub fn finalize(container: &Container, callbacks: &dyn Callbacks) -> Result<()> 
             rustix::process::umask(Mode::from_raw_mode(umask));
         }
         if !plan.separate_masks {
-            masks::readonly_paths(root, api, &plan.readonly_paths)?;
-            masks::mask_paths(root, api, plan)?;
+            let places = &mut Places::new(root, container);
+            masks::readonly_paths(places, api, container)?;
+            masks::mask_paths(places, api, container)?;
         }
         let _ = callbacks;
         Ok(())
@@ -53,14 +55,14 @@ pub fn finalize(container: &Container, callbacks: &dyn Callbacks) -> Result<()> 
 pub fn readonly_paths(container: &Container) -> Result<()> {
     let step = (Step::ReadonlyPaths, Stage::ReadonlyPaths);
     after_prepare(container, step, |root, api| {
-        masks::readonly_paths(root, api, &container.plan.readonly_paths)
+        masks::readonly_paths(&mut Places::new(root, container), api, container)
     })
 }
 
 pub fn mask_paths(container: &Container) -> Result<()> {
     let step = (Step::MaskPaths, Stage::MaskedPaths);
     after_prepare(container, step, |root, api| {
-        masks::mask_paths(root, api, &container.plan)
+        masks::mask_paths(&mut Places::new(root, container), api, container)
     })
 }
 

@@ -5,12 +5,12 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::container::Container;
+use super::recognise::Places;
 use super::stdio::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::explain::{self, Wanted};
 use crate::mount::{MountApi, Source};
 use crate::plan::{IndexedPath, Plan};
 use crate::sys::fd::ENTRY;
@@ -22,9 +22,13 @@ const MASK: Attributes =
     Attributes::setting(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 
 /// Binds each path on itself and makes the top of that read-only.
-pub fn readonly_paths(root: &Root<'_>, api: &MountApi, paths: &[IndexedPath]) -> Result<()> {
-    for path in paths {
-        make_readonly(root, api, &path.path).map_err(|error| {
+pub fn readonly_paths(
+    places: &mut Places<'_>,
+    api: &MountApi,
+    container: &Container,
+) -> Result<()> {
+    for path in &container.plan.readonly_paths {
+        make_readonly(places, api, container, &path.path).map_err(|error| {
             error
                 .at(Stage::ReadonlyPaths)
                 .about(Object::ReadonlyPath(path.index), path.path.as_bytes())
@@ -33,35 +37,29 @@ pub fn readonly_paths(root: &Root<'_>, api: &MountApi, paths: &[IndexedPath]) ->
     Ok(())
 }
 
-fn make_readonly(root: &Root<'_>, api: &MountApi, path: &CStr) -> Result<()> {
-    let Some(target) = open(root, path)? else {
+fn make_readonly(
+    places: &mut Places<'_>,
+    api: &MountApi,
+    container: &Container,
+    path: &CStr,
+) -> Result<()> {
+    let Some(target) = places.open(path)? else {
         return Ok(());
     };
     let mut tree = api.clone(Source::Fd(target.as_fd()), true, path.to_bytes())?;
     tree.change(false, &Attributes::READ_ONLY)?;
-    tree.attach(&target)
-}
-
-/// `None`: nothing is there.
-fn open(root: &Root<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
-    match root.open(path, OFlags::PATH) {
-        Ok(target) => Ok(Some(target)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => {
-            let error = Error::system(errno, "openat2").on(path.to_bytes());
-            let place = explain::Place::Inside(*root);
-            Err(explain::look_up(
-                error,
-                place,
-                path.to_bytes(),
-                Wanted::Anything,
-            ))
-        }
-    }
+    tree.attach(&target)?;
+    let copy = tree.into_fd();
+    container.was_covered(path, || {
+        Ok(status(&copy, c"")
+            .during("statx", path.to_bytes())?
+            .mount_id)
+    })
 }
 
 /// Covers files with /dev/null, and directories with an empty tmpfs that all of them share.
-pub fn mask_paths(root: &Root<'_>, api: &MountApi, plan: &Plan) -> Result<()> {
+pub fn mask_paths(places: &mut Places<'_>, api: &MountApi, container: &Container) -> Result<()> {
+    let plan = &*container.plan;
     let Some(first) = plan.masked_paths.first() else {
         return Ok(());
     };
@@ -69,16 +67,19 @@ pub fn mask_paths(root: &Root<'_>, api: &MountApi, plan: &Plan) -> Result<()> {
     let about = |path: &IndexedPath, error: Error| {
         error.about(Object::MaskedPath(path.index), path.path.as_bytes())
     };
+    let null = open_null(places.root).map_err(|error| locate(about(first, error)))?;
     let mut masks = Masks {
+        places,
         plan,
         api,
-        null: Cover::New(open_null(root).map_err(|error| locate(about(first, error)))?),
+        null: Cover::New(null),
         empty: None,
     };
     for path in &plan.masked_paths {
         masks
-            .cover(root, &path.path)
+            .cover(&path.path)
             .map_err(|error| locate(about(path, error)))?;
+        container.was_covered(&path.path, || Ok(0))?;
     }
     Ok(())
 }
@@ -96,7 +97,8 @@ fn open_null(root: &Root<'_>) -> Result<OwnedFd> {
     Ok(null)
 }
 
-struct Masks<'a> {
+struct Masks<'a, 'b> {
+    places: &'a mut Places<'b>,
     plan: &'a Plan,
     api: &'a MountApi,
     null: Cover,
@@ -112,9 +114,9 @@ enum Cover {
     Attached(OwnedFd),
 }
 
-impl Masks<'_> {
-    fn cover(&mut self, root: &Root<'_>, path: &CStr) -> Result<()> {
-        let Some(target) = open(root, path)? else {
+impl Masks<'_, '_> {
+    fn cover(&mut self, path: &CStr) -> Result<()> {
+        let Some(target) = self.places.open(path)? else {
             return Ok(());
         };
         let name = path.to_bytes();

@@ -20,6 +20,7 @@ mod mountinfo;
 mod mounts;
 mod prepare;
 mod reach;
+mod recognise;
 mod relabel;
 mod remount;
 mod root;

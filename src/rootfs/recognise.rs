@@ -1,0 +1,110 @@
+//! Whether what a path leads to lies where the plan has it. Somebody who can write the image may make links in it, and rename
+//! what is mounted there; a mount is recognised by its id.
+
+use core::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::container::Container;
+use crate::error::{During, Error, Result};
+use crate::explain::{self, Wanted};
+use crate::plan::Mount;
+use crate::sys::mount::status;
+use crate::sys::resolve::Root;
+
+/// Demands that a directory, which `path` is to be made in, lies on the rootfs or on the plan's own mount above that path.
+/// Elsewhere the runtime would write for the image in a directory of the host.
+pub fn check_directory(
+    root: &Root<'_>,
+    container: &Container,
+    directory: impl AsFd,
+    path: &CStr,
+) -> Result<()> {
+    let id = |fd| -> Result<u64> { Ok(status(fd, c"").during("statx", path.to_bytes())?.mount_id) };
+    let found = id(directory.as_fd())?;
+    let is_planned = container
+        .mount_above(path)
+        .is_some_and(|(_, planned, _)| planned == found);
+    if is_planned || found == id(root.as_fd())? {
+        return Ok(());
+    }
+    Err(Error::check(
+        Errno::XDEV,
+        "its directory leads into another mount, neither the rootfs nor one that was mounted there: nothing is made in it; \
+         make it an ordinary directory in the image, or mount a tmpfs on it last",
+    ))
+}
+
+/// Finds paths of the plan after rfs_prepare(). Below a mount of the plan they are looked for in that mount alone, so that none
+/// can be hidden by a rename in the image.
+pub struct Places<'a> {
+    pub root: &'a Root<'a>,
+    container: &'a Container,
+    /// The mount that the last one lay in, with its id.
+    last: Option<(u64, OwnedFd)>,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(root: &'a Root<'a>, container: &'a Container) -> Self {
+        Places {
+            root,
+            container,
+            last: None,
+        }
+    }
+
+    /// `None`: nothing is there.
+    pub fn open(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
+        let in_root = || found(self.root.open(path, OFlags::PATH), self.root, path);
+        let Some((mount, id, below)) = self.container.mount_above(path) else {
+            return in_root();
+        };
+        let last = self.last.take().filter(|(last, _)| *last == id);
+        let (_, there) = match last {
+            Some(last) => self.last.insert(last),
+            None => self.last.insert((id, find(self.root, mount, id)?)),
+        };
+        match Root::new(there.as_fd()).open_plain(below, OFlags::PATH) {
+            // Its links may lead to anywhere in the container.
+            Err(Errno::LOOP) => in_root(),
+            opened => found(opened, self.root, path),
+        }
+    }
+}
+
+fn find(root: &Root<'_>, mount: &Mount, id: u64) -> Result<OwnedFd> {
+    let there = root.open(&mount.destination, OFlags::PATH | OFlags::DIRECTORY);
+    let is_it = |fd: &OwnedFd| status(fd, c"").is_ok_and(|it| it.mount_id == id);
+    there.ok().filter(is_it).ok_or_else(|| {
+        Error::check(
+            Errno::XDEV,
+            format_args!(
+                "mounts[{}], which it lies in, is no longer at its destination: the rootfs was changed since rfs_prepare()",
+                mount.index
+            ),
+        )
+    })
+}
+
+fn found(
+    opened: rustix::io::Result<OwnedFd>,
+    root: &Root<'_>,
+    path: &CStr,
+) -> Result<Option<OwnedFd>> {
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => {
+            let error = Error::system(errno, "openat2").on(path.to_bytes());
+            let place = explain::Place::Inside(*root);
+            Err(explain::look_up(
+                error,
+                place,
+                path.to_bytes(),
+                Wanted::Anything,
+            ))
+        }
+    }
+}
