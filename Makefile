@@ -6,7 +6,7 @@ STAGE = build/stage
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
+.PHONY: help all abi attacks bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
 	clean
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make check    run the unit tests, and the C tests on this kernel: in about a minute (as root)'
 	@echo "              make check TEST=binds CASE='locked*' runs cases of one C test"
 	@echo 'make test     run all tests (as root: they make containers)'
+	@echo 'make attacks  attack containers as hostile images do (as root); docs/security.md has the table'
 	@echo 'make bench    time a start against crun, runc and the least it can cost (as root)'
 	@echo 'make parity   compare rfsrun with runc and crun, bundle by bundle (as root)'
 	@echo 'make test-kernels  run the C tests on kernels of Debian: KERNELS="$(KERNELS)" (as root)'
@@ -68,6 +69,13 @@ check:
 
 test: deps
 	scripts/test.sh
+
+attacks: deps
+	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
+	PKG_CONFIG_PATH="$$(dirname "$$(find '$(CURDIR)/$(STAGE)' -name librfs.pc)")" \
+		meson setup build/c-tests -Dlibrary=installed -Dwerror=true $$(test ! -d build/c-tests || echo --reconfigure)
+	meson compile -C build/c-tests
+	tests/attacks/run.sh build/c-tests
 
 parity: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=

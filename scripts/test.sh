@@ -205,13 +205,16 @@ check rpmlint rpmlint --config packaging/rpmlint.toml packaging/librfs.spec
 check cross cross
 
 check c-tests-build c_tests build/c-tests
-suite c-tests meson test -C build/c-tests --print-errorlogs
+suite c-tests meson test -C build/c-tests --print-errorlogs --no-suite attacks
 check no-case-skipped sh -c '! grep " # SKIP" build/c-tests/meson-logs/testlog.txt'
 suite valgrind meson test -C build/c-tests --print-errorlogs --timeout-multiplier 10 \
 	--wrap='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99' --suite parse
 check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address,undefined -Db_lundef=false
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --timeout-multiplier 4
+	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --no-suite attacks --timeout-multiplier 4
+
+check attacks tests/attacks/run.sh build/c-tests
+grep -E '^(attacks|faults|races): ' "$logs/attacks.log" | sed 's/^/      /'
 
 check errors tests/errors/run.py "$stage"
 check parity tests/parity/run.py "$stage"
