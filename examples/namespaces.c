@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +160,15 @@ static pid_t make_process(const struct namespaces *n, uint64_t flags, uint64_t e
     return pid;
 }
 
+/* The container's process needs none of them. */
+static void close_joined(const struct namespaces *n)
+{
+    for (size_t i = 0; i < n->n_joined; i++)
+        close(n->joined[i].fd);
+    if (n->user.path)
+        close(n->user.fd);
+}
+
 /* What is joined, a process between joins: this one has the host's hooks to run, and a new user namespace has no
  * power to join others. The container's process is this one's child all the same (CLONE_PARENT; its exit signal is
  * that of the process between). */
@@ -172,10 +182,19 @@ pid_t namespaces_clone(const struct namespaces *n)
         fail("pipe: %s", strerror(errno));
     pid_t between = fork();
     if (between == 0) {
+        /* The root of a user namespace that is joined may trace what is in it, and there would find the host's root
+         * directory (CVE-2016-9962). Executing the container's program ends it. A user namespace that is made is nobody's yet,
+         * and a user must be able to write its mappings. */
+        if (!(n->made & CLONE_NEWUSER))
+            prctl(PR_SET_DUMPABLE, 0);
         join_all(n);
         pid = make_process(n, CLONE_PARENT, 0);
-        if (pid == 0)
+        if (pid == 0) {
+            close_joined(n);
+            close(ends[0]);
+            close(ends[1]);
             return 0;
+        }
         _exit(write(ends[1], &pid, sizeof(pid)) != sizeof(pid));
     }
     if (between < 0 || waitpid(between, &status, 0) != between)

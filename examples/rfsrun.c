@@ -25,6 +25,7 @@
 #include "namespaces.h"
 #include "process.h"
 #include "report.h"
+#include "sealed.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -294,6 +295,7 @@ static int start(struct run *run)
     run->sock = sockets[run->pid == 0];
     run->mounts = mounts[run->pid == 0];
     if (run->pid == 0) {
+        close(signals);
         close(sockets[0]);
         close(mounts[0]);
         container(run);
@@ -343,7 +345,10 @@ int main(int argc, char **argv)
     rfs_options changes = {.size = sizeof(changes)};
     rfs_error err = {.size = sizeof(err)};
     bool show_plan = false, rootless = false, unshare_first = false;
-    int status = 0;
+    int status = run_sealed(argv);
+
+    if (status < 0)
+        fail("no sealed copy of this program can be executed: %s", strerror(-status));
 
     for (int option; (option = getopt_long(argc, argv, "+vh", options, NULL)) != -1;)
         switch (option) {
