@@ -6,7 +6,7 @@ STAGE = build/stage
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi attacks bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
+.PHONY: help all abi attacks attacks-long bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
 	clean
 
 help:
@@ -76,6 +76,9 @@ attacks: deps
 		meson setup build/c-tests -Dlibrary=installed -Dwerror=true $$(test ! -d build/c-tests || echo --reconfigure)
 	meson compile -C build/c-tests
 	tests/attacks/run.sh build/c-tests
+
+attacks-long:
+	RACE_ROUNDS=20000 $(MAKE) --no-print-directory attacks
 
 parity: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=

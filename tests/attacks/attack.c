@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "attack.h"
 #include "filter.h"
 #include "intervene.h"

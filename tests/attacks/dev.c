@@ -1,4 +1,6 @@
-/* /dev, and the directories of devices, that are links of the image to the host or into a volume. */
+/* /dev, and the directories of devices, that are links of the image to the host or into a volume.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "attack.h"
 
 #include <fcntl.h>

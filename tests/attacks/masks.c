@@ -1,4 +1,6 @@
-/* What files are masked with is the container's /dev/null, and the image may have its own. */
+/* What files are masked with is the container's /dev/null, and the image may have its own.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "attack.h"
 
 #include <fcntl.h>

@@ -1,4 +1,6 @@
-/* /proc and /sys that are links, volumes, or swapped; and what a runtime writes in a false procfs. */
+/* /proc and /sys that are links, volumes, or swapped; and what a runtime writes in a false procfs.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "attack.h"
 
 #include <fcntl.h>

@@ -1,6 +1,8 @@
 /* Paths of the image are swapped all the time while containers are set up, by each of librfs's three ways. Afterwards the host is
  * as it was, byte for byte and inode for inode, and every mount was in the container's root.
- * RACE_ROUNDS=20000 for the long run: make attacks-long. */
+ * RACE_ROUNDS=20000 for the long run: make attacks-long.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "bundle.h"
 #include "attack.h"
 #include "filter.h"

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # tests/attacks/run.sh BUILD: runs the attacks of a meson build directory and checks that docs/security.md has a row for each, as it
 # went. Closes with the counts.
 set -uo pipefail

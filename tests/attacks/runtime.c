@@ -1,5 +1,7 @@
 /* What a runtime's own process gives away while it sets up a container: rfsrun, and a naive one.
- * The descriptors of the container's first process, its working directory, and the program that made it. */
+ * The descriptors of the container's first process, its working directory, and the program that made it.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "attack.h"
 #include "bundle.h"
 

@@ -1,4 +1,6 @@
-/* Mount targets that are links of the image, or swapped for some. */
+/* Mount targets that are links of the image, or swapped for some.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "attack.h"
 
 #include <errno.h>
@@ -9,11 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
-
 static void link_to_host(void) { image_link(host(""), "data"); }
 static void naive_tmpfs(void) { naive_mount("tmpfs", "tmpfs", "data", 0); }
-static void spec_tmpfs(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data")); }
+static void spec_tmpfs(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data", "")); }
 
 static void climbing_link(void)
 {
@@ -28,7 +28,7 @@ static void dangling_link(void) { image_link(host("new"), "data"); }
 
 static void parent_link(void) { image_link(host(""), "data"); }
 static void naive_below(void) { naive_mount("tmpfs", "tmpfs", "data/a/b/c", 0); }
-static void spec_below(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data/a/b/c")); }
+static void spec_below(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data/a/b/c", "")); }
 
 static void file_link(void) { image_link(host("new-file"), "data"); }
 static void naive_file(void) { naive_bind_file("/proc/version", "data"); }
@@ -60,8 +60,8 @@ static void naive_checked(void)
 
 static void spec_swapped(json_object *spec)
 {
-    spec_add(spec, "mounts", TMPFS("/data/sub"));
-    spec_add(spec, "mounts", TMPFS("/data/sub/deep/er"));
+    spec_add(spec, "mounts", TMPFS("/data/sub", ""));
+    spec_add(spec, "mounts", TMPFS("/data/sub/deep/er", ""));
     spec_add(spec, "mounts", "{'destination': '/data/empty', 'type': 'bind', 'source': '%s/volume'}", work);
 }
 
@@ -73,7 +73,7 @@ static void naive_mkdir(void)
     mkdir(image("data/made-on-the-host"), 0755);
 }
 
-static void spec_mkdir(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data/made-on-the-host/below")); }
+static void spec_mkdir(json_object *spec) { spec_add(spec, "mounts", TMPFS("/data/made-on-the-host/below", "")); }
 
 /* A volume's subdirectory is what is bound, and the user of the volume makes a link of it once it was looked at. */
 static void source_in_volume(void) { make_directory(in_work("volume/sub"), 0755); }
