@@ -162,3 +162,68 @@ impl Display for KindOf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_component_that_is_to_blame_is_named() {
+        let dir = std::env::temp_dir().join(format!("rfs-explain-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("there")).unwrap();
+        std::fs::write(dir.join("file"), b"").unwrap();
+        symlink("nowhere", dir.join("dangling")).unwrap();
+        symlink("loop", dir.join("loop")).unwrap();
+        symlink("file/x", dir.join("through")).unwrap();
+        let says = |path: &str, wanted| {
+            let path = dir.join(path);
+            let said = component(Place::Host, path.as_os_str().as_bytes(), wanted);
+            let said = said.map(|it| it.as_str().replace(dir.to_str().unwrap(), "D"));
+            said.unwrap_or_default()
+        };
+        for (path, wanted, sentence) in [
+            ("there", Wanted::Directory, ""),
+            ("file", Wanted::Anything, ""),
+            (
+                "dangling",
+                Wanted::PlainDirectory,
+                "D/dangling is a symbolic link, not a directory",
+            ),
+            (
+                "there/gone/x",
+                Wanted::Anything,
+                "D/there/gone does not exist",
+            ),
+            (
+                "file",
+                Wanted::Directory,
+                "D/file is a regular file, not a directory",
+            ),
+            (
+                "file/x/y",
+                Wanted::Anything,
+                "D/file is a regular file, not a directory",
+            ),
+            (
+                "dangling/x",
+                Wanted::Anything,
+                "D/dangling is a symbolic link to nowhere, which does not exist",
+            ),
+            (
+                "loop",
+                Wanted::Anything,
+                "D/loop is a symbolic link to loop, which leads into a loop or over more than 40 links",
+            ),
+            (
+                "through",
+                Wanted::Anything,
+                "D/through is a symbolic link to file/x, and something on the way there is not a directory",
+            ),
+        ] {
+            assert_eq!(says(path, wanted), sentence, "{path}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -3,12 +3,13 @@
 //! once something has failed, and nothing that is found here decides anything but a message.
 
 use core::ffi::CStr;
-use core::fmt::{self, Display};
+use core::fmt::{self, Display, Write};
 
 use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use super::NewSuperblock;
+use crate::config::options::effect;
 use crate::error::{Error, Sentence, Setting};
 use crate::explain::{self, KindOf, Place, Wanted};
 use crate::plan::label::is_label;
@@ -38,7 +39,7 @@ fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
         Errno::NODEV => Some(Text::format(
             "the kernel knows no file system of this type: /proc/filesystems has those that it knows, and a module may be missing",
         )),
-        Errno::PERM => Some(not_permitted(wanted, error.details().kernel.as_str())),
+        Errno::PERM => Some(not_permitted(wanted, error)),
         Errno::NOENT | Errno::NOTBLK | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => {
             device(wanted.source)
         }
@@ -47,14 +48,14 @@ fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     }
 }
 
-fn not_permitted(wanted: &NewSuperblock<'_>, kernel: &str) -> Sentence {
+fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
     let fstype = Escaped(wanted.fstype.to_bytes());
     // proc_init_fs_context() and its kin take the user namespace that owns the namespace a file system shows.
-    let (namespace, name) = match wanted.fstype.to_bytes() {
-        b"proc" => ("pid", "pid"),
-        b"sysfs" => ("network", "network"),
-        b"mqueue" => ("ipc", "ipc"),
-        b"cgroup" | b"cgroup2" => ("cgroup", "cgroup"),
+    let namespace = match wanted.fstype.to_bytes() {
+        b"proc" => "pid",
+        b"sysfs" => "network",
+        b"mqueue" => "ipc",
+        b"cgroup" | b"cgroup2" => "cgroup",
         _ => {
             return Text::format(format_args!(
                 "mounting {fstype} takes CAP_SYS_ADMIN in the initial user namespace: bind what is mounted on the host, or \
@@ -62,8 +63,8 @@ fn not_permitted(wanted: &NewSuperblock<'_>, kernel: &str) -> Sentence {
             ));
         }
     };
-    // mount_too_revealing() in fs/namespace.c. mount(2) has no message.
-    if kernel.contains("too revealing") {
+    // mount_too_revealing() in fs/namespace.c.
+    if error.details().kernel.as_str().contains("too revealing") {
         return Text::format(format_args!(
             "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which something is \
              covered by another mount or read-only: change that outside, or bind it"
@@ -71,8 +72,14 @@ fn not_permitted(wanted: &NewSuperblock<'_>, kernel: &str) -> Sentence {
     }
     Text::format(format_args!(
         "mounting {fstype} takes CAP_SYS_ADMIN in the user namespace that owns this process's {namespace} namespace: give the \
-         container one of its own ({{\"type\": \"{name}\"}} in linux.namespaces), bind the host's, or let the host's side make \
-         this mount (RFS_MOUNT_FROM_HOST)"
+         container one of its own ({{\"type\": \"{namespace}\"}} in linux.namespaces), bind the host's, or let the host's side make \
+         this mount (RFS_MOUNT_FROM_HOST){}",
+        // mount(2) has no message that tells the two reasons apart.
+        match (namespace, error.details().operation) {
+            ("pid" | "network", "mount") =>
+                "; nor may anything of the one that is mounted already be covered",
+            _ => "",
+        }
     ))
 }
 
@@ -110,7 +117,15 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
         }));
     }
     if is_unknown {
-        return Some(Text::format(format_args!("{fstype} has no such option")));
+        return Some(
+            match small_letters(key).filter(|small| effect(small.as_bytes()).is_some()) {
+                Some(small) => Text::format(format_args!(
+                    "{fstype} has no such option; is \"{}\" meant?",
+                    small.as_str()
+                )),
+                None => Text::format(format_args!("{fstype} has no such option")),
+            },
+        );
     }
     if matches!(key, "uid" | "gid") && !kernel.contains("Bad value") {
         return Some(Text::format(
@@ -128,6 +143,15 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
             Options(wanted)
         ))
     })
+}
+
+/// `None`: the option is too long for one that we know, or has only small letters already.
+fn small_letters(option: &str) -> Option<Text<32>> {
+    let mut small = Text::<32>::new();
+    for c in option.chars() {
+        small.write_char(c.to_ascii_lowercase()).ok()?;
+    }
+    (small.as_str() != option).then_some(small)
 }
 
 /// As they are written in fstab.

@@ -113,7 +113,7 @@ Mistake("The type is unknown", [M("/t/a", "nosuchfs", "none")],
 Mistake("There is neither a type nor \"bind\"", [M("/t/a", source="$H/dir", options="ro")], DIR,
         says=["mounts[1] (/t/a)", "type"])
 Mistake("tmpfs: an unknown option", [M("/t/a", "tmpfs", "tmpfs", "sice=1m")], says=["mounts[1] (/t/a)", "sice=1m"])
-Mistake("tmpfs: an option in capital letters", [M("/t/a", "tmpfs", "tmpfs", "RO")], says=["mounts[1] (/t/a)", "RO"])
+Mistake("tmpfs: an option in capital letters", [M("/t/a", "tmpfs", "tmpfs", "RO")], says=["mounts[1] (/t/a)", "RO", "\"ro\""])
 Mistake("tmpfs: a size that is no number", [M("/t/a", "tmpfs", "tmpfs", "size=1mb")],
         says=["mounts[1] (/t/a)", "size=1mb"])
 Mistake("tmpfs: a mode that is not octal", [M("/t/a", "tmpfs", "tmpfs", "mode=rwx")],
