@@ -21,6 +21,7 @@ standard_library_from_source() {
 		mkdir -p "$debian"
 		(
 			cd "$debian"
+			apt-cache show rust-web-src >/dev/null 2>&1 || apt-get -qq update
 			mapfile -t libraries < <(apt-cache depends --recurse --no-suggests --no-recommends rustc-web |
 				grep -E '^(libstd-rust-web|libllvm)[a-z0-9.-]*$' | sort -u)
 			apt-get -o APT::Sandbox::User=root download rustc-web rust-web-src "${libraries[@]}"
