@@ -74,17 +74,13 @@ impl<'a> Root<'a> {
     fn open_with(&self, path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = flags | OFlags::CLOEXEC;
-        let mut tries = 0;
-        loop {
-            match rustix::fs::openat2(self.0, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => tries += 1,
-                // EPERM is a filter's: openat2(2) has it only for O_NOATIME and for writing to what is immutable.
-                Err(Errno::NOSYS | Errno::PERM) => {
-                    let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
-                    return self.walk(path, flags, follows);
-                }
-                opened => return opened,
+        match look_up(self.0, path, flags, resolve) {
+            // EPERM is a filter's: openat2(2) has it only for O_NOATIME and for writing to what is immutable.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
+                self.walk(path, flags, follows)
             }
+            opened => opened,
         }
     }
 
@@ -245,13 +241,23 @@ fn is_link_at(dir: BorrowedFd<'_>, name: &CStr) -> bool {
 
 /// What is mounted on a directory: at the root of a look-up ".." leads there again, and to what is mounted on it.
 pub fn mounted_on(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
-    rustix::fs::openat2(
-        directory,
-        c"..",
-        DIRECTORY,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    )
+    look_up(directory, c"..", DIRECTORY, ResolveFlags::IN_ROOT)
+}
+
+/// openat2(2), again where a rename or mount elsewhere disturbed it.
+fn look_up(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd> {
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => tries += 1,
+            opened => return opened,
+        }
+    }
 }
 
 /// The length of a link's target; `None` if the descriptor is of no link.
