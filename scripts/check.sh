@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # `make check`: what a change needs first, in about a minute: the unit tests, and the C tests on this kernel with the library
 # as it is in the tree.
 # usage: check.sh [TEST [CASE]]: one of the C tests alone; CASE is a pattern of its cases' names, as for fnmatch(3)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! RFS_OPTION_OWN_NAMESPACE: the caller is still in the host's mount namespace. The container's tree of mounts is put together
 //! detached, which Linux can since 6.15, and its namespace is made at the end: until then nothing has changed for the caller.
 

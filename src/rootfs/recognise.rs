@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whether what a path leads to lies where the plan has it. Somebody who can write the image may make links in it, and rename
 //! what is mounted there; a mount is recognised by its id.
 
