@@ -19,5 +19,8 @@ if [ "$rows" != "$documented" ]; then
 fi
 stopped=$(echo "$rows" | grep -c '^|')
 escaped=$(grep -c '^not ok' "$log")
+# "# faults of SET-UP: N tried, N clean, N of them set up all the same"
+read -r tried clean < <(awk '/^# faults of / { sub(/.*: /, ""); tried += $1; clean += $3 } END { print tried + 0, clean + 0 }' "$log")
+echo "faults: $tried tried, $clean clean"
 echo "attacks: $stopped stopped, $escaped escaped"
-[ "$stopped" -gt 0 ] && [ "$escaped" = 0 ] && [ $status = 0 ]
+[ "$stopped" -gt 0 ] && [ "$tried" -gt 0 ] && [ "$tried" = "$clean" ] && [ "$escaped" = 0 ] && [ $status = 0 ]
