@@ -335,7 +335,7 @@ Mistake("The working directory is relative", change={"process/cwd": "srv"},
 # ---- Limits, labels, names ----
 
 Chapter("Limits, labels, names")
-Mistake("RLIMIT_NOFILE is too low", [B(f"/t/{i}") for i in range(4)], DIR, prefix=["prlimit", "--nofile=8:8"],
+Mistake("RLIMIT_NOFILE is too low", [B(f"/t/{i}") for i in range(4)], DIR, prefix=["prlimit", "--nofile=6:6"],
         change={"process/rlimits": None},
         says=["RLIMIT_NOFILE"])
 Mistake("A mount label without SELinux", [M("/t/a", "tmpfs", "tmpfs", "mode=755")],
