@@ -78,7 +78,7 @@ attacks: deps
 	tests/attacks/run.sh build/c-tests
 
 attacks-long:
-	RACE_ROUNDS=20000 $(MAKE) --no-print-directory attacks
+	RACE_ROUNDS=20000 FAULTS_ALL=1 $(MAKE) --no-print-directory attacks
 
 parity: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
