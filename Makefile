@@ -63,6 +63,7 @@ demo:
 bench: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/start.py $(STAGE)
+	python3 benches/hostmounts.py $(STAGE)
 
 check:
 	@scripts/check.sh '$(TEST)' '$(CASE)'

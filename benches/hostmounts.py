@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What a container's start costs with more and more mounts on the host: rfsrun by RFS_OPTION_OWN_NAMESPACE, and by unshare(2).
+"""What a container's start costs with more and more mounts on the host: rfsrun by RFS_OPTION_OWN_NAMESPACE, and by
+unshare(2).
 
-usage: hostmounts.py RFSRUN BUNDLE [MOUNTS,... [ROUNDS]]     (as root; defaults 20,1000,5000 and 41)
+usage: hostmounts.py PREFIX             (as root; PREFIX is where librfs is installed)
+       hostmounts.py RFSRUN BUNDLE [MOUNTS,... [ROUNDS]]     (defaults 20,1000,5000 and 41)
 
-The mounts are of a tmpfs, in a mount namespace made for this, which stands for the host. Both ways take turns. Printed are medians and
-their ratios to unshare(2) with the fewest mounts: only ratios travel between machines."""
+The mounts are of a tmpfs, in a mount namespace made for this, which stands for the host. Both ways take turns. Printed
+are medians and their ratios to unshare(2) with the fewest mounts: only ratios travel between machines."""
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -48,10 +49,18 @@ def start(command):
 
 
 def main():
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
     enter_namespace()
-    rfsrun, bundle = sys.argv[1:3]
+    if len(sys.argv) == 2:
+        import start as programs
+        with tempfile.TemporaryDirectory() as work:
+            programs.compile_programs(sys.argv[1], work)
+            return compare(work + "/rfsrun", programs.make_bundle(work))
+    return compare(*sys.argv[1:3])
+
+
+def compare(rfsrun, bundle):
     numbers = sorted(int(number) for number in (sys.argv[3] if len(sys.argv) > 3 else "20,1000,5000").split(","))
     rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 41
     least = None
@@ -63,7 +72,7 @@ def main():
             for _ in range(rounds):
                 for way, options in WAYS.items():
                     times[way].append(start([rfsrun, *options, bundle]))
-            medians = {way: statistics.median(all_of) for way, all_of in times.items()}
+            medians = {way: sorted(all_of)[len(all_of) // 2] for way, all_of in times.items()}
             least = least or medians["unshare"]
             for way, median in medians.items():
                 print(f"{count_mounts():6} mounts  {way:14} {median * 1000:7.2f} ms  {median / least:5.2f}")

@@ -1,8 +1,10 @@
-/* RFS_OPTION_OWN_NAMESPACE: rfs_prepare() makes the mount namespace. What is inside is the same as after unshare(2), the host
- * sees nothing, and a failure before the namespace is entered changes nothing for the process.
+/* RFS_OPTION_OWN_NAMESPACE: rfs_prepare() makes the mount namespace. Inside it is the same as after unshare(2), the
+ * host sees nothing, and a failure before the namespace is entered changes nothing for the process.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
+#include "descriptors.h"
+#include "filter.h"
 #include "mounts.h"
 
 #include <errno.h>
@@ -103,7 +105,8 @@ static bool attaches_to_detached(void)
     bool ok = true;
     for (int i = 0; i < 2; i++) {
         trees[i] = (int)syscall(SYS_open_tree, AT_FDCWD, work, 1 | O_CLOEXEC /* OPEN_TREE_CLONE */);
-        ok = ok && trees[i] >= 0 && syscall(SYS_mount_setattr, trees[i], "", AT_EMPTY_PATH, &private, sizeof private) == 0;
+        ok = ok && trees[i] >= 0 && syscall(SYS_mount_setattr, trees[i], "", AT_EMPTY_PATH, &private,
+            sizeof private) == 0;
     }
     ok = ok && syscall(SYS_move_mount, trees[1], "", trees[0], "", 0x44 /* both paths are empty */) == 0;
     for (int i = 0; i < 2; i++)
@@ -114,11 +117,18 @@ static bool attaches_to_detached(void)
 static json_object *spec_with_all(void)
 {
     json_object *spec = default_spec("runc");
-    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}", in_work("source"));
-    spec_add(spec, "mounts", "{'destination': '/slave', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rslave', 'nosuid']}", in_work("source"));
-    spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind', 'private']}", in_work("file"));
-    spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'source': 't', 'options': ['ro', 'size=64k', 'tmpcopyup']}");
-    spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}", in_work("source"));
+    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}",
+        in_work("source"));
+    spec_add(spec, "mounts",
+        "{'destination': '/slave', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rslave', 'nosuid']}",
+        in_work("source"));
+    spec_add(spec, "mounts",
+        "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind', 'private']}", in_work("file"));
+    spec_add(spec, "mounts",
+        "{'destination': '/t', 'type': 'tmpfs', 'source': 't', 'options': ['ro', 'size=64k', 'tmpcopyup']}");
+    spec_add(spec, "mounts",
+        "{'destination': '/shared', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'rshared']}",
+        in_work("source"));
     return spec;
 }
 
@@ -133,9 +143,12 @@ static void same_as_unshare(uint64_t flags, const char *propagation, bool is_cop
         views[own] = new_view();
         view_container(spec, flags | (own ? RFS_OPTION_OWN_NAMESPACE : 0), views[own]);
     }
-    CHECK_THAT(strcmp(views[0]->mounts, views[1]->mounts) == 0, "after unshare:\n%swith the option:\n%s", views[0]->mounts, views[1]->mounts);
-    CHECK_THAT(strcmp(views[0]->dev, views[1]->dev) == 0, "/dev after unshare:\n%swith the option:\n%s", views[0]->dev, views[1]->dev);
-    CHECK_THAT(strcmp(views[0]->root, views[1]->root) == 0, "/ after unshare:\n%swith the option:\n%s", views[0]->root, views[1]->root);
+    CHECK_THAT(strcmp(views[0]->mounts, views[1]->mounts) == 0, "after unshare:\n%swith the option:\n%s",
+        views[0]->mounts, views[1]->mounts);
+    CHECK_THAT(strcmp(views[0]->dev, views[1]->dev) == 0, "/dev after unshare:\n%swith the option:\n%s",
+        views[0]->dev, views[1]->dev);
+    CHECK_THAT(strcmp(views[0]->root, views[1]->root) == 0, "/ after unshare:\n%swith the option:\n%s",
+        views[0]->root, views[1]->root);
     CHECK_THAT(strlen(views[0]->mounts) > 500 && strstr(views[1]->mounts, "/bound"), "only:\n%s", views[1]->mounts);
     is_copied |= !attaches_to_detached();
     CHECK_THAT(!strstr(views[1]->log, copied) == !is_copied, "the log: %s", views[1]->log);
@@ -159,7 +172,8 @@ static char *here(void)
     mode_t mask = umask(0);
     umask(mask);
     char *mounts = read_all(host_proc, "self/mountinfo");
-    snprintf(text, sizeof text, "%s %ju:%ju %o %zu", cwd, (uintmax_t)root.st_dev, (uintmax_t)root.st_ino, mask, strlen(mounts));
+    snprintf(text, sizeof text, "%s %ju:%ju %o %zu", cwd, (uintmax_t)root.st_dev, (uintmax_t)root.st_ino, mask,
+        strlen(mounts));
     char *all = NULL;
     REQUIRE(asprintf(&all, "%s\n%s", text, mounts) > 0);
     free(mounts);
@@ -173,7 +187,8 @@ static void fail_and_go_on(void *data)
     REQUIRE(chdir(in_work("source")) == 0);
     umask(027);
     char *before = here();
-    CHECK_ERROR(rfs_prepare(container_of(plans[0]), NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .says = "does not exist");
+    CHECK_ERROR(rfs_prepare(container_of(plans[0]), NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS,
+        .says = "does not exist");
     char *after = here();
     if (!attaches_to_detached()) { /* it has made its namespace first */
         CHECK(strcmp(before, after) != 0);
@@ -189,10 +204,97 @@ static void failure_then_another(void)
 {
     share_all();
     json_object *bad = default_spec("runc");
-    spec_add(bad, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}", in_work("source"));
+    spec_add(bad, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}",
+        in_work("source"));
     spec_add(bad, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/does/not/exist', 'options': ['bind']}");
-    rfs_plan *plans[] = {plan_with_flags(bad, RFS_OPTION_OWN_NAMESPACE), plan_with_flags(default_spec("runc"), RFS_OPTION_OWN_NAMESPACE)};
+    rfs_plan *plans[] = {plan_with_flags(bad, RFS_OPTION_OWN_NAMESPACE), plan_with_flags(default_spec("runc"),
+        RFS_OPTION_OWN_NAMESPACE)};
     in_child(OTHER_NAMESPACES, fail_and_go_on, plans);
+}
+
+/* ---- A call that the kernel refuses ---- */
+
+struct refusal {
+    rfs_container *container;
+    int call, code;
+    bool stays; /* it comes before the namespace is made */
+};
+
+static ino_t mount_namespace(void)
+{
+    struct stat st;
+    REQUIRE(fstatat(host_proc, "self/ns/mnt", &st, 0) == 0);
+    return st.st_ino;
+}
+
+static void refused(void *data)
+{
+    const struct refusal *r = data;
+    struct filter filter;
+    static struct descriptors before, after;
+    rfs_error err = fresh_error();
+    bool detached = attaches_to_detached();
+    char *was = here();
+    ino_t namespace = mount_namespace();
+    list_descriptors(&before);
+    filter_begin(&filter);
+    filter_load_number(&filter);
+    filter_if_equal(&filter, (unsigned)r->call, 1);
+    filter_answer(&filter, SECCOMP_RET_ERRNO | (unsigned)r->code);
+    filter_answer(&filter, SECCOMP_RET_ALLOW);
+    REQUIRE(filter_install(&filter, 0) == 0);
+    int rc = rfs_prepare(r->container, NULL, &err);
+    if (rc == 0) {
+        CHECK_THAT(!r->stays || !detached, "call %d was not needed", r->call);
+        return;
+    }
+    list_descriptors(&after);
+    check_descriptors(&before, &after, "after rfs_prepare()");
+    CHECK_THAT(rc == -r->code || rc == -EINVAL, "call %d: %s", r->call, err.message);
+    CHECK_THAT(!r->stays || !detached || mount_namespace() == namespace, "call %d: %s", r->call, err.message);
+    if (mount_namespace() == namespace) {
+        char *is = here();
+        CHECK_THAT(strcmp(was, is) == 0, "call %d: %s: before:\n%s\nafter:\n%s", r->call, err.message, was, is);
+        free(is);
+    }
+    free(was);
+}
+
+static void refused_calls(void)
+{
+    static const struct { int call; bool stays; } calls[] = {
+        {SYS_fsopen, true}, {SYS_fsconfig, true}, {SYS_fsmount, true}, {SYS_mknodat, true}, {SYS_symlinkat, true},
+        {SYS_unshare, true}, {SYS_open_tree, false}, {SYS_move_mount, false}, {SYS_mount_setattr, false}, {SYS_mount,
+            false},
+        {SYS_fchdir, false}, {SYS_chroot, false}, {SYS_pivot_root, false}, {SYS_umount2, false}, {SYS_statx, false}};
+    static const int codes[] = {ENOSYS, EINVAL, EACCES, ENOSPC, ENOMEM};
+    share_all();
+    char *before = read_all(host_proc, "self/mountinfo");
+    for (size_t i = 0; i < COUNT(calls); i++)
+        for (size_t k = 0; k < COUNT(codes); k++) {
+            rfs_plan *plan = plan_with_flags(default_spec("runc"), RFS_OPTION_OWN_NAMESPACE);
+            in_child(OTHER_NAMESPACES, refused, &(struct refusal){container_of(plan), calls[i].call, codes[k],
+                calls[i].stays});
+            rfs_plan_free(plan);
+            remove(image("dev/null")); /* of a container without its /dev */
+        }
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
+    free(before);
+    free(after);
+}
+
+/* ---- Many mounts ---- */
+
+static void many_mounts(void)
+{
+    make_directory(in_work("many"), 0755);
+    REQUIRE(mount("many", in_work("many"), "tmpfs", 0, NULL) == 0);
+    for (int i = 0; i < 5000; i++) {
+        REQUIRE(mkdir(in_work("many/%d", i), 0755) == 0);
+        REQUIRE(mount("many", in_work("many/%d", i), "tmpfs", 0, "size=4k") == 0);
+    }
+    default_container();
 }
 
 /* ---- What can't go together ---- */
@@ -209,7 +311,8 @@ static void combinations(void)
         rfs_options options = {.size = sizeof options, .flags = RFS_OPTION_OWN_NAMESPACE | cases[i].flag};
         rfs_plan *plan = NULL;
         REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = cases[i].says);
+        CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN,
+            .says = cases[i].says);
         rfs_config_free(config);
     }
 }
@@ -219,7 +322,8 @@ static void combinations(void)
 static void cannot_start(void *data)
 {
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT, .says = "opened before unshare(2)");
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT,
+        .says = "opened before unshare(2)");
 }
 
 /* What the container mounts on its copies must not reach their originals. */
@@ -240,7 +344,8 @@ static void by_descriptors(uint64_t flags)
     rfs_container *container = container_of(plan);
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_container_set_rootfs_fd(container, open(image(""), O_PATH | O_CLOEXEC), &err), &err);
-    REQUIRE_SUCCESS(rfs_container_set_source_fd(container, last, open(in_work("source"), O_PATH | O_CLOEXEC), &err), &err);
+    REQUIRE_SUCCESS(rfs_container_set_source_fd(container, last, open(in_work("source"), O_PATH | O_CLOEXEC), &err),
+        &err);
     struct view *view = new_view();
     /* OPEN_TREE_CLONE makes the copies that go into the new namespace. */
     if ((flags || !attaches_to_detached()) && is_refused(syscall(SYS_open_tree, AT_FDCWD, work, 1 | O_CLOEXEC))) {
@@ -267,6 +372,8 @@ int main(void)
         {"the same as after unshare: mount(2)", by_mount2},
         {"the same as after unshare: no pivot", without_pivot},
         {"a failure leaves the process where it was", failure_then_another},
+        {"each call refused", refused_calls},
+        {"5,000 mounts on the host", many_mounts},
         {"options that exclude each other", combinations},
         {"descriptors of the caller's namespace", descriptors},
         {"descriptors of the caller's namespace: mount(2)", descriptors_by_mount2},

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -184,6 +185,46 @@ static void with_user_namespace(void)
     struct served served = {.plan = plan_of(spec), .inside = inside_user_namespace};
     serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
     CHECK_OWNER(AT_FDCWD, in_work("source/new"), 33, 34);
+}
+
+/* The container's root has CAP_SYS_ADMIN here. Returns 0 or the errno. */
+static int make_writable(const char *path)
+{
+    struct { uint64_t set, clear, propagation, userns; } change = {.clear = 1 | 2 | 4 /* MOUNT_ATTR_RDONLY, NOSUID,
+        NODEV */};
+    return syscall(SYS_mount_setattr, AT_FDCWD, path, 0, &change, sizeof change) == 0 ? 0 : errno;
+}
+
+static void inside_locks(void)
+{
+    check_mount("/copied / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
+    check_mount("/opened / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
+    CHECK(make_writable("/copied") == EPERM);
+    /* No lock comes with a detached mount: librfs(7), CAVEATS. */
+    CHECK(make_writable("/opened") == 0);
+    check_mount("/opened / rw,relatime* - tmpfs closed rw*");
+}
+
+/* A bind from the copied namespace is locked as the host has it; one that the host's side opens is not. */
+static void locks(void)
+{
+    static const char *const sources[] = {"open", "private/closed"};
+    json_object *spec = user_spec();
+    for (size_t i = 0; i < COUNT(sources); i++) {
+        make_directory(in_work("%s", sources[i]), 0755);
+        const char *path = in_work("%s", sources[i]);
+        REQUIRE(mount("closed", path, "tmpfs", 0, NULL) == 0);
+        REQUIRE(mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0);
+    }
+    REQUIRE(chmod(in_work("private"), 0700) == 0);
+    REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
+    spec_add(spec, "mounts", BIND("open", "/copied", "'bind'"));
+    spec_add(spec, "mounts", BIND("private/closed", "/opened", "'bind'"));
+    struct served served = {.plan = plan_of(spec), .inside = inside_locks};
+    struct lacking lacking = lacking_on_host();
+    if (lacking.call)
+        served.fails = (struct expected){.code = lacking.code, .says = "mountfd callback", .says_too = lacking.call};
+    serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
 }
 
 static void inside_new_file_systems(void)
@@ -823,6 +864,7 @@ int main(void)
     static const struct test_case cases[] = {
         {"a container without a user namespace", without_user_namespace},
         {"a container with a user namespace", with_user_namespace},
+        {"which mounts are locked in a user namespace", locks},
         {"new file systems", new_file_systems},
         {"an idmapped rootfs", idmapped_rootfs},
         {"200 idmapped mounts", many},
