@@ -324,7 +324,7 @@ static void check_bound_defaults(void)
 {
     for (size_t i = 0; i < COUNT(defaults); i++) {
         char pattern[64];
-        snprintf(pattern, sizeof pattern, "/dev/%s /%s rw,relatime - devtmpfs * *", defaults[i], defaults[i]);
+        snprintf(pattern, sizeof pattern, "/dev/%s /%s rw,nosuid,noexec,relatime - devtmpfs * *", defaults[i], defaults[i]);
         check_mount(pattern);
     }
     check_works("/dev/zero");
@@ -346,9 +346,9 @@ static void without_mknod(void *container)
     REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
     REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
     check_bound_defaults();
-    check_mount("/dev/loop-control /loop-control rw,relatime - devtmpfs * *");
+    check_mount("/dev/loop-control /loop-control rw,nosuid,noexec,relatime - devtmpfs * *");
     char pattern[300];
-    snprintf(pattern, sizeof pattern, "%s /hosts rw,relatime - tmpfs test rw*", in_work("hosts"));
+    snprintf(pattern, sizeof pattern, "%s /hosts rw,nosuid,noexec,relatime - tmpfs test rw*", in_work("hosts"));
     check_mount(pattern); /* bound too, outside /dev */
     check_works(in_work("hosts"));
     check_node("/dev/pipe", S_IFIFO | 0600, 0, 5, 0); /* which takes no privilege */
@@ -375,7 +375,7 @@ static void inside_user_namespace(void *data)
 {
     (void)data;
     check_bound_defaults();
-    check_mount("/dev/loop-control /loop-control rw,relatime - devtmpfs * *");
+    check_mount("/dev/loop-control /loop-control rw,nosuid,noexec,relatime - devtmpfs * *");
 }
 
 /* What can't be given to the host's node is not left out in silence. */

@@ -42,9 +42,6 @@ impl Plan {
             .map(root_propagation)
             .transpose()?;
         let mut mounts = all_mounts(config, propagation, warn)?;
-        let dev_is_bound = mounts.iter().any(|mount| {
-            mount.destination.as_c_str() == c"/dev" && matches!(mount.kind, super::Kind::Bind(_))
-        });
         let devices = devices::devices(config, warn)?;
         let readonly_paths = indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?;
         let masked_paths = indexed(&config.masked_paths, Object::MaskedPath, warn)?;
@@ -55,7 +52,7 @@ impl Plan {
         Ok(Plan {
             rootfs,
             propagation,
-            dev: (!dev_is_bound).then_some(devices),
+            devices,
             switch,
             cwd: cwd(config)?,
             readonly_rootfs: config.readonly_rootfs,

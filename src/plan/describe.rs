@@ -33,8 +33,9 @@ impl Plan {
         for step in &self.mounts {
             emit(mount(step))?;
         }
-        if let Some(devices) = &self.dev {
-            for step in devices {
+        let mut on_dev = self.mounts.iter().filter(|mount| mount.is_on_dev());
+        if !on_dev.next_back().is_some_and(Mount::brings_foreign_dev) {
+            for step in &self.devices {
                 emit(device(step))?;
             }
             emit(Step::new("dev-links"))?;

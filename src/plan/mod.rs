@@ -43,8 +43,8 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// With those that are missing.
     pub configured_mounts: usize,
-    /// What is made in /dev; `None` if /dev is bound from the host, and so not ours to fill.
-    pub dev: Option<Vec<Device>>,
+    /// What is made in /dev, unless it is the host's.
+    pub devices: Vec<Device>,
     pub switch: Switch,
     /// To be created; `None` if it is the root.
     pub cwd: Option<CString>,
@@ -144,6 +144,24 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// It becomes the root that later mounts lie on.
+    pub fn is_on_root(&self) -> bool {
+        self.destination.as_c_str() == c"/"
+    }
+
+    pub fn is_on_dev(&self) -> bool {
+        self.destination.as_c_str() == c"/dev"
+    }
+
+    /// On /dev: a bind, or the one devtmpfs of the machine, belongs to the host, too.
+    pub fn brings_foreign_dev(&self) -> bool {
+        match &self.kind {
+            Kind::Bind(_) | Kind::Remount(_) => true,
+            Kind::Filesystem(it) => it.fstype.as_c_str() == c"devtmpfs",
+            Kind::Cgroup(_) => false,
+        }
+    }
+
     /// It is attached with a mapping of ids.
     pub fn is_idmapped(&self) -> bool {
         match &self.kind {

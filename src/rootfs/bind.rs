@@ -2,7 +2,7 @@
 //! A bind: a copy of a mount of the host.
 
 use core::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -19,18 +19,19 @@ use crate::sys::path::{Name, split};
 use crate::sys::resolve::read_link;
 use crate::text::Quoted;
 
-pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
+/// Gives the root of the mount; `None` if it is a link.
+pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<OwnedFd>> {
     if wanted.link == Link::Copy && copy_link(cx, mount, wanted)? {
-        return Ok(());
+        return Ok(None);
     }
     let tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", tree.name())?;
-    let target = target::of_mount(&cx.root, mount, Shape::of(&root))?;
+    let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, &root)?;
     }
     if mount.from_host {
-        return attach_complete(cx, mount, tree, &target).map(drop);
+        return attach_complete(cx, mount, tree, &target).map(Some);
     }
     // Late, as the host keeps the labels; but a read-only mount takes none.
     if let Some(label) = &wanted.relabel {
@@ -39,7 +40,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<()> {
     if let Some(wanted) = &wanted.change {
         change_bind(cx, mount, &tree, wanted, tree.name())?;
     }
-    attach(cx, mount, tree, &target).map(drop)
+    attach(cx, mount, tree, &target).map(Some)
 }
 
 fn check_procfs(
@@ -87,13 +88,13 @@ fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
     let target = CStr::from_bytes_until_nul(&*target).unwrap_or_default();
     let destination = mount.destination.as_bytes();
     let path = cx
-        .root
+        .root()
         .follow_directory(&mount.destination)
         .during("openat2", destination)?;
     let (directory, name) = split(path.as_c_str().to_bytes());
     let name = Name::new(name).during("symlinkat", destination)?;
     let directory = cx
-        .root
+        .root()
         .open_or_make(directory)
         .during("mkdirat", destination)?;
     match rustix::fs::symlinkat(target, &directory, &*name) {

@@ -34,13 +34,13 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
 
 /// A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
 fn hide(cx: &Context<'_>, mount: &Mount) -> Result<()> {
-    let target = target::of_mount(&cx.root, mount, Shape::Directory)?;
+    let target = target::of_mount(&cx.root(), mount, Shape::Directory)?;
     masks::hide_directory(cx.api, target.as_fd(), cx.plan).map(drop)
 }
 
 /// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
-    let target = target::of_mount(&cx.root, mount, Shape::Directory)?;
+    let target = target::of_mount(&cx.root(), mount, Shape::Directory)?;
     let error = match cx.api.superblock(&wanted.unified.superblock()) {
         Ok(tree) => return attach(cx, mount, tree, &target).map(drop),
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => error,

@@ -30,6 +30,8 @@ pub struct Container {
     root_mount: Cell<u64>,
     /// Mounts are made by mount(2).
     classic: Cell<bool>,
+    /// What lies on /dev is not the container's alone, and nothing is made in it.
+    foreign_dev: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl Container {
             root: Cell::new(None),
             root_mount: Cell::new(0),
             classic: Cell::new(false),
+            foreign_dev: Cell::new(false),
         }
     }
 
@@ -269,6 +272,18 @@ impl Container {
 
     pub(super) fn is_classic(&self) -> bool {
         self.classic.get()
+    }
+
+    /// A mount was made. The last one on /dev decides whether devices are made there.
+    pub(super) fn cover_dev(&self, mount: &Mount) {
+        if mount.is_on_dev() {
+            self.foreign_dev.set(mount.brings_foreign_dev());
+        }
+    }
+
+    /// The devices and links are made in /dev.
+    pub(super) fn fills_dev(&self) -> bool {
+        !self.foreign_dev.get()
     }
 
     pub(super) fn set_root_mount(&self, id: u64) {

@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
@@ -15,7 +16,7 @@ use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
 use crate::plan::{Device, Shape};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{Status, status};
+use crate::sys::mount::{Attributes, Status, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::make_file;
 use crate::text::Quoted;
@@ -35,8 +36,8 @@ const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
 const PTMX_TRIES: usize = 10;
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
-    let dev = target::open(&cx.root, DEV, Shape::Directory)?;
-    recognise::check_directory(&cx.root, cx.container, &dev, c"/dev/ptmx")
+    let dev = target::open(&cx.root(), DEV, Shape::Directory)?;
+    recognise::check_directory(&cx.root(), cx.container, &dev, c"/dev/ptmx")
         .map_err(|error| error.on(b"/dev"))?;
     for device in devices {
         make(cx, &dev, device)
@@ -55,7 +56,7 @@ pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
 
 fn explain_directory(cx: &Context<'_>, device: &Device, error: Error) -> Error {
     let error = missing::explain(cx, &device.directory, error);
-    let place = explain::Place::Inside(cx.root);
+    let place = explain::Place::Inside(cx.root());
     match error.errno {
         Errno::NOTDIR => {
             explain::look_up(error, place, device.directory.as_bytes(), Wanted::Directory)
@@ -85,6 +86,9 @@ fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
         if length.is_ok_and(|length| &target[..length] == PTMX.0.to_bytes()) {
             return Ok(());
         }
+        if is_mounted_on(dev.as_fd(), PTMX.1) {
+            return Ok(());
+        }
         match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
             Err(Errno::NOENT) => {}
             result => result?,
@@ -99,8 +103,8 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         directory if directory == DEV => dev.as_fd(),
         directory if directory == c"/" => cx.root.as_fd(),
         directory => {
-            elsewhere = target::open(&cx.root, directory, Shape::Directory)?;
-            recognise::check_directory(&cx.root, cx.container, &elsewhere, &device.path)?;
+            elsewhere = target::open(&cx.root(), directory, Shape::Directory)?;
+            recognise::check_directory(&cx.root(), cx.container, &elsewhere, &device.path)?;
             elsewhere.as_fd()
         }
     };
@@ -117,6 +121,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     );
     let existed = match made {
         Ok(()) => false,
+        Err(Errno::EXIST) if is_mounted_on(directory, &device.name) => return Ok(()),
         Err(Errno::EXIST) => true,
         Err(Errno::PERM) => {
             let path = &device.path;
@@ -152,6 +157,11 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         return Ok(());
     }
     own(directory, device)
+}
+
+/// What a mount of the plan, or of a callback, has put at a device's path stays.
+fn is_mounted_on(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+    status(directory, name).is_ok_and(|there| there.is_mount_root)
 }
 
 fn something_else(there: KindOf) -> Error {
@@ -194,6 +204,9 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         path: &device.path,
         follow: true,
     };
+    if is_mounted_on(directory, &device.name) {
+        return Ok(());
+    }
     let mut hosts = cx.api.clone(node, false, path).map_err(|error| {
         error.explain("nodes can't be made here, and the host has none to bind")
     })?;
@@ -215,6 +228,11 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
             format_args!("{}: the host's node is bound, with its own mode and owner instead of those asked for", Quoted(path.to_bytes())),
         );
     }
+    // A device of the host's, in a mount of the host's file system.
+    hosts.change(
+        false,
+        &Attributes::setting(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+    )?;
     let file = match make_file(directory, &device.name, 0) {
         Ok(file) => file,
         Err(Errno::EXIST) => {

@@ -18,16 +18,12 @@ use crate::sys::mount::status;
 use crate::sys::path::{ShortString, of_descriptor};
 use crate::text::Quoted;
 
-pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<()> {
-    make(cx, mount, wanted).map(drop)
-}
-
 /// Gives the root of the mount.
 pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<OwnedFd> {
     let target = if wanted.plain_target {
-        target::plain_directory(&cx.root, &mount.destination)?
+        target::plain_directory(&cx.root(), &mount.destination)?
     } else {
-        target::of_mount(&cx.root, mount, Shape::Directory)?
+        target::of_mount(&cx.root(), mount, Shape::Directory)?
     };
     if target.is_proc && wanted.fstype.as_c_str() != c"proc" {
         return Err(Error::invalid(proc::NOT_PROCFS));

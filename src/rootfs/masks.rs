@@ -140,8 +140,10 @@ impl Masks<'_, '_> {
 
     fn cover_directory(&mut self, target: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         if let Some(empty) = &self.empty {
-            let mut mask = self.api.clone(Source::Fd(empty.as_fd()), false, name)?;
-            return mask.attach(target);
+            // Where it can't be shared, each has its own.
+            if let Ok(mut mask) = self.api.clone(Source::Fd(empty.as_fd()), false, name) {
+                return mask.attach(target);
+            }
         }
         self.empty = Some(hide_directory(self.api, target, self.plan)?);
         Ok(())
@@ -154,7 +156,7 @@ pub fn hide_directory(api: &MountApi, target: BorrowedFd<'_>, plan: &Plan) -> Re
     let [one_inode, two_inodes] = &plan.empty;
     let mut empty = match api.superblock(&one_inode.superblock()) {
         // Some kernels of Ubuntu need one more.
-        Err(error) if error.errno == Errno::NOSPC => api.superblock(&two_inodes.superblock()),
+        Err(_) => api.superblock(&two_inodes.superblock()),
         empty => empty,
     }?;
     empty.attach(target)?;

@@ -28,7 +28,7 @@ pub fn explain(cx: &Context<'_>, path: &CStr, error: Error) -> Error {
 }
 
 fn sentence(cx: &Context<'_>, path: &CStr, errno: Errno) -> Option<Sentence> {
-    let followed = cx.root.follow(path).ok()?;
+    let followed = cx.root().follow(path).ok()?;
     let (directory, first) = first_missing(cx, followed.as_c_str())?;
     let first = Escaped(first.as_c_str().to_bytes());
     let place = Place::of(cx, &directory, followed.as_c_str());
@@ -77,11 +77,11 @@ const OVERFLOW_ID: u32 = 65534;
 
 /// The last directory on a path without links that exists, and what is missing in it.
 fn first_missing(cx: &Context<'_>, path: &CStr) -> Option<(OwnedFd, PathBuf)> {
-    let mut directory = cx.root.open_plain(c"/", DIRECTORY).ok()?;
+    let mut directory = cx.root().open_plain(c"/", DIRECTORY).ok()?;
     let mut first = PathBuf::root().ok()?;
     for name in components(path.to_bytes()) {
         first.push(name).ok()?;
-        match cx.root.open_plain(first.as_c_str(), DIRECTORY) {
+        match cx.root().open_plain(first.as_c_str(), DIRECTORY) {
             Ok(there) => directory = there,
             Err(Errno::NOENT) => return Some((directory, first)),
             Err(_) => return None,

@@ -35,6 +35,8 @@ pub use finalize::{finalize, mask_paths, readonly_paths};
 pub use prepare::prepare;
 pub use root::check;
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use rustix::fs::Mode;
 
 use crate::mount::MountApi;
@@ -49,7 +51,8 @@ struct Context<'a> {
     container: &'a Container,
     caller: Caller<'a>,
     api: &'a MountApi,
-    root: Root<'a>,
+    /// The rootfs, or what a mount of the plan on "/" has put over it.
+    root: OwnedFd,
 }
 
 /// Who called the library.
@@ -60,6 +63,10 @@ struct Caller<'a> {
 }
 
 impl Context<'_> {
+    fn root(&self) -> Root<'_> {
+        Root::new(self.root.as_fd())
+    }
+
     fn log(&self, level: callbacks::Level, message: impl core::fmt::Display) {
         self.caller.log(level, message);
     }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One mount of the plan, by its kind.
 
+use std::os::fd::OwnedFd;
+
 use super::callbacks::Level;
 use super::{Context, bind, cgroup, filesystem, missing, remount};
 use crate::error::{Object, Result};
 use crate::plan::{Kind, Mount};
 
-pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
+/// Gives the root of the mount. `None`: it was passed over, or is none of its own.
+pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<Option<OwnedFd>> {
     let attempted =
         attempt(cx, mount).map_err(|error| missing::explain(cx, &mount.destination, error));
     match attempted {
@@ -17,17 +20,21 @@ pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<()> {
                 Level::Warning,
                 format_args!("optional, and passed over: {error}"),
             );
-            Ok(())
+            Ok(None)
         }
-        result => result,
+        Ok(made) => {
+            cx.container.cover_dev(mount);
+            Ok(made)
+        }
+        Err(error) => Err(error),
     }
 }
 
-fn attempt(cx: &Context<'_>, mount: &Mount) -> Result<()> {
+fn attempt(cx: &Context<'_>, mount: &Mount) -> Result<Option<OwnedFd>> {
     match &mount.kind {
-        Kind::Filesystem(it) => filesystem::mount(cx, mount, it),
+        Kind::Filesystem(it) => filesystem::make(cx, mount, it).map(Some),
         Kind::Bind(it) => bind::mount(cx, mount, it),
-        Kind::Remount(it) => remount::mount(cx, mount, it),
-        Kind::Cgroup(it) => cgroup::mount(cx, mount, it),
+        Kind::Remount(it) => remount::mount(cx, mount, it).map(|()| None),
+        Kind::Cgroup(it) => cgroup::mount(cx, mount, it).map(|()| None),
     }
 }

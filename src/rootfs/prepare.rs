@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! rfs_prepare: from a new mount namespace to the container's root.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use super::callbacks::{Callbacks, Level, Point};
 use super::container::Container;
@@ -9,9 +9,9 @@ use super::root::{self, Entered};
 use super::{Caller, Context, Umask, assembly, devices, mounts, stdio, switch};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::hooks;
-use crate::plan::{HookKind, Plan};
+use crate::mount::unmount;
+use crate::plan::{HookKind, Plan, Switch};
 use crate::sys::mount::status;
-use crate::sys::resolve::Root;
 
 pub fn prepare(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     demand_hooks(&container.plan, callbacks)?;
@@ -32,47 +32,64 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
         umask: &umask,
     };
     let entered = root::enter(container, caller).map_err(|error| error.at(Stage::Root))?;
-    let Entered { rootfs, api, .. } = &entered;
+    let Entered {
+        rootfs,
+        api,
+        is_detached,
+    } = entered;
     container.set_classic(api.is_classic());
-    let cx = Context {
+    let mut cx = Context {
         plan,
         container,
         caller,
-        api,
-        root: Root::new(rootfs.as_fd()),
+        api: &api,
+        root: rootfs,
     };
-    point(&cx, Point::RootReady)?;
+    let started = start(&mut cx, is_detached);
+    if started.is_err() && plan.switch == Switch::Chroot {
+        // Without a mount namespace of its own the mounts would stay on the host. The first error tells why.
+        let _ = unmount(&cx.root);
+    }
+    started
+}
+
+fn start(cx: &mut Context<'_>, is_detached: bool) -> Result<()> {
+    let plan = cx.plan;
+    point(cx, Point::RootReady)?;
     for mount in &plan.mounts {
-        mounts::mount(&cx, mount).map_err(|error| {
+        let made = mounts::mount(cx, mount).map_err(|error| {
             error
                 .at(Stage::Mounts)
                 .about(Object::Mount(mount.index), mount.destination.as_bytes())
         })?;
+        if let Some(root) = made.filter(|_| mount.is_on_root()) {
+            cx.root = root;
+        }
     }
-    point(&cx, Point::Mounted)?;
-    if let Some(devices) = &plan.dev {
-        devices::fill(&cx, devices).map_err(|error| error.at(Stage::Devices))?;
+    point(cx, Point::Mounted)?;
+    if cx.container.fills_dev() {
+        devices::fill(cx, &plan.devices).map_err(|error| error.at(Stage::Devices))?;
     }
-    api.leave().map_err(|error| error.at(Stage::Mounts))?;
-    container.mounts_are_ready();
-    point(&cx, Point::MountsReady)?;
-    if entered.is_detached {
-        assembly::enter(&cx).map_err(|error| error.at(Stage::Pivot))?;
+    cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
+    cx.container.mounts_are_ready();
+    point(cx, Point::MountsReady)?;
+    if is_detached {
+        assembly::enter(cx).map_err(|error| error.at(Stage::Pivot))?;
     } else {
-        leave_old_root(&cx)?;
+        leave_old_root(cx)?;
     }
-    let new_root = status(cx.root.as_fd(), c"")
+    let new_root = status(&cx.root, c"")
         .during("statx", b"/")
         .map_err(|error| error.at(Stage::Pivot))?;
-    container.set_root_mount(new_root.mount_id);
-    stdio::enter(&cx).map_err(|error| error.at(Stage::Process))?;
-    point(&cx, Point::AfterSwitch)
+    cx.container.set_root_mount(new_root.mount_id);
+    stdio::enter(cx).map_err(|error| error.at(Stage::Process))?;
+    point(cx, Point::AfterSwitch)
 }
 
 /// The last steps that see the old root.
 fn leave_old_root(cx: &Context<'_>) -> Result<()> {
     let (plan, caller) = (cx.plan, cx.caller);
-    rustix::process::fchdir(cx.root.as_fd())
+    rustix::process::fchdir(&cx.root)
         .during("fchdir", plan.rootfs.path.as_bytes())
         .map_err(|error| error.at(Stage::Pivot))?;
     point(cx, Point::CreateContainer)?;
@@ -114,7 +131,7 @@ fn point(cx: &Context<'_>, point: Point) -> Result<()> {
     // The caller's code sees the container as it is, without the stage.
     cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
     cx.container
-        .with_root(cx.root.as_fd().as_raw_fd(), || {
+        .with_root(cx.root.as_raw_fd(), || {
             cx.caller.call(|callbacks| callbacks.point(point))
         })
         .during("point callback", name.as_bytes())

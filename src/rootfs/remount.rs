@@ -20,7 +20,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()>
             "options: \"remount\", but nothing is mounted at the destination",
         )
     };
-    let there = match cx.root.open(&mount.destination, OFlags::PATH) {
+    let there = match cx.root().open(&mount.destination, OFlags::PATH) {
         Err(errno @ Errno::NOENT) => return Err(nothing_there(errno)),
         there => there.during("openat2", destination)?,
     };

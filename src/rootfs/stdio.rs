@@ -19,7 +19,7 @@ use crate::sys::mount::{Status, status};
 pub const DEV_NULL: &CStr = c"/dev/null";
 
 pub fn enter(cx: &Context<'_>) -> Result<()> {
-    if cx.plan.dev.is_some() {
+    if cx.container.fills_dev() {
         reopen_null()?;
     }
     cx.plan
@@ -65,17 +65,17 @@ pub fn not_null(there: &Status) -> Error {
 }
 
 fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
-    match cx.root.open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
+    match cx.root().open(cwd, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) => {}
         Err(errno) => {
             let error = Error::system(errno, "openat2").on(cwd.to_bytes());
-            let place = explain::Place::Inside(cx.root);
+            let place = explain::Place::Inside(cx.root());
             let error = explain::look_up(error, place, cwd.to_bytes(), Wanted::Directory);
             return Err(explain_cwd(error));
         }
     }
-    target::open(&cx.root, cwd, Shape::Directory)
+    target::open(&cx.root(), cwd, Shape::Directory)
         .map(drop)
         .map_err(|error| explain_cwd(missing::explain(cx, cwd, error)))
 }
