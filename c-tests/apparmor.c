@@ -100,7 +100,7 @@ static void confined_container(void *data)
     check_mount("/proc / rw,relatime - proc proc rw");
     check_mount("/dev / rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755*");
     check_mount("/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k*");
-    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro");
+    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw");
     check_mount("/sys/fs/cgroup / ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw*");
     check_mount("/bound /from ro,nosuid,relatime - tmpfs test rw*");
     check_mount("/proc/sys /sys ro,relatime - proc proc rw");

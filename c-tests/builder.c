@@ -63,9 +63,8 @@ static void bad_mounts(void)
     static const rfs_id_mapping one[] = {{0, 1000, 1}}, overlap[] = {{0, 1000, 5}, {4, 2000, 5}}, none[] = {{0, 1000, 0}};
     const struct bad_mount list[] = {
         {"destination", {.type = "tmpfs"}},
-        {"destination", {.type = "tmpfs", .destination = ""}},
-        {"/", {.type = "tmpfs", .destination = "/"}},
-        {"/", {.type = "tmpfs", .destination = "//.."}},
+        {"root", {.type = "proc", .destination = ""}},
+        {"root", {.type = "sysfs", .destination = "//.."}},
         {"type", {.destination = "/x"}},
         {"type", {.destination = "/x", .type = ""}},
         {"source", {.destination = "/x", .type = "bind"}},
@@ -143,7 +142,7 @@ static void bad_options(void)
         rfs_options options;
     } list[] = {
         {-EINVAL, "flag", {.flags = 1ull << 40}},
-        {-EINVAL, "flag", {.flags = RFS_OPTION_OWN_NAMESPACE << 1}},
+        {-EINVAL, "flag", {.flags = RFS_OPTION_KEEP_LOCKED << 1}},
         {-EINVAL, "umask", {.flags = RFS_OPTION_UMASK, .umask = 01000}},
         {-EINVAL, "ropagation", {.rootfs_propagation = "rprivat"}},
         {-EINVAL, "cwd", {.cwd = "relative"}},

@@ -14,6 +14,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
+
 static void is_device(const char *path, unsigned major_number, unsigned minor_number)
 {
     struct stat st;
@@ -197,6 +199,274 @@ static void proc_on_a_link(void)
                 &(struct expected){.object = RFS_OBJECT_MOUNT, .says = "must be mounted on ordinary directory"});
 }
 
+/* podman run --tmpfs /, and a volume on "/". */
+
+static void inside_tmpfs_root(void *data)
+{
+    (void)data;
+    check_mount("/ / rw,relatime - tmpfs newroot rw*");
+    check_mount("/later / rw,relatime - tmpfs tmpfs rw*");
+    CHECK(access("/bin/busybox", X_OK) == 0 && access("/marker", F_OK) == 0);
+    int fd = open("/written", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    close(fd);
+    struct stat st;
+    CHECK(stat("/secret", &st) == 0 && S_ISCHR(st.st_mode));
+    CHECK(access("/dev/null", W_OK) == 0);
+}
+
+static void tmpfs_on_root(void)
+{
+    make_image();
+    image_file("marker", "x");
+    image_file("secret", "x");
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '', 'type': 'tmpfs', 'source': 'newroot', 'options': ['tmpcopyup']}");
+    spec_add(spec, "mounts", TMPFS("/later"));
+    spec_add(spec, "linux.maskedPaths", "'/secret'");
+    run_container(plan_of(spec), NULL, inside_tmpfs_root, NULL);
+    CHECK(access(image("written"), F_OK) == -1 && access(image("later"), F_OK) == -1);
+}
+
+static void inside_bound_root(void *data)
+{
+    (void)data;
+    check_mount("/ /volume ro,relatime - tmpfs test *");
+    check_mount("/tmp / rw,relatime - tmpfs tmpfs rw*");
+    CHECK(access("/mine", F_OK) == 0 && access("/bin/busybox", F_OK) == -1);
+    CHECK(mkdir("/x", 0755) == -1 && errno == EROFS);
+}
+
+static void bind_on_root(void)
+{
+    make_image();
+    make_file(in_work("volume/mine"), "x");
+    json_object *spec = empty_spec();
+    spec_set(spec, "root.readonly", "true");
+    spec_add(spec, "mounts", "{'destination': '/', 'type': 'bind', 'source': '%s/volume', 'options': ['rbind']}", work);
+    spec_add(spec, "mounts", TMPFS("/tmp"));
+    run_container(plan_of(spec), NULL, inside_bound_root, NULL);
+    CHECK(access(in_work("volume/tmp"), F_OK) == 0);
+}
+
+/* podman run -v d:/app:ro -v /app/node_modules: the mount point is made in the source, which then becomes read-only. */
+
+static void inside_mount_below_readonly(void *data)
+{
+    (void)data;
+    check_mount("/app /from ro,relatime - tmpfs test *");
+    check_mount("/app/node_modules / rw,relatime - tmpfs tmpfs rw*");
+    check_mount("/other /from ro,relatime - tmpfs test *");
+    CHECK(mkdir("/app/x", 0755) == -1 && errno == EROFS);
+    CHECK(mkdir("/app/node_modules/x", 0755) == 0);
+}
+
+static void mount_below_readonly_bind(void)
+{
+    make_image();
+    make_directory(in_work("from"), 0755);
+    json_object *spec = empty_spec();
+    spec_set(spec, "process.cwd", "'/app/made/for/it'");
+    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
+    spec_add(spec, "mounts", TMPFS("/app/node_modules"));
+    spec_add(spec, "mounts", "{'destination': '/other', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
+    run_container(plan_of(spec), NULL, inside_mount_below_readonly, NULL);
+    CHECK(access(in_work("from/made/for/it"), F_OK) == 0);
+}
+
+/* What a read-only source does not let be made is an error, and nothing of it becomes writable for a moment. */
+static void mount_below_readonly_source(void)
+{
+    make_image();
+    make_directory(in_work("from"), 0755);
+    REQUIRE(mount(in_work("from"), in_work("from"), NULL, MS_BIND, NULL) == 0);
+    REQUIRE(mount(NULL, in_work("from"), NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
+    spec_add(spec, "mounts", TMPFS("/app/node_modules"));
+    run_refused("a read-only source", plan_of(spec), NULL, &(struct expected){.code = -EROFS, .object = RFS_OBJECT_MOUNT, .index = 1});
+}
+
+/* The mount that was asked to be read-only is made so, and no other that lies at its path. */
+
+static void inside_covered(void *data)
+{
+    (void)data;
+    check_mount("/a /from rw,relatime - tmpfs test *");
+    CHECK(mkdir("/a/x", 0755) == 0);
+    REQUIRE(umount2("/a", MNT_DETACH) == 0);
+    check_mount("/a / ro,relatime - tmpfs covered *");
+}
+
+static void covered_readonly_tmpfs(void)
+{
+    make_image();
+    make_directory(in_work("from"), 0755);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs', 'source': 'covered', 'options': ['ro']}");
+    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'rw']}", work);
+    run_container(plan_of(spec), NULL, inside_covered, NULL);
+}
+
+static int swap_a(void *userdata, rfs_point point)
+{
+    (void)userdata;
+    if (point == RFS_POINT_AFTER_SWITCH)
+        REQUIRE(mount("other", "/a", "tmpfs", 0, NULL) == 0);
+    return 0;
+}
+
+static void swapped(void *container)
+{
+    rfs_error err = fresh_error();
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .point = swap_a};
+    REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
+    int rc = rfs_finalize(container, &err);
+    CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT, .says = "another mount");
+    check_mount("/a / rw,relatime - tmpfs other *");
+}
+
+static void swapped_readonly_tmpfs(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs', 'source': 'mine', 'options': ['ro']}");
+    in_child(CONTAINER_NAMESPACES, swapped, container_of(plan_of(spec)));
+}
+
+/* One superblock serves a network namespace: read-only for one container is not read-only for the next of a pod. */
+
+static void inside_readonly_sysfs(void *data)
+{
+    (void)data;
+    check_mount("/sys / ro,relatime - sysfs sysfs rw*");
+}
+
+static void inside_writable_sysfs(void *data)
+{
+    (void)data;
+    check_mount("/sys / rw,relatime - sysfs sysfs rw*");
+}
+
+struct in_pod {
+    rfs_container *container;
+    void (*inside)(void *);
+};
+
+static void in_pod(void *data)
+{
+    const struct in_pod *c = data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(c->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
+    c->inside(NULL);
+}
+
+static void pod(void *data)
+{
+    (void)data;
+    static const struct {
+        const char *option;
+        void (*inside)(void *);
+    } members[] = {{"ro", inside_readonly_sysfs}, {"rw", inside_writable_sysfs}};
+    for (size_t classic = 0; classic < 2; classic++)
+        for (size_t i = 0; i < COUNT(members); i++) {
+            json_object *spec = empty_spec();
+            spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['%s']}", members[i].option);
+            struct in_pod c = {container_of(plan_with_flags(spec, classic ? RFS_OPTION_CLASSIC_MOUNT : 0)), members[i].inside};
+            in_child(CLONE_NEWNS, in_pod, &c);
+        }
+}
+
+static void sysfs_of_a_pod(void)
+{
+    make_image();
+    in_child(CLONE_NEWNET, pod, NULL);
+}
+
+/* Engines add "rw" to every bind: a locked source then fails, or keeps its flags where that is asked for. */
+
+static const struct locked {
+    uint64_t flags;
+    int code;
+} locked[] = {{0, -EPERM}, {RFS_OPTION_KEEP_LOCKED, 0}};
+
+struct locked_start {
+    rfs_container *container;
+    int code;
+};
+
+static void start_locked(void *data)
+{
+    const struct locked_start *c = data;
+    rfs_error err = fresh_error();
+    enter_user_namespace();
+    REQUIRE(unshare(CLONE_NEWNS) == 0);
+    int rc = rfs_prepare(c->container, &with_warnings, &err);
+    if (c->code) {
+        CHECK_ERROR(rc, &err, .code = c->code, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "RFS_OPTION_KEEP_LOCKED", .says_too = "RFS_MOUNT_FROM_HOST");
+        return;
+    }
+    REQUIRE_SUCCESS(rc, &err);
+    REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
+    check_mount("/x /from ro,nosuid,relatime* - tmpfs test *");
+    CHECK_THAT(strstr(logged_warnings, "locked") && strstr(logged_warnings, "ro,nosuid"), "%s", logged_warnings);
+}
+
+static void locked_sources(void)
+{
+    make_image();
+    make_directory(in_work("from"), 0755);
+    REQUIRE(mount(in_work("from"), in_work("from"), NULL, MS_BIND, NULL) == 0);
+    REQUIRE(mount(NULL, in_work("from"), NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL) == 0);
+    for (size_t i = 0; i < COUNT(locked); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'rw', 'suid']}", work);
+        struct locked_start c = {container_of(plan_with_flags(spec, RFS_OPTION_USER_NAMESPACE | locked[i].flags)), locked[i].code};
+        in_child(0, start_locked, &c);
+    }
+}
+
+/* bubblewrap --remount-ro: what the options do not name stays. */
+
+static void inside_remounted(void *data)
+{
+    (void)data;
+    check_mount("/x / ro,nosuid,nodev,noatime - tmpfs mine *");
+}
+
+static void remount_keeps_flags(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'tmpfs', 'source': 'mine', 'options': ['nosuid', 'nodev', 'noexec', 'noatime']}");
+    rfs_config *config = config_from_json(spec);
+    static const char *const options[] = {"bind", "remount", "ro", "exec"};
+    rfs_mount again = {.size = sizeof again, .flags = RFS_MOUNT_KEEP_FLAGS, .destination = "/x", .options = options, .n_options = COUNT(options)};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_add_mount(config, &again, &err), &err);
+    run_container(plan_of_config(config), NULL, inside_remounted, NULL);
+}
+
+/* rootfsPropagation rslave leaves the mounts what they asked for. */
+
+static void inside_slave_root(void *data)
+{
+    (void)data;
+    check_mount("/shared / rw,relatime shared - tmpfs tmpfs *");
+    check_mount("/plain / rw,relatime - tmpfs tmpfs *");
+}
+
+static void shared_in_slave(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_set(spec, "linux.rootfsPropagation", "'rslave'");
+    spec_add(spec, "mounts", TMPFS("/plain"));
+    spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['rshared']}");
+    run_container(plan_of(spec), NULL, inside_slave_root, NULL);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -209,6 +479,16 @@ int main(void)
         {"devtmpfs on /dev", devtmpfs},
         {"masks can't be written to", masks},
         {"a sysfs on a link", proc_on_a_link},
+        {"a tmpfs on /, with what it covers", tmpfs_on_root},
+        {"a bind on /", bind_on_root},
+        {"a mount and the working directory below a read-only bind", mount_below_readonly_bind},
+        {"a mount below a bind of a read-only source", mount_below_readonly_source},
+        {"a read-only tmpfs that a bind covers", covered_readonly_tmpfs},
+        {"a read-only tmpfs that something covers before the end", swapped_readonly_tmpfs},
+        {"a read-only sysfs in a pod", sysfs_of_a_pod},
+        {"rw on locked sources", locked_sources},
+        {"a remount that keeps flags", remount_keeps_flags},
+        {"a shared mount in a slave root", shared_in_slave},
     };
     return run_cases(cases, COUNT(cases));
 }

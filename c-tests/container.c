@@ -228,7 +228,7 @@ static void null_stdio(void)
     "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts rw,gid=5,mode=620,ptmxmode=666\n" \
     "/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k*\n" \
     "/dev/mqueue / rw,nosuid,nodev,noexec,relatime - mqueue mqueue rw\n" \
-    "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n"
+    "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
 #define DEFAULT_MOUNTS DEFAULT_MOUNTS_BEFORE_CGROUP \
     "/sys/fs/cgroup / ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw*\n"
 
@@ -321,7 +321,7 @@ static void docker(void)
         "/proc / rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
         "/dev / rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755*\n"
         "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts rw,gid=5,mode=620,ptmxmode=666\n"
-        "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n"
+        "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
         "/sys/fs/cgroup / ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw*\n"
         "/dev/mqueue / rw,nosuid,nodev,noexec,relatime - mqueue mqueue rw\n"
         "/dev/shm / rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k*\n"
@@ -343,7 +343,7 @@ static void podman(void)
     static const char mounts[] =
         "/proc / rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
         "/dev / rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755*\n"
-        "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n"
+        "/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
         "/dev/pts / rw,nosuid,noexec,relatime - devpts devpts rw,gid=5,mode=620,ptmxmode=666\n"
         "/dev/mqueue / rw,nosuid,nodev,noexec,relatime - mqueue mqueue rw\n"
         BOUND("/run/.containerenv", "/state/.containerenv", "rw")

@@ -46,7 +46,7 @@ static void inside(void *data)
     struct stat st, *host = data;
     check_mount("/ /bundle/rootfs ro,relatime - tmpfs test rw*");
     check_mount("/proc / rw,relatime - proc proc rw");
-    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro");
+    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw");
     check_mount("/proc/sys /sys ro,* - proc proc rw");
     char *table = mount_table();
     CHECK_THAT(!strstr(table, " - rootfs ") && !strstr(table, work), "the host's mounts are seen: %s", table);

@@ -70,7 +70,8 @@ static void owned_by(uid_t id)
 
 static json_object *user_spec(json_object *spec)
 {
-    make_image();
+    if (access(image("bin"), F_OK) != 0)
+        make_image();
     owned_by(100000);
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
@@ -113,13 +114,23 @@ static void default_bundle(void)
 static void inside_hosts_sysfs(void)
 {
     check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs * rw*");
-    check_mount("/sys/fs/cgroup / rw,*relatime - cgroup2 * rw*");
+    /* CVE-2023-25809's kind: no cgroup can be written to */
+    check_mount("/sys/fs/cgroup / ro,* - tmpfs * ro,*");
+    CHECK(access("/sys/fs/cgroup/cgroup.procs", F_OK) == -1);
+    CHECK(mkdir("/sys/fs/cgroup/x", 0755) == -1 && errno == EROFS);
     CHECK(access("/sys/kernel", F_OK) == 0);
+}
+
+static void inside_hosts_sysfs_with_cgroup(void)
+{
+    check_mount("/sys / ro,* - sysfs * rw*");
+    check_mount("/sys/fs/cgroup / ro,* - cgroup2 * rw*");
+    CHECK(access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0);
 }
 
 static void inside_new_sysfs(void)
 {
-    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro*");
+    check_mount("/sys / ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw*");
     check_no_mount("/sys/fs/cgroup");
 }
 
@@ -131,6 +142,15 @@ static void sysfs(void)
     rfs_plan *plan = plan_of(spec);
     run(plan, 0, inside_new_sysfs, (struct expected){0});
     run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ", .says_too = "sysfs: Operation not permitted"});
+    /* the plan's own cgroups lie over it */
+    spec = user_spec(empty_spec());
+    spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['ro']}");
+    spec_add(spec, "mounts", "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
+    run(plan_of(spec), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup, (struct expected){0});
+    /* one that was to be written to has no such stand-in */
+    spec = user_spec(empty_spec());
+    spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['rw']}");
+    run(plan_of(spec), CLONE_NEWNET, NULL, (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "sysfs"});
 }
 
 static void inside_devpts_without_gid(void)

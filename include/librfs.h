@@ -153,6 +153,11 @@
 #define RFS_MOUNT_FROM_HOST 2
 
 /**
+ * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
+ */
+#define RFS_MOUNT_KEEP_FLAGS 16
+
+/**
  * rfs_device.file_mode is given.
  */
 #define RFS_DEVICE_FILE_MODE 1
@@ -244,6 +249,12 @@
  * says why.
  */
 #define RFS_OPTION_OWN_NAMESPACE 32768
+
+/**
+ * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
+ * "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+ */
+#define RFS_OPTION_KEEP_LOCKED 524288
 
 /**
  * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).

@@ -255,7 +255,7 @@ unsafe fn add_path(
 /// # Safety
 /// The strings and arrays are NULL or as the header says.
 unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
-    const KNOWN: u64 = RFS_MOUNT_SOURCE_FD | RFS_MOUNT_FROM_HOST;
+    const KNOWN: u64 = RFS_MOUNT_SOURCE_FD | RFS_MOUNT_FROM_HOST | RFS_MOUNT_KEEP_FLAGS;
     known_flags("rfs_mount", mount.flags, KNOWN)?;
     // SAFETY: as promised by the caller.
     unsafe {
@@ -270,6 +270,7 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
                 mount.source_fd,
             )?,
             from_host: mount.flags & RFS_MOUNT_FROM_HOST != 0,
+            keep_flags: mount.flags & RFS_MOUNT_KEEP_FLAGS != 0,
             options: options
                 .iter()
                 .map(|&option| required("an option", option))
@@ -330,7 +331,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_OWN_NAMESPACE - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_KEEP_LOCKED - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -349,6 +350,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.default_devices &= !has(RFS_OPTION_NO_DEFAULT_DEVICES);
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
     config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
+    config.keep_locked |= has(RFS_OPTION_KEEP_LOCKED);
     config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
     config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);
     config.own_namespace |= has(RFS_OPTION_OWN_NAMESPACE);

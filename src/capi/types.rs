@@ -133,6 +133,8 @@ pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
 /// attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
 /// user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
 pub const RFS_MOUNT_FROM_HOST: u64 = 2;
+/// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
+pub const RFS_MOUNT_KEEP_FLAGS: u64 = 0x10;
 
 /// One device node, like an element of config.json's `linux.devices`.
 #[derive(Clone, Copy)]
@@ -268,6 +270,9 @@ pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
 /// hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
 /// says why.
 pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
+/// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
+/// "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[derive(Clone, Copy)]

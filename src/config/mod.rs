@@ -31,6 +31,7 @@ pub struct Config {
     pub cwd: Option<Bytes>,
     pub umask: u32,
     pub keep_umask: bool,
+    pub keep_locked: bool,
     /// The rootfs need not be there yet when the plan is made.
     pub rootfs_later: bool,
     pub mount_label: Option<Bytes>,
@@ -71,6 +72,7 @@ impl Config {
             cwd: None,
             umask: 0o022,
             keep_umask: false,
+            keep_locked: false,
             rootfs_later: false,
             mount_label: None,
             mount_context_type: None,
@@ -101,6 +103,8 @@ pub struct Mount {
     pub source_fd: Option<RawFd>,
     /// RFS_MOUNT_FROM_HOST.
     pub from_host: bool,
+    /// RFS_MOUNT_KEEP_FLAGS.
+    pub keep_flags: bool,
     pub options: Vec<Bytes>,
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,

@@ -178,6 +178,7 @@ fn mount(mut mount: oci::Mount) -> Mount {
         source: source.filter(|source| !source.is_empty()),
         source_fd: None,
         from_host: false,
+        keep_flags: false,
         options: list(mount.options_mut().take(), String::into_bytes),
         uid_mappings: list(mount.uid_mappings_mut().take(), id_mapping),
         gid_mappings: list(mount.gid_mappings_mut().take(), id_mapping),

@@ -11,7 +11,7 @@ use super::procfd::ProcFd;
 use super::{MountApi, Tree};
 use crate::config::options::propagation_name;
 use crate::error::{During, Error, Result};
-use crate::plan::attributes::{BindChange, Change, Locked};
+use crate::plan::attributes::{BindChange, Change, Inherited, Locked};
 use crate::sys::flags::{self, MS_REC};
 use crate::sys::mount::{Attributes, attributes_of, has_set_attributes, set_attributes};
 
@@ -42,13 +42,13 @@ impl MountApi {
     }
 
     /// Sets what a bind's options ask for, replacing the source's attributes; where some of those are locked, adding to
-    /// them: then it gives what is set.
+    /// them: then it gives what was done.
     pub fn change_bind(
         &self,
         mount: impl AsFd,
         change: &BindChange,
         name: &[u8],
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Inherited>> {
         let mount = mount.as_fd();
         let set = |change: Change| self.change(mount, false, &change.into(), name);
         match set(change.replacing()) {
@@ -58,9 +58,9 @@ impl MountApi {
         let inherited = change
             .inheriting(attributes_of(mount).during("fstatfs", name)?)
             .map_err(|locked| explain_locked(locked).on(name))?;
-        set(inherited)
+        set(inherited.change)
             .map_err(|error| error.explain("also with the source's locked attributes added"))?;
-        Ok(Some(inherited.set))
+        Ok(Some(inherited))
     }
 
     /// Sets the attributes of a mount and of all below it: "rro" and its kin.
@@ -109,17 +109,17 @@ pub fn set_root_propagation(flags: u64) -> Result<()> {
 }
 
 fn explain_locked(locked: Locked) -> Error {
-    let (sentence, attributes) = match locked {
-        Locked::CannotClear(attributes) => ("can't clear what is locked on the source", attributes),
-        Locked::CannotChangeAtime(attributes) => (
-            "can't change the mode of access times, which is locked on the source",
-            attributes,
-        ),
-    };
-    Error::system(Errno::PERM, "mount_setattr").explain(format_args!(
-        "{sentence}: {}; leave the option out, {FROM_HOST}",
-        AttributeNames(attributes)
-    ))
+    let error = Error::system(Errno::PERM, "mount_setattr");
+    match locked {
+        Locked::CannotClear(attributes) => error.explain(format_args!(
+            "can't clear what is locked on the source: {}; leave the option out, set RFS_OPTION_KEEP_LOCKED, {FROM_HOST}",
+            AttributeNames(attributes)
+        )),
+        Locked::CannotChangeAtime(attributes) => error.explain(format_args!(
+            "can't change the mode of access times, which is locked on the source: {}; leave the option out, {FROM_HOST}",
+            AttributeNames(attributes)
+        )),
+    }
 }
 
 /// mount_setattr(2); where it is missing or refused, and the mount is attached, mount(2).

@@ -6,6 +6,8 @@ use core::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use core::ffi::CStr;
+
+use libc::MOUNT_ATTR_RDONLY;
 use rustix::fs::{FileType, Mode};
 
 use super::procfd::{Name, ProcFd, name};
@@ -13,7 +15,7 @@ use super::{NewSuperblock, refusal};
 use crate::error::{During, Result};
 use crate::plan::data::Data;
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::flags;
+use crate::sys::flags::{self, MS_RDONLY};
 use crate::sys::mount::{Attributes, status};
 use crate::sys::path::of_descriptor;
 
@@ -146,7 +148,15 @@ impl Stage {
         if let Some(mode) = wanted.mode {
             data.push(c"mode", Some(mode))?;
         }
-        let flags = data.flags | flags::to_ms(wanted.attributes);
+        // MS_RDONLY would make the superblock read-only, too, which was not asked for.
+        let is_only_mount =
+            wanted.attributes & MOUNT_ATTR_RDONLY != 0 && data.flags & MS_RDONLY == 0;
+        let now = if is_only_mount {
+            !MOUNT_ATTR_RDONLY
+        } else {
+            !0
+        };
+        let flags = data.flags | flags::to_ms(wanted.attributes & now);
         let flags = rustix::mount::MountFlags::from_bits_retain(flags as u32);
         let mount = |at: BorrowedFd<'_>| {
             // From the caller's directory: a source may be relative, and so may paths in the data.
@@ -160,6 +170,11 @@ impl Stage {
             .during("mount", wanted.fstype.to_bytes())
             .map_err(|error| refusal::explain(error, wanted))
         };
-        self.take_in(true, mount)
+        let (fd, place) = self.take_in(true, mount)?;
+        if is_only_mount {
+            self.procfd
+                .set_attributes(&fd, false, &Attributes::READ_ONLY)?;
+        }
+        Ok((fd, place))
     }
 }

@@ -3,6 +3,8 @@
 
 use core::ffi::CStr;
 
+use libc::MOUNT_ATTR_RDONLY;
+
 use crate::sys::flags::{
     self, ATIME, LOCKABLE, MS_ATIME, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK,
     MS_MOUNT_FLAGS, MS_RDONLY, MS_SYNCHRONOUS, NOT_ATIME,
@@ -39,6 +41,20 @@ pub struct BindChange {
     cleared: u64,
     /// A mode of access times was asked for. Otherwise the source's stays: mount(2), MS_REMOUNT.
     atime: Option<u64>,
+    /// Attributes that are neither set nor cleared now.
+    left: u64,
+    /// What the options do not name stays as it is.
+    keeps_others: bool,
+    /// Locked attributes win over options that clear them: RFS_OPTION_KEEP_LOCKED.
+    keeps_locked: bool,
+}
+
+/// A change that adds to attributes that may be locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    pub change: Change,
+    /// What options asked to clear, and stays.
+    pub kept: u64,
 }
 
 /// Why a bind can't have the attributes asked for, when some of its source's are locked (mount_namespaces(7)).
@@ -62,31 +78,61 @@ impl BindChange {
             set: attributes & NOT_ATIME,
             cleared: flags::named_by_ms(cleared),
             atime: (set & MS_ATIME != 0).then_some(attributes & ATIME),
+            left: 0,
+            keeps_others: false,
+            keeps_locked: false,
         }
+    }
+
+    /// Read-only is asked for.
+    pub fn is_readonly(&self) -> bool {
+        self.set & MOUNT_ATTR_RDONLY != 0
+    }
+
+    /// Whether it is read-only is left for later.
+    pub fn leave_readonly(&mut self) {
+        self.left = MOUNT_ATTR_RDONLY;
+    }
+
+    pub fn keep_others(&mut self) {
+        self.keeps_others = true;
+    }
+
+    pub fn keep_locked(&mut self, keep: bool) {
+        self.keeps_locked = keep;
     }
 
     /// What was asked for replaces what the source has.
     pub fn replacing(&self) -> Change {
         let atime_clear = if self.atime.is_some() { ATIME } else { 0 };
+        let others = if self.keeps_others {
+            self.cleared & NOT_ATIME
+        } else {
+            NOT_ATIME & !self.set
+        };
         Change {
-            set: self.set | self.atime.unwrap_or(0),
-            clear: (NOT_ATIME & !self.set) | atime_clear,
+            set: (self.set | self.atime.unwrap_or(0)) & !self.left,
+            clear: (others | atime_clear) & !self.left,
         }
     }
 
     /// What was asked for is added to what the source has and may be locked, and replaces the rest. `source`: its
     /// MOUNT_ATTR_*.
-    pub fn inheriting(&self, source: u64) -> Result<Change, Locked> {
+    pub fn inheriting(&self, source: u64) -> Result<Inherited, Locked> {
         let cannot_clear = source & self.cleared & LOCKABLE;
-        if cannot_clear != 0 {
+        if cannot_clear != 0 && !self.keeps_locked {
             return Err(Locked::CannotClear(cannot_clear));
         }
         if self.atime.is_some_and(|atime| atime != source & ATIME) {
             return Err(Locked::CannotChangeAtime(source & ATIME));
         }
-        Ok(Change {
-            set: self.set | (source & NOT_ATIME & LOCKABLE),
-            clear: source & NOT_ATIME & !LOCKABLE & !self.set,
+        let change = Change {
+            set: (self.set | (source & NOT_ATIME & LOCKABLE)) & !self.left,
+            clear: source & NOT_ATIME & !LOCKABLE & !self.set & !self.left,
+        };
+        Ok(Inherited {
+            change,
+            kept: cannot_clear,
         })
     }
 }
@@ -96,6 +142,10 @@ mod tests {
     use super::*;
     use crate::sys::flags::{MS_NOATIME, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME};
     use libc::{MOUNT_ATTR_NOATIME, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY};
+
+    fn inherited(change: Change) -> Inherited {
+        Inherited { change, kept: 0 }
+    }
 
     #[test]
     fn a_bind_without_flags_is_left_alone() {
@@ -123,10 +173,10 @@ mod tests {
         let ask = |set, cleared| BindChange::new(set, cleared).unwrap();
         assert_eq!(
             ask(MS_RDONLY, 0).inheriting(nosuid),
-            Ok(Change {
+            Ok(inherited(Change {
                 set: MOUNT_ATTR_RDONLY | nosuid,
                 clear: 0
-            })
+            }))
         );
         assert_eq!(
             ask(MS_RDONLY, MS_NOSUID).inheriting(nosuid),
@@ -149,20 +199,20 @@ mod tests {
         ] {
             assert_eq!(
                 BindChange::new(set, cleared).unwrap().inheriting(source),
-                Ok(Change {
+                Ok(inherited(Change {
                     set: attributes | MOUNT_ATTR_NOSUID,
                     clear: MOUNT_ATTR_NOSYMFOLLOW
-                })
+                }))
             );
         }
         assert_eq!(
             BindChange::new(MS_NOSYMFOLLOW, 0)
                 .unwrap()
                 .inheriting(source),
-            Ok(Change {
+            Ok(inherited(Change {
                 set: source,
                 clear: 0
-            })
+            }))
         );
     }
 }

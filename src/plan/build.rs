@@ -6,8 +6,8 @@ use std::ffi::CString;
 use rustix::io::Errno;
 
 use super::{
-    Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, mounts,
-    options, paths,
+    Idmap, IndexedPath, MAX_MOUNTS, Mount, Plan, Rootfs, Switch, devices, hooks, idmap, later,
+    mounts, options, paths,
 };
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
@@ -42,6 +42,8 @@ impl Plan {
             .map(root_propagation)
             .transpose()?;
         let mut mounts = all_mounts(config, propagation, warn)?;
+        let cwd = cwd(config)?;
+        later::defer_readonly(&mut mounts, cwd.as_ref());
         let devices = devices::devices(config, warn)?;
         let readonly_paths = indexed(&config.readonly_paths, Object::ReadonlyPath, warn)?;
         let masked_paths = indexed(&config.masked_paths, Object::MaskedPath, warn)?;
@@ -54,7 +56,7 @@ impl Plan {
             propagation,
             devices,
             switch,
-            cwd: cwd(config)?,
+            cwd,
             readonly_rootfs: config.readonly_rootfs,
             umask: umask(config)?,
             readonly_paths,
@@ -215,7 +217,7 @@ fn recognise<'a>(mounts: &mut [Mount], paths: impl Iterator<Item = &'a [u8]>) {
     for mount in mounts {
         let above = [mount.destination.as_bytes(), b"/"].concat();
         let first = paths.partition_point(|path| *path < &above[..]);
-        mount.is_recognised = matches!(&mount.kind, super::Kind::Filesystem(it) if it.readonly_later)
+        mount.is_recognised = mount.readonly_later
             || paths
                 .get(first)
                 .is_some_and(|path| path.starts_with(&above));

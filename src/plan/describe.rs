@@ -51,7 +51,7 @@ impl Plan {
         if let Some(cwd) = &self.cwd {
             emit(Step::new("cwd").path(cwd))?;
         }
-        for mount in self.mounts.iter().filter(|mount| is_readonly_later(mount)) {
+        for mount in self.mounts.iter().filter(|mount| mount.readonly_later) {
             emit(
                 Step::new("remount-readonly")
                     .number("index", mount.index)
@@ -84,10 +84,6 @@ impl Plan {
     }
 }
 
-fn is_readonly_later(mount: &Mount) -> bool {
-    matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later)
-}
-
 fn mount(mount: &Mount) -> Step {
     let step = Step::new("mount")
         .number("index", mount.index)
@@ -105,7 +101,8 @@ fn mount(mount: &Mount) -> Step {
     };
     let step = step
         .flag("destination_nofollow", mount.destination_nofollow)
-        .flag("optional", mount.optional);
+        .flag("optional", mount.optional)
+        .flag("readonly_later", mount.readonly_later);
     let step = match mount.recursive {
         None => step,
         Some(change) => step
@@ -133,7 +130,6 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .flag("copy_up", filesystem.copy_up.is_some())
         .idmap(&filesystem.idmap)
         .optional("root_label", filesystem.root_label.as_deref())
-        .flag("readonly_later", filesystem.readonly_later)
         .flag("mount2", filesystem.needs_mount2)
 }
 

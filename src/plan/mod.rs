@@ -11,6 +11,7 @@ mod devices;
 mod hooks;
 mod idmap;
 pub mod label;
+mod later;
 mod mounts;
 mod options;
 mod paths;
@@ -129,6 +130,8 @@ pub struct Mount {
     pub from_host: bool,
     /// A failure is passed over, with a warning.
     pub optional: bool,
+    /// Read-only only in finalize: things are still to be made in it.
+    pub readonly_later: bool,
     /// The directory it lies in is a new tmpfs of this plan, so that the mount point is surely missing:
     /// a hint that saves a look-up.
     pub surely_missing: bool,
@@ -213,15 +216,23 @@ pub struct Filesystem {
     pub copy_mode: bool,
     /// A tmpfs that begins with what it covers.
     pub copy_up: Option<CopyUp>,
-    /// Read-only only in finalize: things are still to be made in it.
-    pub readonly_later: bool,
     /// An SELinux label for the root inode, where the file system takes none as a parameter.
     pub root_label: Option<CString>,
     pub idmap: Option<Idmap>,
     /// fsconfig(2) can't express all of it: mount(2) makes it.
     pub needs_mount2: bool,
     /// What is bound if the kernel refuses a new one with EPERM.
-    pub instead: Option<Box<Bind>>,
+    pub instead: Option<Instead>,
+}
+
+/// The host's sysfs, in a user namespace that may not mount one.
+#[derive(Debug)]
+pub struct Instead {
+    pub source: CString,
+    /// For it and all that is mounted below.
+    pub change: Change,
+    /// The cgroups below are covered: no mount of the plan is made there.
+    pub hides_cgroup: bool,
 }
 
 /// What of a directory's own attributes its copy gets; a tmpfs's root keeps what a parameter gave it.
@@ -334,6 +345,8 @@ pub struct Cgroup {
     /// MOUNT_ATTR_* of a v1 hierarchy in the container's own cgroup namespace.
     pub hierarchy: u64,
     pub namespace: bool,
+    /// It was asked for by the type cgroup2: v1 hierarchies don't do.
+    pub is_unified: bool,
     /// What can't be mounted without root is masked.
     pub mask_if_missing: bool,
 }

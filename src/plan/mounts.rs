@@ -6,24 +6,45 @@ use std::ffi::{CStr, CString};
 
 use rustix::io::Errno;
 
-use super::attributes::{BindChange, SUPERBLOCK_FLAGS};
+use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
 use super::data::Data;
 use super::options::Options;
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Kind, Link, Mount, PARAMETER_MAX, Parameter, idmap,
-    label, paths, proc,
+    Bind, Cgroup, CopyUp, Filesystem, Idmap, Instead, Kind, Link, Mount, PARAMETER_MAX, Parameter,
+    idmap, label, paths, proc,
 };
 use crate::config::options::Shape;
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 use crate::sys::flags::{self, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
-use crate::text::Quoted;
+use crate::text::{Escaped, Quoted};
 
 /// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
 const CGROUP_FLAGS: u64 = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
 
 /// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.
 const NEVER_IDMAPPED: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"cgroup", b"cgroup2"];
+
+/// They have one superblock for the machine or for a namespace, which containers share.
+const ONE_FOR_MANY: [&[u8]; 17] = [
+    b"binfmt_misc",
+    b"cgroup",
+    b"cgroup2",
+    b"configfs",
+    b"debugfs",
+    b"devtmpfs",
+    b"efivarfs",
+    b"fusectl",
+    b"mqueue",
+    b"proc",
+    b"pstore",
+    b"rpc_pipefs",
+    b"securityfs",
+    b"selinuxfs",
+    b"smackfs",
+    b"sysfs",
+    b"tracefs",
+];
 
 /// `below_shared`: a mount before this one may be shared. `rootfs`: its path, cleaned; a destination that begins with
 /// it is taken from it, as runc does (utils.StripRoot).
@@ -51,7 +72,7 @@ pub fn mount(
         ));
         destination = rest.to_vec();
     }
-    let destination = paths::below_root("destination", destination)?;
+    let destination = paths::c_string("destination", destination)?;
     let options = Options::parse(wanted)?;
     let fstype = wanted.fstype.as_deref().unwrap_or_default();
     let is_bind = fstype == b"bind" || options.set & MS_BIND != 0;
@@ -75,8 +96,20 @@ pub fn mount(
         }
         _ => {}
     }
+    let never_root: [&[u8]; 4] = [b"proc", b"sysfs", b"cgroup", b"cgroup2"];
+    if destination.as_c_str() == c"/" && !is_bind && never_root.contains(&fstype) {
+        return Err(Error::invalid(format_args!(
+            "destination: {} can't be the container's root",
+            Escaped(fstype)
+        )));
+    }
     let kind = if is_bind && options.set & MS_REMOUNT != 0 {
-        Kind::Remount(BindChange::exactly(options.set, options.cleared))
+        let mut change = BindChange::exactly(options.set, options.cleared);
+        change.keep_locked(config.keep_locked);
+        if wanted.keep_flags {
+            change.keep_others();
+        }
+        Kind::Remount(change)
     } else if is_bind {
         let bind = bind(config, wanted, &options)?;
         if options.relabel.is_some() && bind.relabel.is_none() {
@@ -85,7 +118,7 @@ pub fn mount(
             ));
         }
         Kind::Bind(bind)
-    } else if fstype == b"cgroup" {
+    } else if fstype == b"cgroup" || (fstype == b"cgroup2" && config.user_namespace) {
         Kind::Cgroup(Box::new(cgroup(config, wanted, &options)?))
     } else {
         Kind::Filesystem(filesystem(
@@ -105,6 +138,7 @@ pub fn mount(
         destination_nofollow: options.destination_nofollow,
         from_host: wanted.from_host,
         optional: options.optional,
+        readonly_later: false,
         surely_missing: false,
         recursive: options.recursive,
         propagation: options.propagation,
@@ -166,10 +200,16 @@ fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Resul
         source_fd: wanted.source_fd,
         link: link(wanted, options)?,
         recursive: options.set & MS_REC != 0,
-        change: BindChange::new(options.set, options.cleared),
+        change: bind_change(config, options),
         idmap: idmap_of(config, wanted, options)?,
         ask_if_unreachable: !config.rootless && wanted.source_fd.is_none(),
     })
+}
+
+fn bind_change(config: &Config, options: &Options<'_>) -> Option<BindChange> {
+    let mut change = BindChange::new(options.set, options.cleared)?;
+    change.keep_locked(config.keep_locked);
+    Some(change)
 }
 
 fn idmap_of(
@@ -254,7 +294,7 @@ fn filesystem(
         )));
     }
     if fstype == b"sysfs" && config.user_namespace {
-        made.instead = Some(Box::new(hosts_sysfs(options)));
+        made.instead = hosts_sysfs(config, options, destination);
     }
     if fstype == b"devpts" && config.user_namespace && made.idmap.is_none() {
         drop_unmapped_gid(config, &mut made.parameters, warn);
@@ -262,30 +302,25 @@ fn filesystem(
     if fstype == b"mqueue" && !has_label(&made.parameters) {
         made.root_label = label::of_file(config)?;
     }
-    let to_be_filled = fstype == b"tmpfs" || destination == c"/dev";
-    if to_be_filled && options.set & MS_RDONLY != 0 {
-        made.readonly_later = true;
-        made.attributes &= !libc::MOUNT_ATTR_RDONLY;
-        made.parameters
-            .retain(|given| given.key.as_c_str() != c"ro");
-    }
     Ok(made)
 }
 
 /// A user namespace without a network namespace of its own may not mount a sysfs, and one that sees no complete sysfs
-/// neither: mount_too_revealing() in fs/namespace.c.
-fn hosts_sysfs(options: &Options<'_>) -> Bind {
-    Bind {
-        source: c"/sys".to_owned(),
-        source_fd: None,
-        link: Link::Follow,
-        // What is mounted below is locked to it.
-        recursive: true,
-        change: BindChange::new(options.set, options.cleared),
-        relabel: None,
-        idmap: None,
-        ask_if_unreachable: false,
+/// neither: mount_too_revealing() in fs/namespace.c. What the host has is only ever bound read-only.
+fn hosts_sysfs(config: &Config, options: &Options<'_>, destination: &CStr) -> Option<Instead> {
+    if options.set & MS_RDONLY == 0 {
+        return None;
     }
+    let cgroup = [destination.to_bytes(), b"/fs/cgroup"].concat();
+    let is_cgroup = |mount: &config::Mount| paths::clean(&mount.destination) == cgroup;
+    Some(Instead {
+        source: c"/sys".to_owned(),
+        change: Change {
+            set: flags::from_ms(options.set) & flags::NOT_ATIME,
+            clear: 0,
+        },
+        hides_cgroup: !config.mounts.iter().any(is_cgroup),
+    })
 }
 
 /// Everybody's "gid=5" is an error where there is no group 5. Without it the terminals have their owner's group.
@@ -320,7 +355,9 @@ fn new_superblock(
 ) -> Result<Filesystem> {
     let mut parameters = Vec::new();
     for (flag, key) in SUPERBLOCK_FLAGS {
-        if options.set & flag != 0 {
+        // Read-only for one container would be read-only for all that see it.
+        let is_others = flag == MS_RDONLY && ONE_FOR_MANY.contains(&fstype);
+        if options.set & flag != 0 && !is_others {
             parameters.push(Parameter {
                 key: key.to_owned(),
                 value: None,
@@ -345,7 +382,6 @@ fn new_superblock(
         plain_target: false,
         copy_mode: false,
         copy_up: None,
-        readonly_later: false,
         root_label: None,
         idmap: None,
         needs_mount2: false,
@@ -436,10 +472,11 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
     Ok(Cgroup {
         unified,
         path,
-        change: BindChange::new(options.set, options.cleared),
+        change: bind_change(config, options),
         tmpfs,
         hierarchy: flags::from_ms(CGROUP_FLAGS | (options.set & MS_RDONLY)),
         namespace: config.cgroup_namespace,
+        is_unified: wanted.fstype.as_deref() == Some(b"cgroup2"),
         mask_if_missing: config.rootless_cgroups,
     })
 }

@@ -22,6 +22,9 @@ use crate::text::{Escaped, Quoted};
 const MEMBERSHIP: &str = "/proc/self/cgroup";
 
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
+    if wanted.is_unified {
+        return unified(cx, mount, wanted);
+    }
     match rustix::fs::statfs(CGROUP_MOUNTPOINT) {
         Ok(it) if FsType(it.f_type as u32) == CGROUP2 => unified(cx, mount, wanted),
         Ok(_) => hierarchies(cx, mount, wanted),

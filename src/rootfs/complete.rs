@@ -87,15 +87,24 @@ pub fn change_bind(
     wanted: &BindChange,
     name: &[u8],
 ) -> Result<()> {
-    if let Some(inherited) = cx.api.change_bind(fd, wanted, name)? {
-        cx.log(
+    match cx.api.change_bind(fd, wanted, name)? {
+        Some(inherited) if inherited.kept != 0 => cx.log(
+            Level::Warning,
+            format_args!(
+                "mounts[{}]: the source's attributes are locked, and stay against the options: {}",
+                mount.index,
+                AttributeNames(inherited.kept)
+            ),
+        ),
+        Some(inherited) => cx.log(
             Level::Debug,
             format_args!(
                 "mounts[{}]: the source's attributes are locked, and inherited: {}",
                 mount.index,
-                AttributeNames(inherited)
+                AttributeNames(inherited.change.set)
             ),
-        );
+        ),
+        None => {}
     }
     Ok(())
 }

@@ -7,15 +7,18 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::callbacks::Level;
-use super::complete::{attach, attach_complete, change_bind};
+use super::complete::{attach, attach_complete};
 use super::copy_up::copy_up;
+use super::masks::hide_directory;
 use super::target::{self, Target};
 use super::{Context, relabel, source};
 use crate::error::{During, Error, Result};
-use crate::mount::{NewSuperblock, Source};
-use crate::plan::{Bind, Filesystem, Mount, Shape, proc};
-use crate::sys::mount::status;
+use crate::mount::{NewSuperblock, Source, unmount};
+use crate::plan::{Filesystem, Instead, Mount, Shape, proc};
+use crate::sys::fd::DIRECTORY;
+use crate::sys::mount::{Superblock, status};
 use crate::sys::path::{ShortString, of_descriptor};
+use crate::sys::resolve::Root;
 use crate::text::Quoted;
 
 /// Gives the root of the mount.
@@ -51,7 +54,7 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
             ..wanted.superblock()
         };
         match (cx.api.superblock(&new), &wanted.instead) {
-            (Err(error), Some(instead)) if error.errno == Errno::PERM => {
+            (Err(error), Some(instead)) if is_forbidden(&error) => {
                 return bind_instead(cx, mount, instead, &target, &error);
             }
             (tree, _) => tree?,
@@ -66,10 +69,11 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
     attach(cx, mount, tree, &target)
 }
 
+/// A sysfs of the host, which the container must not write to, nor to the cgroups below (CVE-2023-25809).
 fn bind_instead(
     cx: &Context<'_>,
     mount: &Mount,
-    instead: &Bind,
+    instead: &Instead,
     target: &Target<'_>,
     error: &Error,
 ) -> Result<OwnedFd> {
@@ -86,11 +90,30 @@ fn bind_instead(
         path: source,
         follow: true,
     };
-    let tree = cx.api.clone(path, instead.recursive, source.to_bytes())?;
-    if let Some(wanted) = &instead.change {
-        change_bind(cx, mount, &tree, wanted, tree.name())?;
+    // What is mounted below is locked to it.
+    let tree = cx.api.clone(path, true, source.to_bytes())?;
+    cx.api
+        .change_recursively(&tree, instead.change, tree.name())?;
+    let root = attach(cx, mount, tree, target)?;
+    if instead.hides_cgroup {
+        let hidden = match Root::new(root.as_fd()).open_plain(c"/fs/cgroup", DIRECTORY) {
+            Err(Errno::NOENT) => Ok(()),
+            cgroup => cgroup
+                .during("openat2", b"/sys/fs/cgroup")
+                .and_then(|cgroup| hide_directory(cx.api, cgroup.as_fd(), cx.plan).map(drop)),
+        };
+        hidden.inspect_err(|_| {
+            // What is not complete must not stay. If this fails, too, the first error tells why.
+            let _ = unmount(&root);
+        })?;
     }
-    attach(cx, mount, tree, target)
+    Ok(root)
+}
+
+/// Whether the kernel refuses to mount this file system here; not a filter, which refuses fsopen(2) of any.
+fn is_forbidden(error: &Error) -> bool {
+    error.errno == Errno::PERM
+        && (error.details().operation != "fsopen" || Superblock::open(c"tmpfs").is_ok())
 }
 
 /// The permission bits of what a tmpfs will cover.

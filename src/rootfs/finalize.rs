@@ -14,7 +14,7 @@ use super::reach::open_switched;
 use super::recognise::Places;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::MountApi;
-use crate::plan::{Kind, Mount};
+use crate::plan::Mount;
 use crate::sys::mount::{Attributes, status};
 use crate::sys::resolve::Root;
 
@@ -25,9 +25,7 @@ pub fn finalize(container: &Container, callbacks: &dyn Callbacks) -> Result<()> 
     let plan = &*container.plan;
     after_prepare(container, (Step::Finalize, Stage::Finalize), |root, api| {
         for mount in &plan.mounts {
-            let readonly_later =
-                matches!(&mount.kind, Kind::Filesystem(filesystem) if filesystem.readonly_later);
-            if readonly_later && !container.was_passed_over(mount) {
+            if mount.readonly_later && !container.was_passed_over(mount) {
                 remount_readonly(container, root, api, mount).map_err(|error| {
                     let object = Object::Mount(mount.index);
                     error

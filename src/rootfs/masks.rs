@@ -5,7 +5,6 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
-use rustix::io::Errno;
 
 use super::container::Container;
 use super::recognise::Places;
