@@ -1,4 +1,5 @@
 /* What real configurations asked for, and got wrong: Podman's, Docker's, containerd's, Kubernetes'.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "mounts.h"
@@ -14,12 +15,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define TMPFS(path) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs'}"
-
 static void is_device(const char *path, unsigned major_number, unsigned minor_number)
 {
     struct stat st;
-    CHECK_THAT(stat(path, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(major_number, minor_number), "%s", path);
+    CHECK_THAT(stat(path, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(major_number, minor_number),
+             "%s", path);
 }
 
 /* podman run -v /dev/urandom:/dev/random: what a mount has put at the path of a device or a link stays. */
@@ -44,10 +44,12 @@ static json_object *spec_with_bound_devices(void)
 {
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", DEV_TMPFS);
-    spec_add(spec, "mounts", "{'destination': '/dev/random', 'type': 'bind', 'source': '/dev/urandom', 'options': ['bind']}");
+    spec_add(spec, "mounts", "{'destination': '/dev/random', 'type': 'bind', 'source': '/dev/urandom', "
+             "'options': ['bind']}");
     static const char *const files[] = {"zero", "ptmx", "stdin", "mine"};
     for (size_t i = 0; i < COUNT(files); i++)
-        spec_add(spec, "mounts", "{'destination': '/dev/%s', 'type': 'bind', 'source': '%s/from/file', 'options': ['bind']}", files[i], work);
+        spec_add(spec, "mounts", "{'destination': '/dev/%s', 'type': 'bind', 'source': '%s/from/file', "
+                 "'options': ['bind']}", files[i], work);
     spec_add(spec, "linux.devices", "{'path': '/dev/mine', 'type': 'c', 'major': 1, 'minor': 7}");
     return spec;
 }
@@ -84,7 +86,8 @@ static void image_over_device(void)
     json_object *spec = empty_spec();
     spec_add(spec, "linux.devices", "{'path': '/dev/mine', 'type': 'c', 'major': 1, 'minor': 7}");
     run_refused("a file of the image", plan_of(spec), NULL,
-                &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .says = "/dev/mine"});
+                &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE,
+                         .says = "/dev/mine"});
 }
 
 /* What lies on /dev is decided when it is known. */
@@ -103,7 +106,8 @@ static void optional_bind_on_dev(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '/no/such/dev', 'options': ['bind', 'optional']}");
+    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '/no/such/dev', 'options': ['bind', "
+             "'optional']}");
     run_container(plan_of(spec), &with_warnings, has_devices, NULL);
 }
 
@@ -112,7 +116,8 @@ static void tmpfs_over_bound_dev(void)
     make_image();
     make_directory(in_work("hostdev"), 0755);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '%s/hostdev', 'options': ['bind']}", work);
+    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '%s/hostdev', 'options': ['bind']}",
+             work);
     spec_add(spec, "mounts", DEV_TMPFS);
     run_container(plan_of(spec), NULL, has_devices, NULL);
     CHECK(rmdir(in_work("hostdev")) == 0); /* nothing was made in it */
@@ -131,8 +136,10 @@ static void remount_of_dev(void)
     make_image();
     make_directory(in_work("hostdev"), 0755);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '%s/hostdev', 'options': ['bind']}", work);
-    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '/dev', 'options': ['bind', 'remount', 'nosuid']}");
+    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '%s/hostdev', 'options': ['bind']}",
+             work);
+    spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'bind', 'source': '/dev', 'options': ['bind', "
+             "'remount', 'nosuid']}");
     run_container(plan_of(spec), NULL, has_nothing, NULL);
 }
 
@@ -222,7 +229,7 @@ static void tmpfs_on_root(void)
     image_file("secret", "x");
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '', 'type': 'tmpfs', 'source': 'newroot', 'options': ['tmpcopyup']}");
-    spec_add(spec, "mounts", TMPFS("/later"));
+    spec_add(spec, "mounts", TMPFS("/later", ""));
     spec_add(spec, "linux.maskedPaths", "'/secret'");
     run_container(plan_of(spec), NULL, inside_tmpfs_root, NULL);
     CHECK(access(image("written"), F_OK) == -1 && access(image("later"), F_OK) == -1);
@@ -244,7 +251,7 @@ static void bind_on_root(void)
     json_object *spec = empty_spec();
     spec_set(spec, "root.readonly", "true");
     spec_add(spec, "mounts", "{'destination': '/', 'type': 'bind', 'source': '%s/volume', 'options': ['rbind']}", work);
-    spec_add(spec, "mounts", TMPFS("/tmp"));
+    spec_add(spec, "mounts", TMPFS("/tmp", ""));
     run_container(plan_of(spec), NULL, inside_bound_root, NULL);
     CHECK(access(in_work("volume/tmp"), F_OK) == 0);
 }
@@ -267,9 +274,11 @@ static void mount_below_readonly_bind(void)
     make_directory(in_work("from"), 0755);
     json_object *spec = empty_spec();
     spec_set(spec, "process.cwd", "'/app/made/for/it'");
-    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
-    spec_add(spec, "mounts", TMPFS("/app/node_modules"));
-    spec_add(spec, "mounts", "{'destination': '/other', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
+    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', "
+             "'ro']}", work);
+    spec_add(spec, "mounts", TMPFS("/app/node_modules", ""));
+    spec_add(spec, "mounts", "{'destination': '/other', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', "
+             "'ro']}", work);
     run_container(plan_of(spec), NULL, inside_mount_below_readonly, NULL);
     CHECK(access(in_work("from/made/for/it"), F_OK) == 0);
 }
@@ -282,9 +291,11 @@ static void mount_below_readonly_source(void)
     REQUIRE(mount(in_work("from"), in_work("from"), NULL, MS_BIND, NULL) == 0);
     REQUIRE(mount(NULL, in_work("from"), NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'ro']}", work);
-    spec_add(spec, "mounts", TMPFS("/app/node_modules"));
-    run_refused("a read-only source", plan_of(spec), NULL, &(struct expected){.code = -EROFS, .object = RFS_OBJECT_MOUNT, .index = 1});
+    spec_add(spec, "mounts", "{'destination': '/app', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', "
+             "'ro']}", work);
+    spec_add(spec, "mounts", TMPFS("/app/node_modules", ""));
+    run_refused("a read-only source", plan_of(spec), NULL, &(struct expected){.code = -EROFS,
+             .object = RFS_OBJECT_MOUNT, .index = 1});
 }
 
 /* The mount that was asked to be read-only is made so, and no other that lies at its path. */
@@ -304,7 +315,8 @@ static void covered_readonly_tmpfs(void)
     make_directory(in_work("from"), 0755);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/a', 'type': 'tmpfs', 'source': 'covered', 'options': ['ro']}");
-    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'rw']}", work);
+    spec_add(spec, "mounts", "{'destination': '/a', 'type': 'bind', 'source': '%s/from', 'options': ['bind', 'rw']}",
+             work);
     run_container(plan_of(spec), NULL, inside_covered, NULL);
 }
 
@@ -322,7 +334,8 @@ static void swapped(void *container)
     const rfs_callbacks callbacks = {.size = sizeof callbacks, .point = swap_a};
     REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
     int rc = rfs_finalize(container, &err);
-    CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT, .says = "another mount");
+    CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = RFS_STAGE_FINALIZE, .object = RFS_OBJECT_MOUNT,
+             .says = "another mount");
     check_mount("/a / rw,relatime - tmpfs other *");
 }
 
@@ -372,8 +385,10 @@ static void pod(void *data)
     for (size_t classic = 0; classic < 2; classic++)
         for (size_t i = 0; i < COUNT(members); i++) {
             json_object *spec = empty_spec();
-            spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['%s']}", members[i].option);
-            struct in_pod c = {container_of(plan_with_flags(spec, classic ? RFS_OPTION_CLASSIC_MOUNT : 0)), members[i].inside};
+            spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', "
+                     "'options': ['%s']}", members[i].option);
+            struct in_pod c = {container_of(plan_with_flags(spec, classic ? RFS_OPTION_CLASSIC_MOUNT : 0)),
+                     members[i].inside};
             in_child(CLONE_NEWNS, in_pod, &c);
         }
 }
@@ -404,7 +419,8 @@ static void start_locked(void *data)
     REQUIRE(unshare(CLONE_NEWNS) == 0);
     int rc = rfs_prepare(c->container, &with_warnings, &err);
     if (c->code) {
-        CHECK_ERROR(rc, &err, .code = c->code, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "RFS_OPTION_KEEP_LOCKED", .says_too = "RFS_MOUNT_FROM_HOST");
+        CHECK_ERROR(rc, &err, .code = c->code, .object = RFS_OBJECT_MOUNT, .index = 0,
+                 .says = "RFS_OPTION_KEEP_LOCKED", .says_too = "RFS_MOUNT_FROM_HOST");
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
@@ -421,8 +437,10 @@ static void locked_sources(void)
     REQUIRE(mount(NULL, in_work("from"), NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL) == 0);
     for (size_t i = 0; i < COUNT(locked); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'rw', 'suid']}", work);
-        struct locked_start c = {container_of(plan_with_flags(spec, RFS_OPTION_USER_NAMESPACE | locked[i].flags)), locked[i].code};
+        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', "
+                 "'rw', 'suid']}", work);
+        struct locked_start c = {container_of(plan_with_flags(spec, RFS_OPTION_USER_NAMESPACE | locked[i].flags)),
+                 locked[i].code};
         in_child(0, start_locked, &c);
     }
 }
@@ -439,10 +457,12 @@ static void remount_keeps_flags(void)
 {
     make_image();
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'tmpfs', 'source': 'mine', 'options': ['nosuid', 'nodev', 'noexec', 'noatime']}");
+    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'tmpfs', 'source': 'mine', 'options': ['nosuid', 'nodev', "
+             "'noexec', 'noatime']}");
     rfs_config *config = config_from_json(spec);
     static const char *const options[] = {"bind", "remount", "ro", "exec"};
-    rfs_mount again = {.size = sizeof again, .flags = RFS_MOUNT_KEEP_FLAGS, .destination = "/x", .options = options, .n_options = COUNT(options)};
+    rfs_mount again = {.size = sizeof again, .flags = RFS_MOUNT_KEEP_FLAGS, .destination = "/x", .options = options,
+             .n_options = COUNT(options)};
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_config_add_mount(config, &again, &err), &err);
     run_container(plan_of_config(config), NULL, inside_remounted, NULL);
@@ -462,7 +482,7 @@ static void shared_in_slave(void)
     make_image();
     json_object *spec = empty_spec();
     spec_set(spec, "linux.rootfsPropagation", "'rslave'");
-    spec_add(spec, "mounts", TMPFS("/plain"));
+    spec_add(spec, "mounts", TMPFS("/plain", ""));
     spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['rshared']}");
     run_container(plan_of(spec), NULL, inside_slave_root, NULL);
 }
