@@ -69,7 +69,7 @@ static int bind_deep(void *userdata, rfs_point point)
     return 0;
 }
 
-/* Forty links, one after the other: as many as the kernel follows. */
+/* Twenty links, one after the other. The kernel follows forty, but counts them twice where it repeats a look-up. */
 static void make_links(void)
 {
     image_directory("links/real", 0755);
