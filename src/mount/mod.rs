@@ -24,6 +24,7 @@ use crate::sys::fd::{ENTRY, open};
 use crate::sys::mount::{self, Attributes, clone_tree, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::mounted_on;
+pub use procfd::is_astray;
 use procfd::{ProcFd, is_refused_by_module};
 use staged::{Place, Stage};
 

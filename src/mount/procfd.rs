@@ -178,6 +178,11 @@ fn no_procfs() -> Error {
 /// The name of the calls that `within` runs, in errors.
 const MOUNT: &str = "mount";
 
+/// Whether the process could not return to its working directory: nothing else may be tried.
+pub fn is_astray(error: &Error) -> bool {
+    error.details().operation == "fchdir"
+}
+
 /// Whether the kernel has refused a call on descriptors with EACCES, as a security module does; not an error on the way to it
 /// or back.
 pub fn is_refused_by_module(error: &Error) -> bool {

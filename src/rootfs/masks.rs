@@ -10,7 +10,7 @@ use super::container::Container;
 use super::recognise::Places;
 use super::stdio::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::mount::{MountApi, Source};
+use crate::mount::{MountApi, Source, is_astray};
 use crate::plan::{IndexedPath, Plan};
 use crate::sys::fd::ENTRY;
 use crate::sys::mount::{Attributes, status};
@@ -140,8 +140,10 @@ impl Masks<'_, '_> {
     fn cover_directory(&mut self, target: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         if let Some(empty) = &self.empty {
             // Where it can't be shared, each has its own.
-            if let Ok(mut mask) = self.api.clone(Source::Fd(empty.as_fd()), false, name) {
-                return mask.attach(target);
+            match self.api.clone(Source::Fd(empty.as_fd()), false, name) {
+                Ok(mut mask) => return mask.attach(target),
+                Err(error) if is_astray(&error) => return Err(error),
+                Err(_) => {}
             }
         }
         self.empty = Some(hide_directory(self.api, target, self.plan)?);
@@ -155,7 +157,7 @@ pub fn hide_directory(api: &MountApi, target: BorrowedFd<'_>, plan: &Plan) -> Re
     let [one_inode, two_inodes] = &plan.empty;
     let mut empty = match api.superblock(&one_inode.superblock()) {
         // Some kernels of Ubuntu need one more.
-        Err(_) => api.superblock(&two_inodes.superblock()),
+        Err(error) if !is_astray(&error) => api.superblock(&two_inodes.superblock()),
         empty => empty,
     }?;
     empty.attach(target)?;
