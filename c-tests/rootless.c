@@ -139,18 +139,21 @@ static void sysfs(void)
     only_cgroup2();
     json_object *spec = user_spec(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['nosuid', 'noexec', 'nodev', 'ro']}");
-    rfs_plan *plan = plan_of(spec);
+    run(plan_of(json_object_get(spec)), CLONE_NEWNET, NULL,
+        (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .says = "sysfs", .says_too = "RFS_OPTION_SYSFS_FROM_HOST"});
+    rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST);
     run(plan, 0, inside_new_sysfs, (struct expected){0});
     run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ", .says_too = "sysfs: Operation not permitted"});
     /* the plan's own cgroups lie over it */
     spec = user_spec(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['ro']}");
     spec_add(spec, "mounts", "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
-    run(plan_of(spec), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup, (struct expected){0});
+    run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup, (struct expected){0});
     /* one that was to be written to has no such stand-in */
     spec = user_spec(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['rw']}");
-    run(plan_of(spec), CLONE_NEWNET, NULL, (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "sysfs"});
+    run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, NULL,
+        (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "sysfs"});
 }
 
 static void inside_devpts_without_gid(void)

@@ -342,7 +342,7 @@ int main(int argc, char **argv)
         "The exit status is the container's; 128 + N if signal N ended it; 125 if it could not be\n"
         "set up; 126 if its program could not be executed, 127 if there is no such program.\n";
     struct run run = {.terminal.master = -1, .namespaces.user.fd = -1};
-    rfs_options changes = {.size = sizeof(changes)};
+    rfs_options changes = {.size = sizeof(changes), .flags = RFS_OPTION_SYSFS_FROM_HOST};
     rfs_error err = {.size = sizeof(err)};
     bool show_plan = false, rootless = false, unshare_first = false;
     int status = run_sealed(argv);

@@ -158,6 +158,22 @@
 #define RFS_MOUNT_KEEP_FLAGS 16
 
 /**
+ * What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
+ * Of the options that clear, only "dev" has an effect on them.
+ */
+#define RFS_MOUNT_KEEP_RESTRICTIONS 4
+
+/**
+ * rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
+ */
+#define RFS_MOUNT_USERNS_FD 8
+
+/**
+ * The index that rfs_config_add_fstab() gives for a line that adds no mount.
+ */
+#define RFS_NO_MOUNT (UINT64_MAX - 1)
+
+/**
  * rfs_device.file_mode is given.
  */
 #define RFS_DEVICE_FILE_MODE 1
@@ -255,6 +271,23 @@
  * "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
  */
 #define RFS_OPTION_KEEP_LOCKED 524288
+
+/**
+ * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
+ * made in /dev, and a missing mount point only with the option "create=".
+ */
+#define RFS_OPTION_HOST_ROOT 65536
+
+/**
+ * Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
+ * a user namespace that does not own the network namespace, or that sees no complete sysfs.
+ */
+#define RFS_OPTION_SYSFS_FROM_HOST 131072
+
+/**
+ * /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
+ */
+#define RFS_OPTION_PTMX_BIND 262144
 
 /**
  * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
@@ -516,6 +549,11 @@ typedef struct rfs_mount {
      * after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
      */
     int source_fd;
+    /**
+     * With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
+     * /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount counts.
+     */
+    int userns_fd;
 } rfs_mount;
 
 /**
@@ -678,6 +716,11 @@ typedef struct rfs_options {
      * The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
      */
     const char *bundle;
+    /**
+     * The propagation that rfs_finalize() gives the root as its last step, by the names of rootfs_propagation. With
+     * "rshared" all mounts become peer groups of their own then. NULL: it is left alone.
+     */
+    const char *final_propagation;
 } rfs_options;
 
 /**
@@ -805,6 +848,26 @@ int rfs_config_new(const char *rootfs,
 RFS_MUST_USE
 int rfs_config_add_mount(struct rfs_config *config,
                          const struct rfs_mount *mount,
+                         struct rfs_error *err);
+
+/**
+ * Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source forbids
+ * (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says otherwise.
+ *
+ * line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a path of
+ * the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is passed over with a
+ * warning (rfs_plan_warning()).
+ * prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
+ * *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and one
+ * that is passed over. NULL is allowed.
+ *
+ * -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
+ */
+RFS_MUST_USE
+int rfs_config_add_fstab(struct rfs_config *config,
+                         const char *line,
+                         const char *const *prefixes,
+                         uint64_t *index,
                          struct rfs_error *err);
 
 /**

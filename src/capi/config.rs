@@ -6,11 +6,12 @@ use core::ffi::{c_char, c_int};
 
 use super::guard::{guard, silence_panics};
 use super::input::{
-    hook_kind, invalid, known_flags, mappings, null, optional, required, sized, slice, strings,
+    hook_kind, invalid, known_flags, list, mappings, null, optional, required, sized, slice,
+    strings,
 };
 use super::types::*;
-use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, oci, options};
-use crate::error::{Object, Result};
+use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, fstab, oci, options};
+use crate::error::{Object, Result, Stage};
 
 /// What is wanted. Mutable; built before the fork.
 pub struct rfs_config(pub(super) Config);
@@ -77,6 +78,42 @@ pub unsafe extern "C" fn rfs_config_add_mount(
         config
             .mounts
             .push(mount.map_err(|error| error.about(Object::Mount(index), b""))?);
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, add)) }
+}
+
+/// Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source forbids
+/// (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says otherwise.
+///
+/// line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a path of
+/// the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is passed over with a
+/// warning (rfs_plan_warning()).
+/// prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
+/// *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and one
+/// that is passed over. NULL is allowed.
+///
+/// -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_fstab(
+    config: *mut rfs_config,
+    line: *const c_char,
+    prefixes: *const *const c_char,
+    index: *mut u64,
+    err: *mut rfs_error,
+) -> c_int {
+    let add = |config: &mut Config| {
+        // SAFETY: the header demands strings, and NULL after the last of the prefixes.
+        let (line, prefixes) = unsafe { (required("line", line)?, list("prefixes", prefixes)?) };
+        let object = Object::Mount(config.mounts.len());
+        let added = fstab::add(config, &line, &prefixes)
+            .map_err(|error| error.at(Stage::Config).about(object, b""))?;
+        // SAFETY: the header demands NULL or a place for a number.
+        if let Some(index) = unsafe { index.as_mut() } {
+            *index = added.map_or(RFS_NO_MOUNT, |index| index as u64);
+        }
         Ok(())
     };
     // SAFETY: pointers are NULL or as the header demands.
@@ -255,7 +292,11 @@ unsafe fn add_path(
 /// # Safety
 /// The strings and arrays are NULL or as the header says.
 unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
-    const KNOWN: u64 = RFS_MOUNT_SOURCE_FD | RFS_MOUNT_FROM_HOST | RFS_MOUNT_KEEP_FLAGS;
+    const KNOWN: u64 = RFS_MOUNT_SOURCE_FD
+        | RFS_MOUNT_FROM_HOST
+        | RFS_MOUNT_KEEP_RESTRICTIONS
+        | RFS_MOUNT_USERNS_FD
+        | RFS_MOUNT_KEEP_FLAGS;
     known_flags("rfs_mount", mount.flags, KNOWN)?;
     // SAFETY: as promised by the caller.
     unsafe {
@@ -271,6 +312,13 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
             )?,
             from_host: mount.flags & RFS_MOUNT_FROM_HOST != 0,
             keep_flags: mount.flags & RFS_MOUNT_KEEP_FLAGS != 0,
+            keep_restrictions: mount.flags & RFS_MOUNT_KEEP_RESTRICTIONS != 0,
+            userns_fd: given_fd(
+                "userns_fd",
+                mount.flags & RFS_MOUNT_USERNS_FD,
+                mount.userns_fd,
+            )?,
+            from_fstab: false,
             options: options
                 .iter()
                 .map(|&option| required("an option", option))
@@ -354,6 +402,9 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
     config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);
     config.own_namespace |= has(RFS_OPTION_OWN_NAMESPACE);
+    config.host_root |= has(RFS_OPTION_HOST_ROOT);
+    config.sysfs_from_host |= has(RFS_OPTION_SYSFS_FROM_HOST);
+    config.ptmx_bind |= has(RFS_OPTION_PTMX_BIND);
     config.rootfs_fd = rootfs_fd.or(config.rootfs_fd);
     if has(RFS_OPTION_UMASK) {
         config.umask = options.umask;
@@ -381,6 +432,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
         (&mut config.mount_context_type, options.mount_context_type),
         (&mut config.cgroup_path, options.cgroup_path),
         (&mut config.bundle, options.bundle),
+        (&mut config.final_propagation, options.final_propagation),
     ] {
         // SAFETY: as promised by the caller.
         if let Some(given) = unsafe { optional(given) } {

@@ -156,6 +156,23 @@ pub unsafe fn strings(
     strings.iter().map(string).collect()
 }
 
+/// # Safety
+/// `first` is NULL or the first of strings that end with NUL, with NULL after the last.
+pub unsafe fn list(name: &str, first: *const *const c_char) -> Result<Vec<Bytes>> {
+    let mut strings = Vec::new();
+    if first.is_null() {
+        return Ok(strings);
+    }
+    loop {
+        check_array(name, strings.len(), size_of::<*const c_char>())?;
+        // SAFETY: as promised by the caller: all before were strings.
+        let Some(string) = (unsafe { optional(*first.add(strings.len())) }) else {
+            return Ok(strings);
+        };
+        strings.push(string);
+    }
+}
+
 /// RFS_HOOKS_*.
 pub fn hook_kind(number: u32) -> Result<HookKind> {
     let kinds = (1..).zip(HookKind::ALL);

@@ -126,6 +126,9 @@ pub struct rfs_mount {
     /// noted, what it refers to when rfs_prepare() runs counts, and it is not closed. It must have been opened
     /// after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
     pub source_fd: c_int,
+    /// With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
+    /// /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount counts.
+    pub userns_fd: c_int,
 }
 /// rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
 pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
@@ -135,6 +138,13 @@ pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
 pub const RFS_MOUNT_FROM_HOST: u64 = 2;
 /// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
 pub const RFS_MOUNT_KEEP_FLAGS: u64 = 0x10;
+/// What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
+/// Of the options that clear, only "dev" has an effect on them.
+pub const RFS_MOUNT_KEEP_RESTRICTIONS: u64 = 4;
+/// rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
+pub const RFS_MOUNT_USERNS_FD: u64 = 8;
+/// The index that rfs_config_add_fstab() gives for a line that adds no mount.
+pub const RFS_NO_MOUNT: u64 = u64::MAX - 1;
 
 /// One device node, like an element of config.json's `linux.devices`.
 #[derive(Clone, Copy)]
@@ -229,6 +239,9 @@ pub struct rfs_options {
     pub rootfs_idmap: *const c_char,
     /// The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
     pub bundle: *const c_char,
+    /// The propagation that rfs_finalize() gives the root as its last step, by the names of rootfs_propagation. With
+    /// "rshared" all mounts become peer groups of their own then. NULL: it is left alone.
+    pub final_propagation: *const c_char,
 }
 /// Make the root read-only in rfs_finalize().
 pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
@@ -273,6 +286,14 @@ pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 /// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
 /// "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
 pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
+/// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
+/// made in /dev, and a missing mount point only with the option "create=".
+pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
+/// Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
+/// a user namespace that does not own the network namespace, or that sees no complete sysfs.
+pub const RFS_OPTION_SYSFS_FROM_HOST: u64 = 0x20000;
+/// /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
+pub const RFS_OPTION_PTMX_BIND: u64 = 0x40000;
 
 /// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 //! What is wanted, as the caller said it. Checked when it becomes a plan.
 #![forbid(unsafe_code)]
 
+pub mod fstab;
 pub mod oci;
 pub mod options;
 mod strict;
@@ -53,6 +54,14 @@ pub struct Config {
     pub rootless_cgroups: bool,
     pub separate_masks: bool,
     pub classic_mount: bool,
+    /// Applied last in rfs_finalize().
+    pub final_propagation: Option<Bytes>,
+    /// RFS_OPTION_HOST_ROOT.
+    pub host_root: bool,
+    pub sysfs_from_host: bool,
+    pub ptmx_bind: bool,
+    /// What was passed over while the configuration was made.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -90,6 +99,11 @@ impl Config {
             rootless_cgroups: false,
             separate_masks: false,
             classic_mount: false,
+            final_propagation: None,
+            host_root: false,
+            sysfs_from_host: false,
+            ptmx_bind: false,
+            warnings: Vec::new(),
         }
     }
 }
@@ -105,6 +119,12 @@ pub struct Mount {
     pub from_host: bool,
     /// RFS_MOUNT_KEEP_FLAGS.
     pub keep_flags: bool,
+    /// RFS_MOUNT_KEEP_RESTRICTIONS.
+    pub keep_restrictions: bool,
+    /// Borrowed from the caller, on the host's side.
+    pub userns_fd: Option<RawFd>,
+    /// A line of fstab(5): what means nothing for a bind is a warning.
+    pub from_fstab: bool,
     pub options: Vec<Bytes>,
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,

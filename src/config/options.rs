@@ -53,22 +53,25 @@ pub enum Effect {
     },
     /// LXC's: a mount that fails is passed over.
     Optional,
-    /// LXC's: what is made where nothing is.
-    Create(Shape),
+    /// LXC's: what is made where nothing is; `None`: nothing.
+    Create(Option<Shape>),
+    /// LXC's: a bind's source is a path in the container.
+    Relative,
 }
 
 use Effect::{
     Clear, CopySymlink, CopyUp, Create, DestinationNoFollow, Idmap, Nothing, Optional, Propagation,
-    Recursive, Relabel, Set, SourceNoFollow,
+    Recursive, Relabel, Relative, Set, SourceNoFollow,
 };
 
-const OTHERS: [(&CStr, Effect); 34] = [
+const OTHERS: [(&CStr, Effect); 36] = [
     (c"Z", Relabel { shared: false }),
     (c"async", Clear(MS_SYNCHRONOUS)),
     (c"bind", Set(MS_BIND)),
     (c"copy-symlink", CopySymlink),
-    (c"create=dir", Create(Shape::Directory)),
-    (c"create=file", Create(Shape::File)),
+    (c"create=dir", Create(Some(Shape::Directory))),
+    (c"create=file", Create(Some(Shape::File))),
+    (c"create=none", Create(None)),
     (c"defaults", Nothing),
     (c"dest-nofollow", DestinationNoFollow),
     (c"dirsync", Set(MS_DIRSYNC)),
@@ -83,6 +86,7 @@ const OTHERS: [(&CStr, Effect); 34] = [
     (c"optional", Optional),
     (c"private", Propagation(MS_PRIVATE)),
     (c"rbind", Set(MS_BIND | MS_REC)),
+    (c"relative", Relative),
     (c"remount", Set(MS_REMOUNT)),
     (c"ridmap", Idmap { recursive: true }),
     (c"rprivate", Propagation(MS_PRIVATE | MS_REC)),

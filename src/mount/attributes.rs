@@ -51,7 +51,12 @@ impl MountApi {
     ) -> Result<Option<Inherited>> {
         let mount = mount.as_fd();
         let set = |change: Change| self.change(mount, false, &change.into(), name);
-        match set(change.replacing()) {
+        let source = if change.keeps_restrictions() {
+            attributes_of(mount).during("fstatfs", name)?
+        } else {
+            0
+        };
+        match set(change.replacing(source)) {
             Err(error) if error.errno == Errno::PERM => {}
             result => return result.map(|()| None),
         }

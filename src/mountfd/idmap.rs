@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use libc::{CLONE_NEWNS, CLONE_NEWUSER};
 
 use crate::error::{During, Error, Result};
-use crate::plan::{Idmap, Mappings};
+use crate::plan::{Idmap, Ids};
 use crate::sys::fd::CallersFd;
 use crate::sys::userns;
 
@@ -15,7 +15,7 @@ pub struct Namespaces<'a> {
     containers: Option<OwnedFd>,
     /// The mount namespace in which paths are meant; `None`: the caller's own.
     mounts: Option<CallersFd>,
-    made: Vec<(&'a Mappings, OwnedFd)>,
+    made: Vec<(&'a Ids, OwnedFd)>,
 }
 
 impl<'a> Namespaces<'a> {
@@ -35,23 +35,37 @@ impl<'a> Namespaces<'a> {
     }
 
     pub(super) fn of(&mut self, idmap: &'a Idmap) -> Result<&OwnedFd> {
-        let Some(mappings) = &idmap.mappings else {
+        let ids = &idmap.mappings;
+        if *ids == Ids::Containers {
             return self.containers.as_ref().ok_or_else(|| {
                 Error::invalid(
                     "the mount is idmapped, but neither has mappings of its own nor is userns_fd given, the container's user namespace",
                 )
             });
-        };
-        let known = self.made.iter().position(|(of, _)| *of == mappings);
+        }
+        let known = self.made.iter().position(|(of, _)| *of == ids);
         let index = match known {
             Some(index) => index,
             None => {
-                let made = userns::with_mappings(&mappings.uids, &mappings.gids)?;
-                self.made.push((mappings, made));
+                let made = namespace_of(ids)?;
+                self.made.push((ids, made));
                 self.made.len() - 1
             }
         };
         Ok(&self.made[index].1)
+    }
+}
+
+fn namespace_of(ids: &Ids) -> Result<OwnedFd> {
+    match ids {
+        Ids::Own(mappings) => userns::with_mappings(&mappings.uids, &mappings.gids),
+        Ids::Namespace(raw) => borrow(*raw, "rfs_mount.userns_fd", CLONE_NEWUSER)?
+            .ok_or_else(|| Error::invalid("rfs_mount.userns_fd: none is given"))?
+            .duplicate()
+            .during("fcntl", b"rfs_mount.userns_fd"),
+        Ids::Containers => Err(Error::invalid(
+            "the container's user namespace is not known",
+        )),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use core::ffi::CStr;
 
-use libc::MOUNT_ATTR_RDONLY;
+use libc::{
+    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW,
+    MOUNT_ATTR_RDONLY,
+};
 
 use crate::sys::flags::{
     self, ATIME, LOCKABLE, MS_ATIME, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK,
@@ -47,6 +50,8 @@ pub struct BindChange {
     keeps_others: bool,
     /// Locked attributes win over options that clear them: RFS_OPTION_KEEP_LOCKED.
     keeps_locked: bool,
+    /// What the source forbids is added.
+    keeps_restrictions: bool,
 }
 
 /// A change that adds to attributes that may be locked.
@@ -56,6 +61,13 @@ pub struct Inherited {
     /// What options asked to clear, and stays.
     pub kept: u64,
 }
+
+/// What a mount's attributes forbid those who use it.
+const RESTRICTIONS: u64 = MOUNT_ATTR_RDONLY
+    | MOUNT_ATTR_NOSUID
+    | MOUNT_ATTR_NODEV
+    | MOUNT_ATTR_NOEXEC
+    | MOUNT_ATTR_NOSYMFOLLOW;
 
 /// Why a bind can't have the attributes asked for, when some of its source's are locked (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +93,18 @@ impl BindChange {
             left: 0,
             keeps_others: false,
             keeps_locked: false,
+            keeps_restrictions: false,
         }
+    }
+
+    /// What the source forbids stays; only its nodev is cleared by an option.
+    pub fn keep_restrictions(&mut self) {
+        self.cleared &= MOUNT_ATTR_NODEV | !RESTRICTIONS;
+        self.keeps_restrictions = true;
+    }
+
+    pub fn keeps_restrictions(&self) -> bool {
+        self.keeps_restrictions
     }
 
     /// Read-only is asked for.
@@ -102,16 +125,28 @@ impl BindChange {
         self.keeps_locked = keep;
     }
 
-    /// What was asked for replaces what the source has.
-    pub fn replacing(&self) -> Change {
-        let atime_clear = if self.atime.is_some() { ATIME } else { 0 };
-        let others = if self.keeps_others {
-            self.cleared & NOT_ATIME
+    /// What is set, with what of the source's is kept.
+    fn set_with(&self, source: u64) -> u64 {
+        let kept = if self.keeps_restrictions {
+            RESTRICTIONS & !self.cleared
         } else {
-            NOT_ATIME & !self.set
+            0
+        };
+        self.set | (source & kept)
+    }
+
+    /// What was asked for replaces what the source has, but for what is kept. `source`: its MOUNT_ATTR_*, if restrictions
+    /// are.
+    pub fn replacing(&self, source: u64) -> Change {
+        let atime_clear = if self.atime.is_some() { ATIME } else { 0 };
+        let set = self.set_with(source);
+        let others = if self.keeps_others {
+            self.cleared & NOT_ATIME & !set
+        } else {
+            NOT_ATIME & !set
         };
         Change {
-            set: (self.set | self.atime.unwrap_or(0)) & !self.left,
+            set: (set | self.atime.unwrap_or(0)) & !self.left,
             clear: (others | atime_clear) & !self.left,
         }
     }
@@ -126,9 +161,10 @@ impl BindChange {
         if self.atime.is_some_and(|atime| atime != source & ATIME) {
             return Err(Locked::CannotChangeAtime(source & ATIME));
         }
+        let set = self.set_with(source) | (source & NOT_ATIME & LOCKABLE);
         let change = Change {
-            set: (self.set | (source & NOT_ATIME & LOCKABLE)) & !self.left,
-            clear: source & NOT_ATIME & !LOCKABLE & !self.set & !self.left,
+            set: set & !self.left,
+            clear: source & NOT_ATIME & !set & !self.left,
         };
         Ok(Inherited {
             change,
@@ -141,7 +177,33 @@ impl BindChange {
 mod tests {
     use super::*;
     use crate::sys::flags::{MS_NOATIME, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME};
-    use libc::{MOUNT_ATTR_NOATIME, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY};
+    use crate::sys::flags::{MS_NODEV, MS_NOEXEC};
+    use libc::MOUNT_ATTR_NOATIME;
+
+    #[test]
+    fn what_the_source_forbids_is_kept_if_asked_for() {
+        let source = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+        let cleared = MS_RDONLY | MS_NODEV | MS_NOEXEC;
+        let mut change = BindChange::new(0, cleared).unwrap();
+        assert_eq!(change.replacing(source).set, 0);
+        change.keep_restrictions();
+        let expected = source & !MOUNT_ATTR_NODEV;
+        assert_eq!(change.replacing(source).set, expected);
+        assert_eq!(change.replacing(source).clear, NOT_ATIME & !expected);
+        // A locked nodev can't be cleared; the others need not.
+        assert_eq!(
+            change.inheriting(source),
+            Err(Locked::CannotClear(MOUNT_ATTR_NODEV))
+        );
+        let mut change = BindChange::new(0, MS_RDONLY).unwrap();
+        change.keep_restrictions();
+        let source = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSYMFOLLOW;
+        let expected = Change {
+            set: source,
+            clear: 0,
+        };
+        assert_eq!(change.inheriting(source), Ok(inherited(expected)));
+    }
 
     fn inherited(change: Change) -> Inherited {
         Inherited { change, kept: 0 }
@@ -159,10 +221,10 @@ mod tests {
 
     #[test]
     fn flags_replace_and_atime_stays_unless_named() {
-        let change = BindChange::new(MS_RDONLY, 0).unwrap().replacing();
+        let change = BindChange::new(MS_RDONLY, 0).unwrap().replacing(0);
         assert_eq!(change.set, MOUNT_ATTR_RDONLY);
         assert_eq!(change.clear, NOT_ATIME & !MOUNT_ATTR_RDONLY);
-        let change = BindChange::new(MS_NOATIME, 0).unwrap().replacing();
+        let change = BindChange::new(MS_NOATIME, 0).unwrap().replacing(0);
         assert_eq!(change.set, MOUNT_ATTR_NOATIME);
         assert_eq!(change.clear, NOT_ATIME | ATIME);
     }

@@ -18,11 +18,12 @@ use crate::text::Quoted;
 impl Plan {
     /// Checks a configuration whole; the first thing wrong with it is the error.
     pub fn new(config: &Config) -> Result<Self> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<CString> = Vec::new();
         let mut warn = |sentence: String| {
             // What a configuration may have in it has no NUL left: a path with one is an error.
             warnings.push(CString::new(sentence).unwrap_or_default());
         };
+        config.warnings.iter().cloned().for_each(&mut warn);
         Self::build(config, &mut warn)
             .map(|plan| Plan { warnings, ..plan })
             .map_err(|error| error.at(Stage::Plan))
@@ -30,16 +31,17 @@ impl Plan {
 
     fn build(config: &Config, warn: &mut impl FnMut(String)) -> Result<Self> {
         let rootfs = rootfs(config)?;
-        let switch = match (config.mount_namespace, config.no_pivot) {
-            (false, _) => Switch::Chroot,
-            (true, true) => Switch::Move,
-            (true, false) => Switch::PivotRoot,
+        let switch = match (config.host_root, config.mount_namespace, config.no_pivot) {
+            (true, ..) => Switch::Stay,
+            (_, false, _) => Switch::Chroot,
+            (_, true, true) => Switch::Move,
+            (_, true, false) => Switch::PivotRoot,
         };
         check_cgroup_path(config)?;
         let propagation = config
             .rootfs_propagation
             .as_deref()
-            .map(root_propagation)
+            .map(|name| propagation_of("linux.rootfsPropagation", name))
             .transpose()?;
         let mut mounts = all_mounts(config, propagation, warn)?;
         let cwd = cwd(config)?;
@@ -55,6 +57,12 @@ impl Plan {
             rootfs,
             propagation,
             devices,
+            final_propagation: config
+                .final_propagation
+                .as_deref()
+                .map(|name| propagation_of("final_propagation", name))
+                .transpose()?,
+            ptmx_bind: config.ptmx_bind,
             switch,
             cwd,
             readonly_rootfs: config.readonly_rootfs,
@@ -90,7 +98,11 @@ fn own_namespace(config: &Config) -> Result<bool> {
 }
 
 fn rootfs(config: &Config) -> Result<Rootfs> {
+    if config.host_root {
+        refuse_for_host_root(config)?;
+    }
     let path = match (&config.rootfs, config.rootfs_fd) {
+        _ if config.host_root => c"/".to_owned(),
         (None, None) if !config.rootfs_later => {
             return Err(Error::invalid(
                 "rootfs: neither a path nor a descriptor is given",
@@ -114,10 +126,39 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     Ok(Rootfs {
         path,
         fd: config.rootfs_fd,
-        is_checked: !config.rootfs_later,
-        ask_if_unreachable: !config.rootless && config.rootfs_fd.is_none(),
+        is_checked: !config.rootfs_later && !config.host_root,
+        ask_if_unreachable: !config.rootless && !config.host_root && config.rootfs_fd.is_none(),
         idmap: rootfs_idmap(config)?,
     })
+}
+
+/// What has no meaning on the host's own root, or would change the host.
+fn refuse_for_host_root(config: &Config) -> Result<()> {
+    let is_separate = |name: &Bytes| matches!(name.as_slice(), b"rprivate" | b"rslave");
+    let reason = if config.rootfs.is_some() || config.rootfs_fd.is_some() || config.rootfs_later {
+        "there is a rootfs"
+    } else if config.rootfs_idmap.is_some() {
+        "rootfs_idmap: \"/\" stays as it is"
+    } else if !config.mount_namespace {
+        "without a mount namespace of its own the mounts would be the host's"
+    } else if config.own_namespace {
+        "RFS_OPTION_OWN_NAMESPACE: call unshare(CLONE_NEWNS) before rfs_prepare()"
+    } else if config.no_pivot {
+        "RFS_OPTION_NO_PIVOT: the root is not switched"
+    } else if !config.rootfs_propagation.as_ref().is_none_or(is_separate) {
+        "linux.rootfsPropagation: only \"rprivate\" and \"rslave\" keep the mounts from the host; final_propagation comes last"
+    } else if !config.devices.is_empty() {
+        "devices: none are made in the host's /dev"
+    } else if config.ptmx_bind {
+        "RFS_OPTION_PTMX_BIND: nothing is made in the host's /dev"
+    } else if config.cwd.as_ref().is_some_and(|cwd| cwd != b"/") {
+        "process.cwd: no directory is made on the host"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format_args!(
+        "RFS_OPTION_HOST_ROOT: {reason}"
+    )))
 }
 
 fn rootfs_idmap(config: &Config) -> Result<Option<Idmap>> {
@@ -141,7 +182,7 @@ fn rootfs_idmap(config: &Config) -> Result<Option<Idmap>> {
             Quoted(option)
         )));
     }
-    idmap::idmap(config, (&[], &[]), asked)
+    idmap::idmap(config, (&[], &[]), None, asked)
         .map_err(|error| error.about(Object::None, b"rootfs_idmap"))
 }
 
@@ -156,10 +197,10 @@ fn check_cgroup_path(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn root_propagation(name: &[u8]) -> Result<u64> {
+fn propagation_of(field: &str, name: &[u8]) -> Result<u64> {
     propagation(name).ok_or_else(|| {
         Error::invalid(format_args!(
-            "linux.rootfsPropagation: {} is none of private, slave, shared and unbindable, \
+            "{field}: {} is none of private, slave, shared and unbindable, \
              with or without an \"r\" before it",
             Quoted(name)
         ))

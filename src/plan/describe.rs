@@ -6,7 +6,8 @@ use std::io::{self, Write};
 
 use super::attributes::Change;
 use super::{
-    Bind, Device, Filesystem, Hook, Idmap, IndexedPath, Kind, Link, Mount, Plan, Shape, Switch,
+    Bind, Create, Device, Filesystem, Hierarchies, Hook, Idmap, Ids, IndexedPath, Kind, Link,
+    Mount, Plan, Shape, Switch,
 };
 use crate::config::HookKind;
 use crate::config::options::propagation_name;
@@ -46,6 +47,7 @@ impl Plan {
             Switch::PivotRoot => "pivot_root",
             Switch::Move => "move",
             Switch::Chroot => "chroot",
+            Switch::Stay => "stay",
         };
         emit(Step::new("switch").word("how", how))?;
         if let Some(cwd) = &self.cwd {
@@ -73,6 +75,9 @@ impl Plan {
                 emit(step.flag("separate", self.separate_masks))?;
             }
         }
+        if let Some(propagation) = self.final_propagation {
+            emit(Step::new("propagation").word("how", propagation_name(propagation)))?;
+        }
         self.hook_steps(at_the_end).try_for_each(emit)
     }
 
@@ -91,13 +96,22 @@ fn mount(mount: &Mount) -> Step {
     let step = match &mount.kind {
         Kind::Filesystem(it) => filesystem(step.word("kind", "filesystem"), it),
         Kind::Bind(it) => bind(step.word("kind", "bind"), it),
-        Kind::Remount(it) => attributes(step.word("kind", "remount"), it.replacing()),
-        Kind::Cgroup(it) => filesystem(step.word("kind", "cgroup"), &it.unified),
+        Kind::Remount(it) => attributes(step.word("kind", "remount"), it.replacing(0)),
+        Kind::Cgroup(it) => {
+            let step = step.word("kind", "cgroup");
+            let step = match &it.hierarchies {
+                Hierarchies::All => step,
+                Hierarchies::Unified => step.word("hierarchy", "unified"),
+                Hierarchies::One(controllers) => step.string("hierarchy", controllers),
+            };
+            filesystem(step, &it.unified)
+        }
     };
     let step = match mount.create {
         None => step,
-        Some(Shape::Directory) => step.word("create", "dir"),
-        Some(Shape::File) => step.word("create", "file"),
+        Some(Create::Nothing) => step.word("create", "none"),
+        Some(Create::Shape(Shape::Directory)) => step.word("create", "dir"),
+        Some(Create::Shape(Shape::File)) => step.word("create", "file"),
     };
     let step = step
         .flag("destination_nofollow", mount.destination_nofollow)
@@ -136,6 +150,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
 fn bind(step: Step, bind: &Bind) -> Step {
     let step = step
         .string("source", &bind.source)
+        .flag("relative", bind.relative)
         .flag("descriptor", bind.source_fd.is_some())
         .flag("recursive", bind.recursive)
         .optional("relabel", bind.relabel.as_deref());
@@ -147,7 +162,8 @@ fn bind(step: Step, bind: &Bind) -> Step {
     let step = step.idmap(&bind.idmap);
     match bind.change {
         None => step,
-        Some(change) => attributes(step, change.replacing()),
+        Some(change) => attributes(step, change.replacing(0))
+            .flag("keep_restrictions", change.keeps_restrictions()),
     }
 }
 
@@ -241,8 +257,10 @@ impl Step {
             return self;
         };
         let step = self.word("idmap", if idmap.recursive { "recursive" } else { "top" });
-        let Some(mappings) = &idmap.mappings else {
-            return step;
+        let mappings = match &idmap.mappings {
+            Ids::Containers => return step,
+            Ids::Namespace(_) => return step.flag("user_namespace", true),
+            Ids::Own(mappings) => mappings,
         };
         let lines = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         let (uids, gids) = (lines(&mappings.uids), lines(&mappings.gids));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The mapping of an idmapped mount: the mount's own, crun's in an option, or the container's.
 
-use super::{Idmap, MAX_ID_MAPPINGS, Mappings};
+use std::os::fd::RawFd;
+
+use super::{Idmap, Ids, MAX_ID_MAPPINGS, Mappings};
 use crate::config::{Config, IdMapping};
 use crate::error::{Error, Result};
 use crate::text::Quoted;
@@ -33,6 +35,7 @@ impl<'a> Asked<'a> {
 pub fn idmap(
     config: &Config,
     (uids, gids): (&[IdMapping], &[IdMapping]),
+    userns_fd: Option<RawFd>,
     asked: Option<Asked<'_>>,
 ) -> Result<Option<Idmap>> {
     check("uidMappings", uids)?;
@@ -63,6 +66,17 @@ pub fn idmap(
         (None, Some(text)) => Some(explicit(config, text)?),
         (own, None) => own,
     };
+    if let Some(fd) = userns_fd {
+        if mappings.is_some() {
+            return Err(Error::invalid(
+                "userns_fd: it excludes mappings, in uid_mappings, gid_mappings and \"idmap=\"",
+            ));
+        }
+        return Ok(Some(Idmap {
+            recursive: asked.is_some_and(|asked| asked.recursive),
+            mappings: Ids::Namespace(fd),
+        }));
+    }
     if asked.is_some() && mappings.is_none() && !config.user_namespace {
         return Err(Error::invalid(
             "options: \"idmap\" or \"ridmap\" without uidMappings and gidMappings takes those of the \
@@ -74,7 +88,7 @@ pub fn idmap(
     }
     Ok(Some(Idmap {
         recursive: asked.is_some_and(|asked| asked.recursive),
-        mappings,
+        mappings: mappings.map_or(Ids::Containers, Ids::Own),
     }))
 }
 

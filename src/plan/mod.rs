@@ -40,6 +40,10 @@ pub struct Plan {
     pub rootfs: Rootfs,
     /// MS_* of linux.rootfsPropagation.
     pub propagation: Option<u64>,
+    /// MS_* that the root gets last of all.
+    pub final_propagation: Option<u64>,
+    /// /dev/ptmx is a bind.
+    pub ptmx_bind: bool,
     /// In the order of their index. Optional ones that could not be planned are missing.
     pub mounts: Vec<Mount>,
     /// With those that are missing.
@@ -107,6 +111,8 @@ pub enum Switch {
     Move,
     /// chroot alone: there is no mount namespace of its own.
     Chroot,
+    /// None: the root stays.
+    Stay,
 }
 
 #[derive(Debug)]
@@ -123,7 +129,9 @@ pub struct Mount {
     pub destination: CString,
     pub kind: Kind,
     /// What is made if the mount point is missing; `None`: what the mount's root is.
-    pub create: Option<Shape>,
+    pub create: Option<Create>,
+    /// It goes below /proc: only what lies in the container's procfs may.
+    pub below_proc: bool,
     /// The mount point must exist, and may be a symbolic link.
     pub destination_nofollow: bool,
     /// The host's side makes it: RFS_MOUNT_FROM_HOST.
@@ -193,6 +201,14 @@ impl Mount {
     }
 }
 
+/// What is made where a mount point is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// It must exist.
+    Nothing,
+    Shape(Shape),
+}
+
 #[derive(Debug)]
 pub enum Kind {
     Filesystem(Filesystem),
@@ -221,7 +237,7 @@ pub struct Filesystem {
     pub idmap: Option<Idmap>,
     /// fsconfig(2) can't express all of it: mount(2) makes it.
     pub needs_mount2: bool,
-    /// What is bound if the kernel refuses a new one with EPERM.
+    /// What is bound if the kernel refuses a new one with EPERM, as RFS_OPTION_SYSFS_FROM_HOST asks for.
     pub instead: Option<Instead>,
 }
 
@@ -291,6 +307,8 @@ impl Filesystem {
 pub struct Bind {
     /// On the host; if `source_fd` is given, only its name.
     pub source: CString,
+    /// The source is a path in the container.
+    pub relative: bool,
     pub source_fd: Option<RawFd>,
     /// What is done with a source that is a symbolic link.
     pub link: Link,
@@ -316,8 +334,18 @@ pub enum Link {
 pub struct Idmap {
     /// With the mounts below.
     pub recursive: bool,
-    /// The mount's own; `None`: those of the container's user namespace.
-    pub mappings: Option<Mappings>,
+    pub mappings: Ids,
+}
+
+/// Whose mappings an idmapped mount has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// Those of the container's user namespace.
+    Containers,
+    /// Its own.
+    Own(Mappings),
+    /// Those of a user namespace, by a descriptor of the caller's on the host's side.
+    Namespace(RawFd),
 }
 
 /// As /proc/PID/uid_map and gid_map take them: user_namespaces(7).
@@ -330,9 +358,20 @@ pub struct Mappings {
 /// Where every host has its cgroups: cgroups(7).
 pub const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 
-/// Whichever hierarchy the host has.
+/// Which of the host's hierarchies a cgroup mount shows.
+#[derive(Debug)]
+pub enum Hierarchies {
+    /// cgroup2 where the host has it alone, otherwise all of v1.
+    All,
+    /// cgroup2, also beside v1.
+    Unified,
+    /// One of v1, by its controllers or name: "cpu,cpuacct", "name=systemd".
+    One(CString),
+}
+
 #[derive(Debug)]
 pub struct Cgroup {
+    pub hierarchies: Hierarchies,
     /// cgroup2, where the host has it alone.
     pub unified: Filesystem,
     /// The container's cgroup2 directory on the host, bound where cgroup2 may not be mounted. `None`: the caller has not

@@ -10,8 +10,8 @@ use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
 use super::data::Data;
 use super::options::Options;
 use super::{
-    Bind, Cgroup, CopyUp, Filesystem, Idmap, Instead, Kind, Link, Mount, PARAMETER_MAX, Parameter,
-    idmap, label, paths, proc,
+    Bind, Cgroup, CopyUp, Create, Filesystem, Hierarchies, Idmap, Instead, Kind, Link, Mount,
+    PARAMETER_MAX, Parameter, idmap, label, paths, proc,
 };
 use crate::config::options::Shape;
 use crate::config::{self, Config, oci};
@@ -73,11 +73,16 @@ pub fn mount(
         destination = rest.to_vec();
     }
     let destination = paths::c_string("destination", destination)?;
+    if config.host_root && destination.as_bytes() == b"/" {
+        return Err(Error::invalid(
+            "destination: RFS_OPTION_HOST_ROOT: \"/\" stays as it is",
+        ));
+    }
     let options = Options::parse(wanted)?;
     let fstype = wanted.fstype.as_deref().unwrap_or_default();
     let is_bind = fstype == b"bind" || options.set & MS_BIND != 0;
     if is_bind {
-        options.check_of_bind(&wanted.options, |option| {
+        options.check_of_bind(wanted, |option| {
             warn(format!(
                 "mounts[{index}]: the option {} means nothing for a bind, and is ignored",
                 Quoted(option)
@@ -89,13 +94,14 @@ pub fn mount(
             warn(format!("mounts[{index}]: an empty option is ignored"));
         }
     }
-    match proc::target(destination.as_bytes()) {
+    let below_proc = match proc::target(destination.as_bytes()) {
+        proc::Target::Refused if options.relative && options.set & MS_REMOUNT == 0 => true,
         proc::Target::Refused => return Err(Error::invalid(proc::REFUSED)),
         proc::Target::Proc if !is_bind && fstype != b"proc" => {
             return Err(Error::invalid(proc::NOT_PROCFS));
         }
-        _ => {}
-    }
+        _ => false,
+    };
     let never_root: [&[u8]; 4] = [b"proc", b"sysfs", b"cgroup", b"cgroup2"];
     if destination.as_c_str() == c"/" && !is_bind && never_root.contains(&fstype) {
         return Err(Error::invalid(format_args!(
@@ -104,8 +110,14 @@ pub fn mount(
         )));
     }
     let kind = if is_bind && options.set & MS_REMOUNT != 0 {
+        if options.relative {
+            refuse_relative(wanted, &options)?;
+        }
         let mut change = BindChange::exactly(options.set, options.cleared);
         change.keep_locked(config.keep_locked);
+        if wanted.keep_restrictions {
+            change.keep_restrictions();
+        }
         if wanted.keep_flags {
             change.keep_others();
         }
@@ -134,7 +146,11 @@ pub fn mount(
         index,
         destination,
         kind,
-        create: options.create,
+        create: match options.create {
+            None if config.host_root => Some(Create::Nothing),
+            create => create,
+        },
+        below_proc,
         destination_nofollow: options.destination_nofollow,
         from_host: wanted.from_host,
         optional: options.optional,
@@ -164,7 +180,11 @@ fn refuse_for_filesystems(
         "options: \"copy-symlink\" and \"src-nofollow\" are for binds"
     } else if options.relabel.is_some() {
         "options: \"z\" and \"Z\" are for binds; a new file system has the mount label"
-    } else if options.create == Some(Shape::File) {
+    } else if options.relative {
+        "options: \"relative\" is for binds"
+    } else if wanted.keep_restrictions {
+        "RFS_MOUNT_KEEP_RESTRICTIONS: it is for binds"
+    } else if options.create == Some(Create::Shape(Shape::File)) {
         "options: \"create=file\" is for binds"
     } else if options.copy_up && fstype != b"tmpfs" {
         "options: \"tmpcopyup\" is for a tmpfs only"
@@ -177,38 +197,74 @@ fn refuse_for_filesystems(
 }
 
 fn is_idmapped(wanted: &config::Mount, options: &Options<'_>) -> bool {
-    options.idmap.is_some() || !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty()
+    options.idmap.is_some()
+        || wanted.userns_fd.is_some()
+        || !wanted.uid_mappings.is_empty()
+        || !wanted.gid_mappings.is_empty()
+}
+
+fn refuse_relative(wanted: &config::Mount, options: &Options<'_>) -> Result<()> {
+    let reason = if wanted.source_fd.is_some() {
+        "options: \"relative\" is for a source given by path"
+    } else if wanted.from_host || is_idmapped(wanted, options) {
+        "options: \"relative\" excludes an idmapped mount and RFS_MOUNT_FROM_HOST: the host's side can't see the source"
+    } else if options.copy_symlink {
+        "options: \"relative\" excludes \"copy-symlink\": make the link in the rootfs"
+    } else if options.set & MS_REMOUNT != 0 {
+        "options: \"relative\" excludes \"remount\", which has no source"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(reason))
+}
+
+/// A source in the container, where a path begins at its root.
+fn relative_source(source: &[u8]) -> Result<CString> {
+    let slash: &[u8] = if source.starts_with(b"/") { b"" } else { b"/" };
+    paths::path("source", &[slash, source].concat())
 }
 
 fn bind(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Bind> {
+    if options.relative {
+        refuse_relative(wanted, options)?;
+    }
     let source = wanted.source.as_deref().unwrap_or_default();
     let source = match (source.is_empty(), wanted.source_fd) {
+        (false, None) if options.relative => relative_source(source)?,
         (false, _) => absolute_source(config, source)?,
         (true, Some(_)) => CString::default(),
         (true, None) => {
             return Err(Error::invalid("source: missing; a bind needs one"));
         }
     };
-    let by_path = wanted.source_fd.is_none().then_some(source.as_c_str());
+    let by_path = (wanted.source_fd.is_none() && !options.relative).then_some(source.as_c_str());
     let relabel = match options.relabel {
         Some(shared) => label::of_bind(config, by_path, shared)?,
         None => None,
     };
     Ok(Bind {
         source,
+        relative: options.relative,
         relabel,
         source_fd: wanted.source_fd,
         link: link(wanted, options)?,
         recursive: options.set & MS_REC != 0,
-        change: bind_change(config, options),
+        change: bind_change(config, wanted, options),
         idmap: idmap_of(config, wanted, options)?,
-        ask_if_unreachable: !config.rootless && wanted.source_fd.is_none(),
+        ask_if_unreachable: !config.rootless && wanted.source_fd.is_none() && !options.relative,
     })
 }
 
-fn bind_change(config: &Config, options: &Options<'_>) -> Option<BindChange> {
+fn bind_change(
+    config: &Config,
+    wanted: &config::Mount,
+    options: &Options<'_>,
+) -> Option<BindChange> {
     let mut change = BindChange::new(options.set, options.cleared)?;
     change.keep_locked(config.keep_locked);
+    if wanted.keep_restrictions {
+        change.keep_restrictions();
+    }
     Some(change)
 }
 
@@ -218,7 +274,7 @@ fn idmap_of(
     options: &Options<'_>,
 ) -> Result<Option<Idmap>> {
     let own = (&wanted.uid_mappings[..], &wanted.gid_mappings[..]);
-    idmap::idmap(config, own, options.idmap)
+    idmap::idmap(config, own, wanted.userns_fd, options.idmap)
 }
 
 fn link(wanted: &config::Mount, options: &Options<'_>) -> Result<Link> {
@@ -293,7 +349,7 @@ fn filesystem(
              most {PARAMETER_MAX} bytes for each option and the source"
         )));
     }
-    if fstype == b"sysfs" && config.user_namespace {
+    if fstype == b"sysfs" && config.sysfs_from_host {
         made.instead = hosts_sysfs(config, options, destination);
     }
     if fstype == b"devpts" && config.user_namespace && made.idmap.is_none() {
@@ -453,8 +509,65 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
     Ok([of(b"nr_inodes=1")?, of(b"nr_inodes=2")?])
 }
 
+/// The controllers of v1, by which a `cgroup` mount asks for one hierarchy: cgroups(7), "Cgroups version 1 controllers",
+/// and `misc` of Linux 5.13.
+const CONTROLLERS: [&[u8]; 15] = [
+    b"blkio",
+    b"cpu",
+    b"cpuacct",
+    b"cpuset",
+    b"debug",
+    b"devices",
+    b"freezer",
+    b"hugetlb",
+    b"memory",
+    b"misc",
+    b"net_cls",
+    b"net_prio",
+    b"perf_event",
+    b"pids",
+    b"rdma",
+];
+
+/// Which hierarchies are asked for, and what of the options is data for cgroup2.
+fn hierarchies<'a>(fstype: &[u8], options: &Options<'a>) -> Result<(Hierarchies, Options<'a>)> {
+    let is_of_v1 = |option: &[u8]| CONTROLLERS.contains(&option) || option.starts_with(b"name=");
+    let may_choose = fstype == b"cgroup";
+    let (chosen, data): (Vec<&[u8]>, Vec<&[u8]>) = options
+        .data
+        .iter()
+        .partition(|option| may_choose && (**option == b"unified" || is_of_v1(option)));
+    let is_unified = chosen.contains(&&b"unified"[..]);
+    let hierarchies = match (chosen.len(), is_unified) {
+        (0, _) => Hierarchies::All,
+        (1, true) => Hierarchies::Unified,
+        (_, true) => {
+            return Err(Error::invalid(
+                "options: \"unified\" excludes the controllers of cgroup v1",
+            ));
+        }
+        (_, false) if data.is_empty() => {
+            Hierarchies::One(paths::c_string("options", chosen.join(&b','))?)
+        }
+        (_, false) => {
+            return Err(Error::invalid(format_args!(
+                "options: {} is no controller of cgroup v1, of which one hierarchy was asked for",
+                Quoted(data[0])
+            )));
+        }
+    };
+    let for_cgroup2 = Options {
+        set: options.set,
+        data,
+        ..Options::default()
+    };
+    Ok((hierarchies, for_cgroup2))
+}
+
 fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Result<Cgroup> {
-    let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), options, None)?;
+    let fstype = wanted.fstype.as_deref().unwrap_or_default();
+    let (hierarchies, for_cgroup2) = hierarchies(fstype, options)?;
+    let unified = new_superblock(b"cgroup2", wanted.source.as_deref(), &for_cgroup2, None)?;
     let path = match &config.cgroup_path {
         Some(path) if config.cgroup_namespace => Some(paths::c_string("cgroup_path", &path[..])?),
         _ => None,
@@ -470,9 +583,10 @@ fn cgroup(config: &Config, wanted: &config::Mount, options: &Options<'_>) -> Res
         Some(config),
     )?;
     Ok(Cgroup {
+        hierarchies,
         unified,
         path,
-        change: bind_change(config, options),
+        change: bind_change(config, wanted, options),
         tmpfs,
         hierarchy: flags::from_ms(CGROUP_FLAGS | (options.set & MS_RDONLY)),
         namespace: config.cgroup_namespace,

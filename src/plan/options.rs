@@ -4,9 +4,9 @@
 use libc::MS_RDONLY;
 
 use super::attributes::{Change, SUPERBLOCK_FLAGS};
-use super::{idmap, label};
-use crate::config::options::{self, Effect, Shape, effect};
-use crate::config::{self, Bytes};
+use super::{Create, idmap, label};
+use crate::config;
+use crate::config::options::{self, Effect, effect};
 use crate::error::{Error, Result};
 use crate::text::Quoted;
 
@@ -47,7 +47,8 @@ pub struct Options<'a> {
     pub source_nofollow: bool,
     pub destination_nofollow: bool,
     pub optional: bool,
-    pub create: Option<Shape>,
+    pub create: Option<Create>,
+    pub relative: bool,
     pub data: Vec<&'a [u8]>,
     /// There is something that only a new file system can take.
     pub for_new: bool,
@@ -117,18 +118,32 @@ impl<'a> Options<'a> {
             Effect::SourceNoFollow => self.source_nofollow = true,
             Effect::DestinationNoFollow => self.destination_nofollow = true,
             Effect::Optional => self.optional = true,
-            Effect::Create(shape) => self.create = Some(shape),
+            Effect::Create(shape) => {
+                self.create = Some(shape.map_or(Create::Nothing, Create::Shape))
+            }
+            Effect::Relative => self.relative = true,
         }
         Ok(())
     }
 
     /// What means nothing for a bind is an error: a "ro" that was misspelt would leave a mount writable. `ignored` is told
     /// of what engines write all the same.
-    pub fn check_of_bind(&self, options: &[Bytes], mut ignored: impl FnMut(&[u8])) -> Result<()> {
+    /// By the door of fstab(5), whose files are full of it, it is passed over.
+    pub fn check_of_bind(
+        &self,
+        wanted: &config::Mount,
+        mut ignored: impl FnMut(&[u8]),
+    ) -> Result<()> {
         if !self.for_new {
             return Ok(());
         }
-        for (index, option) in options.iter().enumerate() {
+        for (index, option) in wanted.options.iter().enumerate() {
+            if wanted.from_fstab {
+                if is_for_new(option) {
+                    ignored(option);
+                }
+                continue;
+            }
             let wrong = |reason: &str| {
                 Err(Error::invalid(format_args!(
                     "options[{index}]: {} {reason}",
@@ -231,6 +246,15 @@ fn is_of_superblock(flags: u64) -> bool {
         .iter()
         .filter(|(flag, _)| *flag != MS_RDONLY);
     others.fold(0, |all, (flag, _)| all | flag) & flags != 0
+}
+
+fn is_for_new(option: &[u8]) -> bool {
+    match effect(option) {
+        Some(Effect::CopyUp) => true,
+        Some(Effect::Set(flags)) => is_of_superblock(flags),
+        Some(_) => false,
+        None => idmap::Asked::with_mapping(option).is_none(),
+    }
 }
 
 fn is_ignored(option: &[u8]) -> bool {

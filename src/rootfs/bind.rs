@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::callbacks::Level;
@@ -27,6 +28,9 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     let tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", tree.name())?;
     let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
+    if mount.below_proc {
+        check_same_procfs(cx, &tree, &root)?;
+    }
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, &root)?;
     }
@@ -41,6 +45,24 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
         change_bind(cx, mount, &tree, wanted, tree.name())?;
     }
     attach(cx, mount, tree, &target).map(Some)
+}
+
+/// What lies below /proc must be of the container's own procfs.
+fn check_same_procfs(cx: &Context<'_>, tree: &Tree<'_>, root: &Status) -> Result<()> {
+    let proc = cx
+        .root()
+        .open_plain(c"/proc", OFlags::PATH | OFlags::DIRECTORY)
+        .during("openat2", b"/proc")?;
+    let containers = status(&proc, c"").during("statx", b"/proc")?;
+    let is_procfs = fs_type(&proc).during("fstatfs", b"/proc")? == PROC
+        && containers.inode == PROC_ROOT_INO
+        && fs_type(tree).during("fstatfs", tree.name())? == PROC;
+    if is_procfs && containers.file_system == root.file_system {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "below /proc only something of the container's own /proc may be bound, with \"relative\"",
+    ))
 }
 
 fn check_procfs(

@@ -13,7 +13,7 @@ use super::mountinfo::{self, Entry, unescape};
 use super::{Context, filesystem, masks, target};
 use crate::error::{During, Error, Result};
 use crate::mount::{MountApi, NewSuperblock, Source};
-use crate::plan::{CGROUP_MOUNTPOINT, Cgroup, Mount, Parameters, Shape};
+use crate::plan::{CGROUP_MOUNTPOINT, Cgroup, Hierarchies as Asked, Mount, Parameters, Shape};
 use crate::sys::fd::{DIRECTORY, open};
 use crate::sys::mount::{CGROUP2, FsType};
 use crate::sys::path::{Name, PathBuf, components};
@@ -24,6 +24,11 @@ const MEMBERSHIP: &str = "/proc/self/cgroup";
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     if wanted.is_unified {
         return unified(cx, mount, wanted);
+    }
+    match &wanted.hierarchies {
+        Asked::All => {}
+        Asked::Unified => return unified(cx, mount, wanted),
+        Asked::One(controllers) => return one(cx, mount, wanted, controllers),
     }
     match rustix::fs::statfs(CGROUP_MOUNTPOINT) {
         Ok(it) if FsType(it.f_type as u32) == CGROUP2 => unified(cx, mount, wanted),
@@ -54,7 +59,7 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
         Some(path) => path,
         None => {
             own = own_directory(wanted)?;
-            own.as_ref().map_or(CGROUP_MOUNTPOINT, PathBuf::as_c_str)
+            own.as_c_str()
         }
     };
     cx.log(
@@ -73,26 +78,65 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     }
 }
 
-/// The directory of this process's cgroup: what the caller knows only after the clone. `None`: the whole hierarchy, as
-/// there is no cgroup namespace, or none but its root is seen.
-fn own_directory(wanted: &Cgroup) -> Result<Option<PathBuf>> {
+/// The directory of this process's cgroup: what the caller knows only after the clone. It is the whole hierarchy if there is
+/// no cgroup namespace, or none but its root is seen.
+fn own_directory(wanted: &Cgroup) -> Result<PathBuf> {
+    let mut path = match wanted.hierarchies {
+        Asked::Unified => unified_mountpoint()?,
+        _ => PathBuf::new(CGROUP_MOUNTPOINT.to_bytes()).during("mmap", b"")?,
+    };
     if !wanted.namespace {
-        return Ok(None);
+        return Ok(path);
     }
     let text = mountinfo::read_file(MEMBERSHIP)?;
     let mut lines = text.split(|&b| b == b'\n');
     let Some(own) = lines.find_map(|line| line.strip_prefix(b"0::")) else {
-        return Ok(None);
+        return Ok(path);
     };
     // A cgroup outside of the namespace's begins with "/..": cgroup_namespaces(7).
     if components(own).next().is_none_or(|first| first == b"..") {
-        return Ok(None);
+        return Ok(path);
     }
-    let mut path = PathBuf::new(CGROUP_MOUNTPOINT.to_bytes()).during("mmap", b"")?;
     for component in components(own) {
         path.push(component).during("open_tree", own)?;
     }
-    Ok(Some(path))
+    Ok(path)
+}
+
+/// Where the host has cgroup2, alone or beside v1.
+fn unified_mountpoint() -> Result<PathBuf> {
+    let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
+    let mut all = mountinfo::entries(&mounts).filter(|mount| mount.fstype == b"cgroup2");
+    let Some(first) = all.next() else {
+        return Err(not_there(
+            "options: \"unified\", but the host has no cgroup2 mounted",
+        ));
+    };
+    unescaped(first.mountpoint).during("mmap", b"")
+}
+
+fn not_there(sentence: &'static str) -> Error {
+    Error::check(Errno::NODEV, sentence)
+}
+
+/// One hierarchy of v1, which is mounted itself.
+fn one(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup, controllers: &CStr) -> Result<()> {
+    let own = mountinfo::read_file(MEMBERSHIP)?;
+    let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
+    let found = discover(&own, &mounts).find(|it| has_all(it.controllers, controllers.to_bytes()));
+    let Some(hierarchy) = found else {
+        return Err(not_there(
+            "the host has no hierarchy of cgroup v1 with these controllers mounted that this process is in",
+        ));
+    };
+    let target = target::of_mount(&cx.root(), mount, Shape::Directory)?;
+    attach_hierarchy(cx, mount, wanted, &hierarchy, target.as_fd())
+}
+
+/// Whether all that are wanted are among a hierarchy's controllers.
+fn has_all(controllers: &[u8], wanted: &[u8]) -> bool {
+    let mut wanted = wanted.split(|&b| b == b',');
+    wanted.all(|wanted| controllers.split(|&b| b == b',').any(|it| it == wanted))
 }
 
 fn bind(
@@ -151,25 +195,7 @@ fn add(
     let directory = Name::new(name).during("mkdirat", name)?;
     rustix::fs::mkdirat(tmpfs, &*directory, Mode::from_raw_mode(0o755)).during("mkdirat", name)?;
     let target = open(tmpfs, &*directory, DIRECTORY).during("openat", name)?;
-    if wanted.namespace {
-        // In a cgroup namespace a hierarchy is mounted anew, and begins at the container's own cgroup.
-        let controllers = Controllers(hierarchy.controllers);
-        let source =
-            Name::new(controllers.named().unwrap_or(b"cgroup")).during("fsconfig", name)?;
-        let api: &MountApi = cx.api;
-        let tree = api.superblock(&NewSuperblock {
-            fstype: c"cgroup",
-            source: &source,
-            parameters: &controllers,
-            mode: None,
-            attributes: wanted.hierarchy,
-            needs_mount2: false,
-        })?;
-        attach(cx, mount, tree, &target)?;
-    } else {
-        let source = hierarchy.own_directory(hierarchy.mountpoint().during("mmap", b"")?)?;
-        bind(cx, mount, wanted, source.as_c_str(), true, target.as_fd())?;
-    }
+    attach_hierarchy(cx, mount, wanted, hierarchy, target.as_fd())?;
     for controller in name
         .split(|&b| b == b',')
         .filter(|controller| *controller != name)
@@ -181,6 +207,33 @@ fn add(
         }
     }
     Ok(())
+}
+
+fn attach_hierarchy(
+    cx: &Context<'_>,
+    mount: &Mount,
+    wanted: &Cgroup,
+    hierarchy: &Hierarchy<'_>,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    if wanted.namespace {
+        // In a cgroup namespace a hierarchy is mounted anew, and begins at the container's own cgroup.
+        let controllers = Controllers(hierarchy.controllers);
+        let source = Name::new(controllers.named().unwrap_or(b"cgroup"))
+            .during("fsconfig", hierarchy.controllers)?;
+        let api: &MountApi = cx.api;
+        let tree = api.superblock(&NewSuperblock {
+            fstype: c"cgroup",
+            source: &source,
+            parameters: &controllers,
+            mode: None,
+            attributes: wanted.hierarchy,
+            needs_mount2: false,
+        })?;
+        return attach(cx, mount, tree, target).map(drop);
+    }
+    let source = hierarchy.own_directory(hierarchy.mountpoint().during("mmap", b"")?)?;
+    bind(cx, mount, wanted, source.as_c_str(), true, target)
 }
 
 /// "cpu,cpuacct", "name=systemd", as parameters of a v1 hierarchy.

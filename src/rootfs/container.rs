@@ -281,9 +281,14 @@ impl Container {
         }
     }
 
+    /// A callback has mounted something on /dev: it is the caller's.
+    pub(super) fn leave_dev(&self) {
+        self.foreign_dev.set(true);
+    }
+
     /// The devices and links are made in /dev.
     pub(super) fn fills_dev(&self) -> bool {
-        !self.foreign_dev.get()
+        self.plan.switch != Switch::Stay && !self.foreign_dev.get()
     }
 
     pub(super) fn set_root_mount(&self, id: u64) {

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::callbacks::Level;
@@ -16,7 +16,7 @@ use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
 use crate::plan::{Device, Shape};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{Attributes, Status, status};
+use crate::sys::mount::{Attributes, DEVPTS, Status, fs_type, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::make_file;
 use crate::text::Quoted;
@@ -44,7 +44,11 @@ pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
             .map_err(|error| explain_directory(cx, device, error))
             .map_err(|error| error.about(Object::Device(device.index), device.path.as_bytes()))?;
     }
-    make_ptmx(&dev).during("symlinkat", b"/dev/ptmx")?;
+    if cx.plan.ptmx_bind {
+        bind_ptmx(cx, dev.as_fd()).map_err(|error| error.on(b"/dev/ptmx"))?;
+    } else {
+        make_ptmx(&dev).during("symlinkat", b"/dev/ptmx")?;
+    }
     for link in LINKS {
         make_link(&dev, link)?;
     }
@@ -73,6 +77,52 @@ fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
     }
 }
 
+/// The container's own devpts's ptmx, bound on an empty file. A link there is replaced, and a mount stays.
+fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
+    const SOURCE: &[u8] = b"/dev/pts/ptmx";
+    let missing = "no devpts is mounted on /dev/pts, whose ptmx is to be bound";
+    let ptmx = cx
+        .root()
+        .open(c"/dev/pts/ptmx", OFlags::PATH | OFlags::NOFOLLOW)
+        .during("openat2", SOURCE)
+        .map_err(|error| match error.errno {
+            Errno::NOENT => error.explain(missing),
+            _ => error,
+        })?;
+    if fs_type(&ptmx).during("fstatfs", SOURCE)? != DEVPTS {
+        return Err(Error::check(Errno::NODEV, missing));
+    }
+    for _ in 0..PTMX_TRIES {
+        let file = match make_file(dev, PTMX.1, 0) {
+            Err(Errno::EXIST) => open(dev, PTMX.1, ENTRY),
+            made => made,
+        };
+        let file = match file {
+            Err(Errno::NOENT) => continue,
+            file => file.during("openat", b"")?,
+        };
+        let there = status(&file, c"").during("statx", b"")?;
+        if there.is_mount_root {
+            return Ok(());
+        }
+        // A node or a file can be mounted on, a link can't.
+        let format = there.mode & libc::S_IFMT;
+        if format == libc::S_IFREG || format == libc::S_IFCHR {
+            let source = Source::Fd(ptmx.as_fd());
+            return cx.api.clone(source, false, SOURCE)?.attach(&file);
+        }
+        remove_ptmx(dev).during("unlinkat", b"")?;
+    }
+    Err(Error::system(Errno::EXIST, "openat"))
+}
+
+fn remove_ptmx(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
+}
+
 /// Whatever file or link /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in this rootfs at
 /// the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
@@ -89,10 +139,7 @@ fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
         if is_mounted_on(dev.as_fd(), PTMX.1) {
             return Ok(());
         }
-        match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
-            Err(Errno::NOENT) => {}
-            result => result?,
-        }
+        remove_ptmx(dev.as_fd())?;
     }
     Err(Errno::EXIST)
 }

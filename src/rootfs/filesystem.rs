@@ -21,10 +21,15 @@ use crate::sys::path::{ShortString, of_descriptor};
 use crate::sys::resolve::Root;
 use crate::text::Quoted;
 
+/// mount_too_revealing() in fs/namespace.c and sysfs_init_fs_context() in fs/sysfs/mount.c.
+const SYSFS_REFUSED: &str = "a new sysfs takes CAP_SYS_ADMIN in the user namespace that owns the network namespace, and a \
+    complete sysfs that is visible: give the container a network namespace of its own, bind /sys, or set \
+    RFS_OPTION_SYSFS_FROM_HOST";
+
 /// Gives the root of the mount.
 pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<OwnedFd> {
     let target = if wanted.plain_target {
-        target::plain_directory(&cx.root(), &mount.destination)?
+        target::plain_directory(&cx.root(), mount)?
     } else {
         target::of_mount(&cx.root(), mount, Shape::Directory)?
     };
@@ -56,6 +61,11 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
         match (cx.api.superblock(&new), &wanted.instead) {
             (Err(error), Some(instead)) if is_forbidden(&error) => {
                 return bind_instead(cx, mount, instead, &target, &error);
+            }
+            (Err(error), None)
+                if error.errno == Errno::PERM && wanted.fstype.as_c_str() == c"sysfs" =>
+            {
+                return Err(error.explain(SYSFS_REFUSED));
             }
             (tree, _) => tree?,
         }

@@ -14,6 +14,7 @@ use super::reach::open_switched;
 use super::recognise::Places;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::MountApi;
+use crate::mount::attributes::set_root_propagation;
 use crate::plan::Mount;
 use crate::sys::mount::{Attributes, status};
 use crate::sys::resolve::Root;
@@ -44,6 +45,11 @@ pub fn finalize(container: &Container, callbacks: &dyn Callbacks) -> Result<()> 
             let places = &mut Places::new(root, container);
             masks::readonly_paths(places, api, container)?;
             masks::mask_paths(places, api, container)?;
+        }
+        if let Some(propagation) = plan.final_propagation {
+            api.leave()
+                .and_then(|()| set_root_propagation(propagation))
+                .map_err(|error| error.at(Stage::Finalize))?;
         }
         let _ = callbacks;
         Ok(())

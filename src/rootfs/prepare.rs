@@ -3,6 +3,8 @@
 
 use std::os::fd::AsRawFd;
 
+use rustix::fs::OFlags;
+
 use super::callbacks::{Callbacks, Level, Point};
 use super::container::Container;
 use super::root::{self, Entered};
@@ -66,7 +68,12 @@ fn start(cx: &mut Context<'_>, is_detached: bool) -> Result<()> {
             cx.root = root;
         }
     }
+    let before = dev_mount(cx);
     point(cx, Point::Mounted)?;
+    let after = dev_mount(cx);
+    if after.is_some() && after != before {
+        cx.container.leave_dev();
+    }
     if cx.container.fills_dev() {
         devices::fill(cx, &plan.devices).map_err(|error| error.at(Stage::Devices))?;
     }
@@ -114,6 +121,16 @@ fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
     )
     .at(Stage::Root)
     .about(Object::Hook(kind.name(), 0), first.path.as_bytes()))
+}
+
+/// The id of the mount that /dev is the root of, for a callback may have mounted something there.
+fn dev_mount(cx: &Context<'_>) -> Option<u64> {
+    if !cx.caller.callbacks.wants_points() {
+        return None;
+    }
+    let dev = cx.root().open(c"/dev", OFlags::PATH).ok()?;
+    let there = status(&dev, c"").ok()?;
+    there.is_mount_root.then_some(there.mount_id)
 }
 
 fn point(cx: &Context<'_>, point: Point) -> Result<()> {

@@ -99,6 +99,9 @@ fn attached(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, Mount
     if plan.switch != Switch::Chroot {
         set_root_propagation(plan.start_propagation())?;
     }
+    if plan.switch == Switch::Stay {
+        return stay(plan, caller);
+    }
     let origin = find(container, caller)?;
     let api = MountApi::new(plan.classic_mount);
     match attach(plan, &api, &origin) {
@@ -112,6 +115,31 @@ fn attached(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, Mount
             Ok((rootfs, api))
         }
         rootfs => Ok((rootfs?, api)),
+    }
+}
+
+/// "/" stays the root. What the mounts are made by is tried with a copy of it, which is not attached.
+fn stay(plan: &Plan, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
+    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+    let api = MountApi::new(plan.classic_mount);
+    let separate = Attributes::propagation(propagation_of(plan));
+    let tried = if api.is_classic() {
+        api.separate()
+    } else {
+        api.clone(Source::Fd(root.as_fd()), false, b"/")
+            .and_then(|tree| tree.change(false, &separate))
+    };
+    match tried {
+        Err(error) if !api.is_classic() && is_refusal(error.errno) => {
+            caller.log(
+                Level::Debug,
+                format_args!("all mounts are made by mount(2): {error}"),
+            );
+            let api = MountApi::new(true);
+            api.separate()?;
+            Ok((root, api))
+        }
+        tried => tried.map(|()| (root, api)),
     }
 }
 

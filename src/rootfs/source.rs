@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::assembly::separate_copy;
@@ -28,6 +29,9 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
         let given = format_args!("source_fd {raw}");
         return from_descriptor(cx, raw, bind.recursive, name, given);
     }
+    if bind.relative {
+        return from_container(cx, bind);
+    }
     let path = Source::Path {
         path: &bind.source,
         follow: bind.link == Link::Follow,
@@ -42,6 +46,34 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
         return cx.api.adopt(tree, name);
     }
     Err(explain_source(cx, error, bind))
+}
+
+/// "relative": a path in the container, as the mounts before have left it.
+fn from_container<'a>(cx: &Context<'a>, bind: &'a Bind) -> Result<Tree<'a>> {
+    let name = bind.source.as_bytes();
+    let flags = match bind.link {
+        Link::Follow | Link::Copy => OFlags::PATH,
+        Link::Bind => OFlags::PATH | OFlags::NOFOLLOW,
+    };
+    let source = cx
+        .root()
+        .open(&bind.source, flags)
+        .during("openat2", name)
+        .map_err(|error| match error.errno {
+            Errno::NOENT => error.explain(
+                "with \"relative\" the bind's source is a path in the container, where it does not exist",
+            ),
+            _ => error,
+        })?;
+    let cloned = cx
+        .api
+        .clone(Source::Fd(source.as_fd()), bind.recursive, name);
+    cloned.map_err(|error| match error.errno {
+        Errno::INVAL => error.explain(
+            "the source lies on an unbindable mount, or has mounts below that are locked: then bind it recursively (rbind)",
+        ),
+        _ => error,
+    })
 }
 
 /// A descriptor that the caller gave: a detached mount is taken itself, and of anything else the mount is copied.

@@ -24,6 +24,8 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
         Switch::PivotRoot => pivot_root(cx)?,
         Switch::Move => move_root(cx)?,
         Switch::Chroot => chroot()?,
+        // It was made so at the start.
+        Switch::Stay => return Ok(()),
     }
     match cx.plan.propagation {
         // Private it is already: it was made so before it was attached. A slave it is, too, and so are the mounts below

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
 use crate::explain::{self, Wanted};
-use crate::plan::{Mount, Shape, proc};
+use crate::plan::{Create, Mount, Shape, proc};
 use crate::sys::mount::Status;
 use crate::sys::resolve::{Opened, Root};
 use crate::text::Escaped;
@@ -19,6 +19,15 @@ pub struct Target<'a> {
     /// It was there before.
     pub existed: bool,
     pub is_proc: bool,
+}
+
+/// How a destination is opened.
+#[derive(Clone, Copy)]
+struct How {
+    /// What is made where nothing is.
+    create: Create,
+    /// It may be below /proc: what is mounted there is checked.
+    below_proc: bool,
 }
 
 impl AsFd for Target<'_> {
@@ -44,8 +53,17 @@ const MODE_OF_FILES: u32 = 0o644;
 /// Opens a mount's destination, through links inside the rootfs. A path opened without a link on
 /// the way is where it says it is, so that the rules about /proc hold for what was opened.
 pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
-    match at(root, destination, shape) {
+    let how = How {
+        create: Create::Shape(shape),
+        below_proc: false,
+    };
+    open_as(root, destination, how)
+}
+
+fn open_as<'a>(root: &Root<'a>, destination: &CStr, how: How) -> Result<Target<'a>> {
+    match at(root, destination, how) {
         Err(error) if error.errno == Errno::LOOP => {}
+        Err(error) if must_exist_already(how, &error) => return Err(error),
         result => return result.map_err(|error| explain_in(root, destination, error)),
     }
     let followed = root
@@ -57,10 +75,16 @@ pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Tar
             "its links lead to the container's root itself, which can't be a target",
         ));
     }
-    at(root, followed.as_c_str(), shape).map_err(|error| match error.errno {
+    at(root, followed.as_c_str(), how).map_err(|error| match error.errno {
         Errno::LOOP => error.explain("a link appeared on the way while it was being resolved"),
+        _ if must_exist_already(how, &error) => error,
         _ => explain_in(root, destination, error),
     })
+}
+
+/// It is told already why nothing is made.
+fn must_exist_already(how: How, error: &Error) -> bool {
+    how.create == Create::Nothing && error.errno == Errno::NOENT
 }
 
 fn explain_in(root: &Root<'_>, destination: &CStr, error: Error) -> Error {
@@ -73,8 +97,11 @@ pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Targ
     if mount.destination_nofollow {
         return existing(root, &mount.destination);
     }
-    let shape = mount.create.unwrap_or(shape);
-    if mount.surely_missing && shape == Shape::Directory {
+    let how = How {
+        create: mount.create.unwrap_or(Create::Shape(shape)),
+        below_proc: mount.below_proc,
+    };
+    if mount.surely_missing && how.create == Create::Shape(Shape::Directory) {
         let path = mount.destination.to_bytes();
         match root.make_directories(path) {
             Ok((fd, made)) => {
@@ -89,7 +116,7 @@ pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Targ
             Err(errno) => return Err(not_made(errno, path)),
         }
     }
-    open(root, &mount.destination, shape)
+    open_as(root, &mount.destination, how)
 }
 
 /// Opens a destination that must exist, and may be a link itself.
@@ -124,11 +151,14 @@ fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     Ok(rule)
 }
 
-fn at<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
-    let rule = refuse_below_proc(path)?;
+fn at<'a>(root: &Root<'a>, path: &CStr, how: How) -> Result<Target<'a>> {
+    let rule = match proc::target(path.to_bytes()) {
+        proc::Target::Refused if how.below_proc => proc::Target::Refused,
+        _ => refuse_below_proc(path)?,
+    };
     let (fd, existed) = match root.open_plain(path, OFlags::PATH) {
         Ok(fd) => (Opened::Below(fd), true),
-        Err(Errno::NOENT) => (make(root, path, shape)?, false),
+        Err(Errno::NOENT) => (make(root, path, how.create)?, false),
         Err(errno) => return Err(Error::system(errno, "openat2").on(path.to_bytes())),
     };
     Ok(Target {
@@ -138,13 +168,20 @@ fn at<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Target<'a>> {
     })
 }
 
-fn make<'a>(root: &Root<'a>, path: &CStr, shape: Shape) -> Result<Opened<'a>> {
+fn make<'a>(root: &Root<'a>, path: &CStr, create: Create) -> Result<Opened<'a>> {
     let path = path.to_bytes();
-    let made = match shape {
-        Shape::Directory => root.make_directories(path).map(|(fd, _)| fd),
-        Shape::File => root.make_file(path, MODE_OF_FILES).map(Opened::Below),
+    let made = match create {
+        Create::Nothing => return Err(must_exist(path)),
+        Create::Shape(Shape::Directory) => root.make_directories(path).map(|(fd, _)| fd),
+        Create::Shape(Shape::File) => root.make_file(path, MODE_OF_FILES).map(Opened::Below),
     };
     made.map_err(|errno| not_made(errno, path))
+}
+
+fn must_exist(path: &[u8]) -> Error {
+    Error::system(Errno::NOENT, "openat2").on(path).explain(
+        "the mount point is missing, and is only made with the option \"create=dir\" or \"create=file\"",
+    )
 }
 
 fn not_made(errno: Errno, path: &[u8]) -> Error {
@@ -155,10 +192,12 @@ fn not_made(errno: Errno, path: &[u8]) -> Error {
 
 /// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
 /// the runtime's own writes to /proc could be led astray (CVE-2019-19921, CVE-2023-27561).
-pub fn plain_directory<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
+pub fn plain_directory<'a>(root: &Root<'a>, mount: &Mount) -> Result<Target<'a>> {
+    let destination = &mount.destination;
     let path = destination.to_bytes();
     let (fd, existed) = match root.open_plain(destination, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(fd) => (Opened::Below(fd), true),
+        Err(Errno::NOENT) if mount.create == Some(Create::Nothing) => return Err(must_exist(path)),
         Err(Errno::NOENT) => {
             let made = root.make_directories(path);
             (made.map_err(|errno| not_made(errno, path))?.0, false)

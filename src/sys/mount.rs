@@ -201,6 +201,8 @@ pub struct Status {
     pub mode: u32,
     pub inode: u64,
     pub device: (u32, u32),
+    /// The device number of the superblock.
+    pub file_system: (u32, u32),
     /// Is the root of a mount. STATX_ATTR_MOUNT_ROOT, since Linux 5.8.
     pub is_mount_root: bool,
     pub mount_id: u64,
@@ -220,6 +222,7 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
         mode: stat.stx_mode.into(),
         inode: stat.stx_ino,
         device: (stat.stx_rdev_major, stat.stx_rdev_minor),
+        file_system: (stat.stx_dev_major, stat.stx_dev_minor),
         is_mount_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         mount_id: stat.stx_mnt_id,
     })
@@ -253,6 +256,10 @@ fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
         device: (
             rustix::fs::major(stat.st_rdev),
             rustix::fs::minor(stat.st_rdev),
+        ),
+        file_system: (
+            rustix::fs::major(stat.st_dev),
+            rustix::fs::minor(stat.st_dev),
         ),
         is_mount_root,
         mount_id,

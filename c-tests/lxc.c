@@ -1,0 +1,584 @@
+/* What LXC's containers need: lines of fstab(5) with the entries that LXC ships, what a source forbids, binds of the
+ * container's own files, the order of the points, propagation at the end, no rootfs at all.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "idmap.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static rfs_config *config;
+
+static void begin(void)
+{
+    rfs_error err = fresh_error();
+    if (access(image("bin"), F_OK) != 0)
+        make_image();
+    REQUIRE_SUCCESS(rfs_config_new(image(""), &config, &err), &err);
+}
+
+/* Gives the index. */
+static uint64_t line(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char *prefixes[] = {image(""), in_work("lxcpath/c1/rootfs"), NULL};
+    uint64_t index = 4711;
+    rfs_error err = fresh_error();
+    CHECK_SUCCESS(rfs_config_add_fstab(config, text, prefixes, &index, &err), &err);
+    return index;
+}
+
+/* options: with commas. flags: RFS_MOUNT_*. */
+static void add_mount(const char *source, const char *destination, const char *type, const char *options,
+                      uint64_t flags, int userns)
+{
+    const char *list[16];
+    size_t n = 0;
+    char *copy = strdup(options);
+    for (char *option = strtok(copy, ","); option; option = strtok(NULL, ","))
+        list[n++] = option;
+    const rfs_mount mount = {.size = sizeof mount, .flags = flags, .source = source, .destination = destination,
+                             .type = type,
+                             .options = list, .n_options = n, .userns_fd = userns};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
+    free(copy);
+}
+
+static void set_options(rfs_options options)
+{
+    rfs_error err = fresh_error();
+    options.size = sizeof options;
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+}
+
+static void set_flags(uint64_t flags)
+{
+    set_options((rfs_options){.flags = flags});
+}
+
+static void plan_fails(const char *says)
+{
+    rfs_error err = fresh_error();
+    rfs_plan *plan = NULL;
+    CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = says);
+    rfs_config_free(config);
+}
+
+static bool warns(const rfs_plan *plan, const char *says)
+{
+    for (size_t i = 0; rfs_plan_warning(plan, i); i++)
+        if (strstr(rfs_plan_warning(plan, i), says))
+            return true;
+    note("no warning says \"%s\"", says);
+    return false;
+}
+
+/* 1: the entries of common.conf, nesting.conf and of distributions' files, and what may be in others. */
+static void look_at_lines(void *data)
+{
+    (void)data;
+    check_mount("/proc / rw,nosuid,nodev,noexec,relatime - proc proc rw*");
+    check_mount("/dev/.lxc/proc / rw,relatime - proc proc rw*");
+    check_mount("/dev/mqueue / rw,relatime - mqueue mqueue rw*");
+    check_mount("/mnt/a\\040b * ro,relatime - *");
+    check_mount("/etc/file * rw,relatime - *");
+    check_mount("/real * ro,relatime - *");
+    check_mount("/prefixed * rw,relatime - *");
+    check_no_mount("/elsewhere");
+    check_no_mount("/sys/fs/fuse/connections");
+    CHECK(access("/sys/fs/fuse/connections", F_OK) != 0 && access("/missing", F_OK) != 0);
+    struct stat st;
+    CHECK(stat("/etc/file", &st) == 0 && S_ISREG(st.st_mode));
+}
+
+static void lines(void)
+{
+    begin();
+    make_directory(in_work("volume"), 0755);
+    make_file(in_work("file"), "x");
+    image_directory("real", 0755);
+    image_directory("prefixed", 0755);
+    image_link("/real", "link");
+    CHECK(line("tmpfs dev tmpfs create=dir,mode=755,size=500k 0 0") == 0);
+    CHECK(line("") == RFS_NO_MOUNT && line(" # a comment\n") == RFS_NO_MOUNT);
+    CHECK(line("proc proc proc nodev,noexec,nosuid 0 0\n") == 1);
+    line("/sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0");
+    line("proc dev/.lxc/proc proc create=dir,optional 0 0");
+    line("sys dev/.lxc/sys sysfs create=dir,optional 0 0");
+    line("mqueue dev/mqueue mqueue rw,relatime,create=dir,optional 0 0");
+    line("%s mnt/a\\040b none bind,remount,ro,create=dir", in_work("volume"));
+    line("%s etc/file none bind,create=file,uid=5,size=1m", in_work("file"));
+    line("%s link none rbind,ro", in_work("volume"));
+    line("%s missing none bind,optional", in_work("volume"));
+    line("%s %s none bind", in_work("volume"), in_work("lxcpath/c1/rootfs/prefixed"));
+    CHECK(line("%s /elsewhere none bind,create=dir", in_work("volume")) == RFS_NO_MOUNT);
+    rfs_plan *plan = plan_of_config(config);
+    CHECK(warns(plan, "\"/elsewhere\" is passed over"));
+    CHECK(warns(plan, "\"uid=5\" means nothing for a bind") && warns(plan, "\"size=1m\" means nothing"));
+    CHECK(rfs_plan_warning(plan, 3) == NULL);
+    run_container(plan, NULL, look_at_lines, NULL);
+}
+
+static void refused_lines(void)
+{
+    static const struct {
+        const char *line, *says;
+    } refused[] = {
+        {"proc", "the field destination is missing"},
+        {"proc proc", "the field type is missing"},
+        {"proc proc proc defaults 0 0\nproc proc proc", "newline"},
+        {"a\\000 b none bind", "NUL"},
+        {"/a b none bind,idmap=/proc/1/ns/user", "rfs_mount.userns_fd"},
+    };
+    begin();
+    rfs_error err;
+    uint64_t index = 4711;
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        err = fresh_error();
+        CHECK_ERROR(rfs_config_add_fstab(config, refused[i].line, NULL, &index, &err), &err, .code = -EINVAL,
+                    .stage = RFS_STAGE_CONFIG, .object = RFS_OBJECT_MOUNT, .says = refused[i].says);
+    }
+    CHECK(index == 4711);
+    CHECK_ERROR(rfs_config_add_fstab(NULL, "", NULL, NULL, &err), &err, .code = -EINVAL, .says = "config is NULL");
+    CHECK_ERROR(rfs_config_add_fstab(config, NULL, NULL, NULL, &err), &err, .code = -EINVAL, .says = "line is NULL");
+    line("%s missing none bind", work);
+    run_refused("no mount point", plan_of_config(config), NULL,
+                &(struct expected){-ENOENT, RFS_STAGE_MOUNTS, RFS_OBJECT_MOUNT, 0, "create=dir", NULL, "/missing"});
+    begin();
+    add_mount(work, "/x", "bind", "bind,nonsense", 0, 0); /* the other doors */
+    plan_fails("nonsense");
+}
+
+/* 2: what a source forbids. */
+static void look_at_restrictions(void *data)
+{
+    (void)data;
+    check_mount("/fstab / ro,nosuid,nodev,noexec,relatime - tmpfs strict *");
+    check_mount("/cleared / rw,nosuid,noexec,relatime - tmpfs strict *");
+    check_mount("/builder / ro,relatime - tmpfs strict *");
+    check_mount("/flag / ro,nosuid,nodev,noexec,noatime - tmpfs strict *");
+    check_mount("/readonly / ro,nosuid,relatime - tmpfs readonly *");
+}
+
+static void restrictions(void)
+{
+    begin();
+    make_directory(in_work("strict"), 0755);
+    make_directory(in_work("readonly"), 0755);
+    REQUIRE(mount("strict", in_work("strict"), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0);
+    REQUIRE(mount("readonly", in_work("readonly"), "tmpfs", MS_RDONLY, NULL) == 0);
+    line("%s fstab none bind,ro,create=dir", in_work("strict"));
+    line("%s cleared none bind,suid,dev,exec,create=dir", in_work("strict"));
+    add_mount(in_work("strict"), "/builder", "bind", "ro", 0, 0);
+    add_mount(in_work("strict"), "/flag", "bind", "ro,noatime", RFS_MOUNT_KEEP_RESTRICTIONS, 0);
+    line("%s readonly none bind,rw,nosuid,create=dir", in_work("readonly"));
+    run_container(plan_of_config(config), NULL, look_at_restrictions, NULL);
+    begin();
+    add_mount("proc", "/proc", "proc", "", RFS_MOUNT_KEEP_RESTRICTIONS, 0);
+    plan_fails("RFS_MOUNT_KEEP_RESTRICTIONS");
+}
+
+/* 3 and 4: sys:mixed and proc:mixed. */
+static void look_at_relative(void *data)
+{
+    (void)data;
+    check_mount("/sys / ro,relatime - sysfs sysfs rw");
+    check_mount("/sys/devices/virtual/net /devices/virtual/net rw,relatime - sysfs sysfs rw");
+    check_mount("/proc/sys /sys ro,relatime - proc proc rw");
+    check_mount("/proc/sys/net /sys/net rw,relatime - proc proc rw");
+    check_mount("/proc/version /version ro,relatime - proc proc rw");
+    check_mount("/seen / rw,relatime - tmpfs earlier rw*");
+    CHECK(access("/bound/inside", F_OK) == 0 && access("/bound/outside", F_OK) != 0);
+}
+
+static void relative(void)
+{
+    begin();
+    make_directory(in_work("outside"), 0755);
+    make_file(in_work("outside/outside"), "");
+    image_directory(in_work("outside"), 0755); /* the same path in the rootfs */
+    image_file("real/inside", "");
+    image_link("/real", "link");
+    image_directory("early", 0755);
+    add_mount("proc", "/proc", "proc", "", 0, 0);
+    add_mount("sysfs", "/sys", "sysfs", "", 0, 0);
+    add_mount("sys", "/sys", NULL, "bind,relative,ro", 0, 0);
+    add_mount("/sys/devices/virtual/net", "/sys/devices/virtual/net", NULL, "bind,relative,rw,optional", 0, 0);
+    line("proc/sys proc/sys none bind,relative,ro");
+    add_mount("proc/sys/net", "/proc/sys/net", NULL, "bind,relative,rw", 0, 0);
+    line("proc/version proc/version none bind,relative,ro");
+    add_mount("earlier", "/early", "tmpfs", "", 0, 0);
+    add_mount("early", "/seen", NULL, "bind,relative", 0, 0);
+    add_mount("../../../link", "/bound", NULL, "bind,relative", 0, 0);
+    add_mount("etc", "/proc/fs", NULL, "bind,relative,optional", 0, 0); /* of another superblock */
+    add_mount(work, "/proc/fs", NULL, "bind,optional", 0, 0);            /* the plan refuses it */
+    run_container(plan_of_config(config), NULL, look_at_relative, NULL);
+}
+
+static void refused_relative(void)
+{
+    static const struct {
+        const char *source, *destination, *options, *says;
+        int code;
+    } refused[] = {
+        {"etc", "/proc/fs", "bind,relative", "of the container's own /proc", -EINVAL},
+        {"missing", "/x", "bind,relative", "is a path in the container", -ENOENT},
+        {"other/sys", "/proc/sys", "bind,relative", "of the container's own /proc", -EINVAL},
+        {"proc/self/exe", "/proc/fs", "bind,relative", "", -ELOOP}, /* a magic link */
+    };
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        begin();
+        image_directory("other", 0755);
+        add_mount("proc", "/proc", "proc", "", 0, 0);
+        add_mount("proc", "/other", "proc", "", 0, 0);
+        add_mount(refused[i].source, refused[i].destination, NULL, refused[i].options, 0, 0);
+        run_refused(refused[i].source, plan_of_config(config), NULL,
+                    &(struct expected){.code = refused[i].code, .object = RFS_OBJECT_MOUNT, .index = 2,
+                                       .says = refused[i].says});
+    }
+    static const char *const contradictions[] = {"bind,relative,copy-symlink", "bind,relative,remount",
+                                                 "bind,relative,idmap"};
+    for (size_t i = 0; i < COUNT(contradictions); i++) {
+        begin();
+        set_flags(RFS_OPTION_USER_NAMESPACE);
+        add_mount("etc", "/x", NULL, contradictions[i], 0, 0);
+        plan_fails("\"relative\" excludes");
+    }
+    begin();
+    add_mount("x", "/x", "tmpfs", "relative", 0, 0);
+    plan_fails("\"relative\" is for binds");
+    begin();
+    add_mount("/proc/sys", "/proc/sys", NULL, "bind,ro", 0, 0);
+    plan_fails("below /proc");
+}
+
+/* 5: the order, and what a hook has made. */
+struct points {
+    rfs_point seen[8];
+    size_t n;
+    bool covers_dev;
+};
+
+static int hook(void *userdata, rfs_point point)
+{
+    struct points *p = userdata;
+    p->seen[p->n++] = point;
+    if (point != RFS_POINT_MOUNTED)
+        return 0;
+    int root = rfs_container_root_fd(this_container);
+    struct stat st;
+    CHECK(fstatat(root, "dev/zero", &st, 0) != 0 && fstatat(root, "dev/fd", &st, AT_SYMLINK_NOFOLLOW) != 0);
+    char dev[64];
+    snprintf(dev, sizeof dev, "/proc/self/fd/%d/dev", root);
+    if (p->covers_dev)
+        CHECK(mount("hook", dev, "tmpfs", 0, NULL) == 0);
+    else
+        CHECK(mknodat(root, "dev/null", S_IFCHR | 0600, makedev(1, 3)) == 0);
+    rfs_error err = fresh_error();
+    int fd = open(in_work("file"), O_RDONLY | O_CLOEXEC);
+    CHECK_SUCCESS(rfs_bind_fd(this_container, fd, "/dev/bound", &err), &err);
+    CHECK_ERROR(rfs_bind_console(this_container, fd, &err), &err, .code = -EINVAL, .says = "RFS_POINT_MOUNTS_READY");
+    close(fd);
+    return 0;
+}
+
+static void look_at_points(void *data)
+{
+    const struct points *p = data;
+    static const rfs_point expected[] = {RFS_POINT_ROOT_READY, RFS_POINT_MOUNTED, RFS_POINT_MOUNTS_READY,
+                                         RFS_POINT_CREATE_CONTAINER, RFS_POINT_BEFORE_SWITCH, RFS_POINT_AFTER_SWITCH};
+    CHECK(p->n == COUNT(expected) && memcmp(p->seen, expected, sizeof expected) == 0);
+    struct stat st;
+    check_mount("/dev/bound /file rw,relatime - *");
+    if (p->covers_dev) {
+        check_mount("/dev / rw,relatime - tmpfs hook rw*");
+        CHECK(stat("/dev/null", &st) != 0 && lstat("/dev/fd", &st) != 0);
+        return;
+    }
+    CHECK(stat("/dev/null", &st) == 0 && st.st_rdev == makedev(1, 3) && (st.st_mode & 07777) == 0600);
+    CHECK(stat("/dev/zero", &st) == 0 && st.st_rdev == makedev(1, 5) && (st.st_mode & 07777) == 0666);
+}
+
+static void points(void)
+{
+    make_file(in_work("file"), "x");
+    for (int covers = 0; covers < 2; covers++) {
+        begin();
+        add_mount("dev", "/dev", "tmpfs", "mode=755", 0, 0);
+        struct points p = {.covers_dev = covers};
+        const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &p, .point = hook};
+        run_container(plan_of_config(config), &callbacks, look_at_points, &p);
+    }
+}
+
+/* 6: propagation at the end. */
+static void look_at_propagation(void *data)
+{
+    (void)data;
+    check_mount("/ /bundle/rootfs *relatime shared master - *");
+    check_mount("/proc / *relatime shared - proc proc *");
+    check_mount("/volume / *relatime shared master - tmpfs volume *");
+    check_mount("/proc/sys /sys ro,relatime shared - proc proc *");
+}
+
+static void final_propagation(void)
+{
+    begin();
+    make_directory(in_work("volume"), 0755);
+    REQUIRE(mount("volume", in_work("volume"), "tmpfs", 0, NULL) == 0);
+    REQUIRE(mount(NULL, work, NULL, MS_SHARED | MS_REC, NULL) == 0);
+    add_mount("proc", "/proc", "proc", "", 0, 0);
+    add_mount(in_work("volume"), "/volume", "bind", "rbind", 0, 0);
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_add_readonly_path(config, "/proc/sys", &err), &err);
+    set_options((rfs_options){.rootfs_propagation = "rslave", .final_propagation = "rshared"});
+    run_container(plan_of_config(config), NULL, look_at_propagation, NULL);
+    begin();
+    set_options((rfs_options){.final_propagation = "nonsense"});
+    plan_fails("final_propagation: \"nonsense\"");
+}
+
+/* 7: idmap=PATH. */
+static void user_namespace(void)
+{
+    if (!kernel_idmaps())
+        skip_case("the kernel has no idmapped mounts");
+    begin();
+    make_directory(in_work("source"), 0755);
+    mount_idmappable(in_work("source"));
+    if (!can_be_idmapped(in_work("source")))
+        skip_case("no file system here can be idmapped");
+    REQUIRE(chmod(in_work("source"), 0777) == 0);
+    create_as(7, 8, AT_FDCWD, in_work("source/file"));
+    int userns = user_namespace_from(100000);
+    add_mount(in_work("source"), "/x", "bind", "bind", RFS_MOUNT_USERNS_FD, userns);
+    add_mount(in_work("source"), "/y", "bind", "bind", RFS_MOUNT_USERNS_FD, 999);
+    rfs_plan *plan = plan_of_config(config);
+    CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_CERTAINLY);
+    rfs_error err = fresh_error();
+    int fd = rfs_mountfd_open(plan, 0, -1, -1, &err);
+    struct lacking lacking = lacking_on_host();
+    if (lacking.call) {
+        CHECK_ERROR(fd, &err, .code = lacking.code, .stage = RFS_STAGE_MOUNTFD, .says = lacking.call);
+        return;
+    }
+    REQUIRE_SUCCESS(fd >= 0 ? 0 : fd, &err);
+    CHECK_OWNER(fd, "file", 100007, 100008);
+    CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = -EBADF, .says = "rfs_mount.userns_fd 999");
+    begin();
+    add_mount(in_work("source"), "/x", "bind", "bind,idmap=uids=0-1-1;gids=0-1-1", RFS_MOUNT_USERNS_FD, userns);
+    plan_fails("userns_fd: it excludes mappings");
+    begin();
+    add_mount("proc", "/proc", "proc", "", RFS_MOUNT_USERNS_FD, userns);
+    plan_fails("can't be idmapped");
+}
+
+/* 8: no rootfs. */
+static void look_at_host_root(void *data)
+{
+    const char *there = data;
+    char pattern[4300];
+    snprintf(pattern, sizeof pattern, "%s / rw,relatime - tmpfs here rw*", there);
+    check_mount(pattern);
+    snprintf(pattern, sizeof pattern, "%s/made / ro,relatime - tmpfs made *", there);
+    check_mount(pattern);
+    check_mount("/proc / ro,nosuid,nodev,noexec,relatime - proc proc r?*");
+    CHECK(access("/bin/busybox", X_OK) == 0);
+}
+
+static int in_host_root(void *userdata, rfs_point point)
+{
+    struct points *p = userdata;
+    p->seen[p->n++] = point;
+    struct stat root, here;
+    CHECK(fstat(rfs_container_root_fd(this_container), &root) == 0 && stat("/", &here) == 0);
+    CHECK(root.st_dev == here.st_dev && root.st_ino == here.st_ino);
+    return 0;
+}
+
+static void host_root(void)
+{
+    rfs_error err = fresh_error();
+    make_directory(in_work("here"), 0755);
+    char *dev = list_directory("/dev");
+    REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
+    set_flags(RFS_OPTION_HOST_ROOT);
+    add_mount("proc", "/proc", "proc", "ro,nosuid,nodev,noexec", 0, 0);
+    add_mount("here", in_work("here"), "tmpfs", "", 0, 0);
+    add_mount("made", in_work("here/made"), "tmpfs", "ro,create=dir", 0, 0);
+    struct points p = {0};
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &p, .point = in_host_root};
+    run_container(plan_of_config(config), &callbacks, look_at_host_root, (void *)in_work("here"));
+    char *after = list_directory("/dev");
+    CHECK(strcmp(dev, after) == 0);
+    CHECK(access(in_work("here/made"), F_OK) != 0);
+    REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
+    set_flags(RFS_OPTION_HOST_ROOT);
+    add_mount("x", in_work("missing"), "tmpfs", "", 0, 0);
+    run_refused("no mount point", plan_of_config(config), NULL,
+                &(struct expected){-ENOENT, RFS_STAGE_MOUNTS, RFS_OBJECT_MOUNT, 0, "create=dir", NULL,
+                                   in_work("missing")});
+    CHECK(access(in_work("missing"), F_OK) != 0);
+    const rfs_options refused[] = {{.flags = RFS_OPTION_CHROOT}, {.flags = RFS_OPTION_NO_PIVOT},
+                                   {.flags = RFS_OPTION_ROOTFS_LATER},
+                                   {.flags = RFS_OPTION_PTMX_BIND}, {.rootfs_propagation = "rshared"}, {.cwd = "/x"}};
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
+        set_flags(RFS_OPTION_HOST_ROOT);
+        set_options(refused[i]);
+        plan_fails("RFS_OPTION_HOST_ROOT: ");
+    }
+    begin();
+    set_flags(RFS_OPTION_HOST_ROOT);
+    plan_fails("there is a rootfs");
+    free(dev);
+    free(after);
+}
+
+/* 9: what is asked for by itself. */
+static void look_at_ptmx(void *data)
+{
+    (void)data;
+    check_mount("/dev/ptmx /ptmx rw,relatime - devpts devpts rw,*");
+    struct stat st;
+    CHECK(lstat("/dev/ptmx", &st) == 0 && st.st_rdev == makedev(5, 2));
+    int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    CHECK(pty >= 0 && grantpt(pty) == 0);
+}
+
+static void ptmx(void)
+{
+    static const char *const before[] = {NULL, "link", "file"};
+    for (size_t i = 0; i < COUNT(before); i++) {
+        begin();
+        unlink(image("dev/ptmx"));
+        image_directory("dev/pts", 0755);
+        if (i == 1)
+            image_link("/bin/busybox", "dev/ptmx");
+        else if (i == 2)
+            image_file("dev/ptmx", "");
+        set_flags(RFS_OPTION_PTMX_BIND);
+        add_mount("devpts", "/dev/pts", "devpts", "newinstance,ptmxmode=0666", 0, 0);
+        run_container(plan_of_config(config), NULL, look_at_ptmx, NULL);
+    }
+    begin();
+    set_flags(RFS_OPTION_PTMX_BIND);
+    run_refused("no devpts", plan_of_config(config), NULL,
+                &(struct expected){.code = -ENOENT, .stage = RFS_STAGE_DEVICES, .says = "no devpts"});
+}
+
+static void look_at_hierarchy(void *data)
+{
+    (void)data;
+    check_mount("/sys/fs/cgroup/one / *relatime - cgroup * *name=rfstest*");
+    check_mount("/sys/fs/cgroup/unified / *relatime - cgroup2 * *");
+    CHECK(access("/sys/fs/cgroup/unified/cgroup.procs", F_OK) == 0);
+}
+
+static void one_hierarchy(void)
+{
+    make_directory(in_work("v1"), 0755);
+    if (mount("cgroup", in_work("v1"), "cgroup", 0, "none,name=rfstest") != 0)
+        skip_case("this kernel has no cgroup v1");
+    only_cgroup2();
+    begin();
+    add_mount("tmpfs", "/sys/fs/cgroup", "tmpfs", "", 0, 0);
+    add_mount("cgroup", "/sys/fs/cgroup/one", "cgroup", "name=rfstest", 0, 0);
+    add_mount("cgroup", "/sys/fs/cgroup/unified", "cgroup", "unified", 0, 0);
+    run_container(plan_of_config(config), NULL, look_at_hierarchy, NULL);
+    begin();
+    add_mount("cgroup", "/cgroup", "cgroup", "name=missing", 0, 0);
+    run_refused("no such hierarchy", plan_of_config(config), NULL,
+                &(struct expected){.code = -ENODEV, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                   .says = "no hierarchy of cgroup v1"});
+    begin();
+    add_mount("cgroup", "/cgroup", "cgroup", "unified,memory", 0, 0);
+    plan_fails("\"unified\" excludes");
+    begin();
+    add_mount("cgroup", "/cgroup", "cgroup", "memory,nonsense", 0, 0);
+    plan_fails("\"nonsense\" is no controller");
+}
+
+/* 10: examples/lxc-like.c with the entries of LXC's common.conf, userns.conf and nesting.conf. */
+static void run_example(bool user_namespace)
+{
+    const char *program = getenv("LXC_LIKE");
+    if (!program)
+        skip_case("there is no LXC_LIKE");
+    make_image();
+    make_directory(in_work("conf.d"), 0755);
+    make_file(in_work("conf.d/nesting.conf"),
+              "lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n"
+              "lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n");
+    char text[4096];
+    snprintf(text, sizeof text,
+             "# common.conf\nlxc.tty.dir = lxc\nlxc.pty.max = 1024\nlxc.tty.max = 4\n"
+             "lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\n"
+             "lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0\n"
+             "%s"
+             "lxc.include = %s/\n"
+             "lxc.hook.mount = mkdir $LXC_ROOTFS_MOUNT/dev/hooked\n"
+             "lxc.rootfs.path = dir:%s\n",
+             user_namespace ? "lxc.mount.auto = sys:rw\nlxc.idmap = u 0 100000 65536\n"
+                              "lxc.idmap = g 0 100000 65536\n" : "",
+             in_work("conf.d"), image(""));
+    make_file(in_work("config"), text);
+    static const char *const owned[] = {"", "bin", "dev", "etc", "proc", "sys", "tmp"};
+    for (size_t i = 0; user_namespace && i < COUNT(owned); i++)
+        CHECK(lchown(image(owned[i]), 100000, 100000) == 0);
+    char command[4096];
+    snprintf(command, sizeof command,
+             "%s %s /bin/busybox sh -c '"
+             "m=/proc/self/mountinfo; b=/bin/busybox; fail() { echo \"$1 is missing\"; $b cat $m; exit 1; }; "
+             "for p in \"/proc rw,nosuid,nodev,noexec\" \"/proc/sys ro\" \"/proc/sys/net rw\" "
+             "\"/sys r[ow],nosuid,nodev,noexec\" /dev/.lxc/proc /dev/pts /dev/ptmx /dev/tty4; do "
+             "$b grep -q \" $p\" $m || fail \"$p\"; done; "
+             "test -c /dev/null && test -c /dev/ptmx && test -c /dev/tty1 && test -d /dev/hooked && test $$ = 1' >&2",
+             program, in_work("config"));
+    CHECK_THAT(system(command) == 0, "%s", command);
+}
+
+static void example(void)
+{
+    run_example(false);
+}
+
+static void example_in_user_namespace(void)
+{
+    run_example(true);
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"lines of fstab, with LXC's own entries", lines},
+        {"lines that are refused", refused_lines},
+        {"what a source forbids stays", restrictions},
+        {"relative binds, and below /proc", relative},
+        {"relative binds that are refused", refused_relative},
+        {"the order of the points, and what a hook has made", points},
+        {"propagation at the end", final_propagation},
+        {"a user namespace for a mount", user_namespace},
+        {"no rootfs", host_root},
+        {"ptmx as a bind", ptmx},
+        {"one hierarchy of cgroups", one_hierarchy},
+        {"the example", example},
+        {"the example in a user namespace", example_in_user_namespace},
+    };
+    return run_cases(cases, COUNT(cases));
+}
