@@ -18,9 +18,9 @@
  *  - Arrays and config.json may have 64 MiB. Memory that runs out while a configuration or a plan is made
  *    ends the process, as in every Rust program.
  *  - Paths and configuration are checked by the functions that take an rfs_config and by
- *    rfs_plan_new(), which allocate. rfs_prepare() and what comes after it do not, but for what
- *    is said there, and they are safe in the child of a fork or a raw clone
- *    made by a program with threads.
+ *    rfs_plan_new(), which allocate. rfs_prepare() and what comes after it do not, need at most
+ *    48 KiB of stack, and are safe in the child of a fork or a raw clone made by a program with
+ *    threads.
  *  - No function writes to stdout or stderr, reads the environment, keeps state outside the objects that it is
  *    given (but that Rust's panics are silenced, and told as errors), or leaves a descriptor open. All descriptors
  *    it opens are O_CLOEXEC.
@@ -195,7 +195,7 @@
 
 /**
  * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
- * host's proc and sysfs are unmounted or covered first, but the old root stays below. Allocates.
+ * host's proc and sysfs are unmounted or covered first, but the old root stays below.
  */
 #define RFS_OPTION_NO_PIVOT 8
 

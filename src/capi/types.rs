@@ -250,7 +250,7 @@ pub const RFS_OPTION_ROOTFS_FD: u64 = 0x2;
 /// rfs_options.umask is given.
 pub const RFS_OPTION_UMASK: u64 = 0x4;
 /// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
-/// host's proc and sysfs are unmounted or covered first, but the old root stays below. Allocates.
+/// host's proc and sysfs are unmounted or covered first, but the old root stays below.
 pub const RFS_OPTION_NO_PIVOT: u64 = 0x8;
 /// The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
 /// stay in the caller's namespace, and undoing them is the caller's.
