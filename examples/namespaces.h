@@ -41,6 +41,10 @@ bool namespaces_without_mappings(struct json_object *config);
 /* Whether config.json asks for a new mount namespace. */
 bool namespaces_makes_mount(struct json_object *config);
 
+/* Whether the kernel makes mount namespaces that do not begin with copies of the host's mounts (Linux 7.0). Before that
+ * RFS_OPTION_OWN_NAMESPACE saves nothing. */
+bool namespaces_begin_empty(void);
+
 /* Whether one of this type is made or joined. */
 bool namespaces_have(const struct namespaces *namespaces, int type);
 

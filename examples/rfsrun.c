@@ -326,7 +326,8 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"no-pivot", no_argument, NULL, 'n'},
-        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'}, {"unshare", no_argument, NULL, 'u'},
+        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'},
+        {"unshare", no_argument, NULL, 'u'},
         {"verbose", no_argument, NULL, 'v'}, {"version", no_argument, NULL, 'V'}, {0}};
     static const char usage[] =
         "usage: rfsrun [options] BUNDLE\n"
@@ -335,7 +336,7 @@ int main(int argc, char **argv)
         "  --rootless     as an ordinary user, in a user namespace\n"
         "  --time         print how long rfs_prepare and rfs_finalize took\n"
         "  --no-pivot     move the root instead of pivot_root (for a host on an initial ramfs)\n"
-        "  --unshare      make the mount namespace before rfs_prepare, which copies the host's mounts\n"
+        "  --unshare      make the mount namespace before rfs_prepare, which copies the host's mounts, on Linux 7 too\n"
         "  -v, --verbose  print the library's choices\n"
         "  --version      print the library's version\n"
         "  --help         print this\n\n"
@@ -382,7 +383,7 @@ int main(int argc, char **argv)
         changes.gid_mappings = &gid;
         changes.n_uid_mappings = changes.n_gid_mappings = 1;
     }
-    if (namespaces_makes_mount(run.json) && !unshare_first)
+    if (namespaces_makes_mount(run.json) && !unshare_first && namespaces_begin_empty())
         changes.flags |= RFS_OPTION_OWN_NAMESPACE;
     run.namespaces.mount_later = changes.flags & RFS_OPTION_OWN_NAMESPACE;
     if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||
