@@ -5,6 +5,7 @@
  * Others are passed over. docs/porting.md says what a real port needs.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+#define _GNU_SOURCE
 #include <librfs.h>
 
 #include <err.h>

@@ -24,8 +24,9 @@ esac
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 set -x
+cd "$examples"
 # shellcheck disable=SC2086 # several flags
-"${CC:-cc}" -O2 -o "$bundle/rfsrun" "$examples"/*.c $flags
+"${CC:-cc}" -O2 -o "$bundle/rfsrun" rfsrun.c namespaces.c process.c report.c sealed.c terminal.c $flags
 { set +x; } 2>/dev/null
 
 mkdir -p "$bundle/rootfs/bin"

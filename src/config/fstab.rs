@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Lines of fstab(5), as LXC has them: lxc.mount.entry and lxc.mount.fstab, lxc.container.conf(5).
 
 use super::options::{Effect, effect};
