@@ -36,7 +36,6 @@ struct lxc {
     int ttys, ptys;
     rfs_container *container;
 };
-
 static void must(int rc, const rfs_error *error)
 {
     if (rc < 0)
