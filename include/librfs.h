@@ -44,6 +44,23 @@
 #define RFS_MUST_USE
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/* ---- Version ---- */
+
+/**
+ * The version of the library that is linked: "MAJOR.MINOR.PATCH". Static; compare with RFS_VERSION.
+ */
+const char *rfs_version(void);
+
+/* ---- Errors ---- */
+
+/**
+ * Where an error arose.
+ */
+typedef uint32_t rfs_stage;
 
 /**
  * Reading a configuration: rfs_config_*().
@@ -111,6 +128,11 @@
 #define RFS_STAGE_MOUNTFD 13
 
 /**
+ * What rfs_error.index counts.
+ */
+typedef uint32_t rfs_object;
+
+/**
  * Nothing; the index is -1.
  */
 #define RFS_OBJECT_NONE 0
@@ -139,286 +161,6 @@
  * The hooks of one kind, which the message names (config.json: hooks.prestart[index] and so on).
  */
 #define RFS_OBJECT_HOOK 5
-
-/**
- * rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
- */
-#define RFS_MOUNT_SOURCE_FD 1
-
-/**
- * The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
- * attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
- * user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
- */
-#define RFS_MOUNT_FROM_HOST 2
-
-/**
- * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
- */
-#define RFS_MOUNT_KEEP_FLAGS 16
-
-/**
- * What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
- * Of the options that clear, only "dev" has an effect on them.
- */
-#define RFS_MOUNT_KEEP_RESTRICTIONS 4
-
-/**
- * rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
- */
-#define RFS_MOUNT_USERNS_FD 8
-
-/**
- * The index that rfs_config_add_fstab() gives for a line that adds no mount.
- */
-#define RFS_NO_MOUNT (UINT64_MAX - 1)
-
-/**
- * rfs_device.file_mode is given.
- */
-#define RFS_DEVICE_FILE_MODE 1
-
-/**
- * Make the root read-only in rfs_finalize().
- */
-#define RFS_OPTION_READONLY_ROOTFS 1
-
-/**
- * rfs_options.rootfs_fd is given.
- */
-#define RFS_OPTION_ROOTFS_FD 2
-
-/**
- * rfs_options.umask is given.
- */
-#define RFS_OPTION_UMASK 4
-
-/**
- * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
- * host's proc and sysfs are unmounted or covered first, but the old root stays below.
- */
-#define RFS_OPTION_NO_PIVOT 8
-
-/**
- * The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
- * stay in the caller's namespace, and undoing them is the caller's.
- */
-#define RFS_OPTION_CHROOT 16
-
-/**
- * The plan is made after unshare(CLONE_NEWNS), by the process that prepares it. Otherwise rfs_prepare()
- * refuses to run in the mount namespace where the plan was made.
- */
-#define RFS_OPTION_PLANNED_INSIDE 32
-
-/**
- * The container has its own user namespace: device nodes are bound from the host instead of made.
- */
-#define RFS_OPTION_USER_NAMESPACE 64
-
-/**
- * The container has its own cgroup namespace.
- */
-#define RFS_OPTION_CGROUP_NAMESPACE 128
-
-/**
- * The runtime is not root on the host: never ask for a mountfd because a bind source can't be reached.
- */
-#define RFS_OPTION_ROOTLESS 256
-
-/**
- * Cgroups are managed without root: mask /sys/fs/cgroup if neither cgroup2 nor cgroup_path can be mounted.
- */
-#define RFS_OPTION_ROOTLESS_CGROUPS 512
-
-/**
- * Do not make the devices that the runtime-spec demands in every container (null, zero, full, random, urandom, tty).
- */
-#define RFS_OPTION_NO_DEFAULT_DEVICES 1024
-
-/**
- * rfs_finalize() leaves the read-only and masked paths to rfs_readonly_paths() and rfs_mask_paths().
- */
-#define RFS_OPTION_SEPARATE_MASKS 2048
-
-/**
- * Make all mounts by mount(2), as is done where the mount API of Linux 5.2 to 5.12 is missing or refused, or an
- * option of a file system is too long for it. Needs a procfs on /proc, and in the container for rfs_finalize().
- */
-#define RFS_OPTION_CLASSIC_MOUNT 4096
-
-/**
- * rfs_finalize() leaves the umask as it is.
- */
-#define RFS_OPTION_KEEP_UMASK 8192
-
-/**
- * rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
- * rfs_container_set_rootfs_fd() gives it.
- */
-#define RFS_OPTION_ROOTFS_LATER 16384
-
-/**
- * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
- * mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
- * hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
- * says why.
- */
-#define RFS_OPTION_OWN_NAMESPACE 32768
-
-/**
- * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
- * "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
- */
-#define RFS_OPTION_KEEP_LOCKED 524288
-
-/**
- * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
- * made in /dev, and a missing mount point only with the option "create=".
- */
-#define RFS_OPTION_HOST_ROOT 65536
-
-/**
- * Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
- * a user namespace that does not own the network namespace, or that sees no complete sysfs.
- */
-#define RFS_OPTION_SYSFS_FROM_HOST 131072
-
-/**
- * /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
- */
-#define RFS_OPTION_PTMX_BIND 262144
-
-/**
- * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
- */
-#define RFS_REQUEST_RECURSIVE 1
-
-/**
- * The mount must be idmapped with the mount's mappings, or the container's user namespace if it has none.
- */
-#define RFS_REQUEST_IDMAP 2
-
-/**
- * The idmapping must cover the mounts below the source too.
- */
-#define RFS_REQUEST_IDMAP_RECURSIVE 4
-
-/**
- * Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
- */
-#define RFS_HOOKS_PRESTART 1
-
-/**
- * Run by the host at RFS_POINT_MOUNTS_READY.
- */
-#define RFS_HOOKS_CREATE_RUNTIME 2
-
-/**
- * Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
- */
-#define RFS_HOOKS_CREATE_CONTAINER 3
-
-/**
- * Run in the container, just before its program is executed.
- */
-#define RFS_HOOKS_START_CONTAINER 4
-
-/**
- * Run by the host, after the container's program was executed.
- */
-#define RFS_HOOKS_POSTSTART 5
-
-/**
- * Run by the host, after the container is gone.
- */
-#define RFS_HOOKS_POSTSTOP 6
-
-/**
- * The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
- */
-#define RFS_MOUNTFD_ROOTFS UINT64_MAX
-
-/**
- * The container's process makes this mount itself, and never asks for it.
- */
-#define RFS_MOUNTFD_NEVER 0
-
-/**
- * It asks if it can't open the bind's source.
- */
-#define RFS_MOUNTFD_POSSIBLY 1
-
-/**
- * It asks: the mount is idmapped.
- */
-#define RFS_MOUNTFD_CERTAINLY 2
-
-/**
- * The rootfs is a mount of its own. Nothing is mounted in it yet.
- */
-#define RFS_POINT_ROOT_READY 257
-
-/**
- * All mounts are made. Nothing in /dev is made yet.
- */
-#define RFS_POINT_MOUNTED 258
-
-/**
- * The devices and links in /dev are made, too. The old root is still the root, and the working directory has not
- * changed: the host runs the prestart and createRuntime hooks now, in this order.
- */
-#define RFS_POINT_MOUNTS_READY 259
-
-/**
- * The working directory is the rootfs; the old root is still the root. The createContainer hooks are run now.
- */
-#define RFS_POINT_CREATE_CONTAINER 260
-
-/**
- * The last moment at which the host's files can be reached.
- */
-#define RFS_POINT_BEFORE_SWITCH 261
-
-/**
- * The rootfs is "/", the old root is gone, and nothing is read-only yet.
- */
-#define RFS_POINT_AFTER_SWITCH 262
-
-/**
- * The configuration works, but probably not as meant.
- */
-#define RFS_LOG_WARNING 1
-
-/**
- * What the library chose to do where it had a choice.
- */
-#define RFS_LOG_DEBUG 2
-
-/**
- * What is wanted. Mutable; built before the fork.
- */
-typedef struct rfs_config rfs_config;
-
-/**
- * One start of a plan: all that changes while it is carried out. Made before the fork, used by one process and thread.
- */
-typedef struct rfs_container rfs_container;
-
-/**
- * What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
- */
-typedef struct rfs_plan rfs_plan;
-
-/**
- * Where an error arose.
- */
-typedef uint32_t rfs_stage;
-
-/**
- * What rfs_error.index counts.
- */
-typedef uint32_t rfs_object;
 
 /**
  * What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
@@ -473,6 +215,8 @@ typedef struct rfs_error {
      */
     char detail[1024];
 } rfs_error;
+
+/* ---- Configuration: what is wanted ---- */
 
 /**
  * A range of ids in a mapping. The same fields as in config.json.
@@ -557,6 +301,39 @@ typedef struct rfs_mount {
 } rfs_mount;
 
 /**
+ * rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
+ */
+#define RFS_MOUNT_SOURCE_FD 1
+
+/**
+ * The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
+ * attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
+ * user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
+ */
+#define RFS_MOUNT_FROM_HOST 2
+
+/**
+ * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
+ */
+#define RFS_MOUNT_KEEP_FLAGS 16
+
+/**
+ * What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
+ * Of the options that clear, only "dev" has an effect on them.
+ */
+#define RFS_MOUNT_KEEP_RESTRICTIONS 4
+
+/**
+ * rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
+ */
+#define RFS_MOUNT_USERNS_FD 8
+
+/**
+ * The index that rfs_config_add_fstab() gives for a line that adds no mount.
+ */
+#define RFS_NO_MOUNT (UINT64_MAX - 1)
+
+/**
  * One device node, like an element of config.json's `linux.devices`.
  */
 typedef struct rfs_device {
@@ -600,9 +377,44 @@ typedef struct rfs_device {
 } rfs_device;
 
 /**
+ * rfs_device.file_mode is given.
+ */
+#define RFS_DEVICE_FILE_MODE 1
+
+/**
  * Which hooks of config.json.
  */
 typedef uint32_t rfs_hook_kind;
+
+/**
+ * Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
+ */
+#define RFS_HOOKS_PRESTART 1
+
+/**
+ * Run by the host at RFS_POINT_MOUNTS_READY.
+ */
+#define RFS_HOOKS_CREATE_RUNTIME 2
+
+/**
+ * Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+ */
+#define RFS_HOOKS_CREATE_CONTAINER 3
+
+/**
+ * Run in the container, just before its program is executed.
+ */
+#define RFS_HOOKS_START_CONTAINER 4
+
+/**
+ * Run by the host, after the container's program was executed.
+ */
+#define RFS_HOOKS_POSTSTART 5
+
+/**
+ * Run by the host, after the container is gone.
+ */
+#define RFS_HOOKS_POSTSTOP 6
 
 /**
  * A program that is run at a certain point, like an element of one of config.json's `hooks`.
@@ -724,93 +536,120 @@ typedef struct rfs_options {
 } rfs_options;
 
 /**
- * A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
+ * Make the root read-only in rfs_finalize().
  */
-typedef struct rfs_mount_request {
-    /**
-     * sizeof(rfs_mount_request), set by the library.
-     */
-    uint64_t size;
-    /**
-     * RFS_REQUEST_*.
-     */
-    uint64_t flags;
-    /**
-     * Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
-     */
-    uint64_t mount_index;
-    /**
-     * Its source. Valid during the call.
-     */
-    const char *source;
-    /**
-     * Its destination. Valid during the call.
-     */
-    const char *destination;
-    /**
-     * Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
-     * Valid during the call, its size set. What is left empty adds nothing to the error.
-     */
-    struct rfs_error *err;
-} rfs_mount_request;
+#define RFS_OPTION_READONLY_ROOTFS 1
 
 /**
- * A moment of rfs_prepare() at which the point callback is called. No value is an rfs_hook_kind.
+ * rfs_options.rootfs_fd is given.
  */
-typedef uint32_t rfs_point;
+#define RFS_OPTION_ROOTFS_FD 2
 
 /**
- * How much a message matters.
+ * rfs_options.umask is given.
  */
-typedef uint32_t rfs_log_level;
+#define RFS_OPTION_UMASK 4
 
 /**
- * What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
- * function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
- * return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
+ * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
+ * host's proc and sysfs are unmounted or covered first, but the old root stays below.
  */
-typedef struct rfs_callbacks {
-    /**
-     * sizeof(rfs_callbacks).
-     */
-    uint64_t size;
-    /**
-     * Handed to every function as its first parameter.
-     */
-    void *userdata;
-    /**
-     * Opens a mount on the host's side: returns a descriptor of a detached mount (open_tree(2) with
-     * OPEN_TREE_CLONE), which the library then owns and closes, or a negative errno. NULL: what needs it is an error.
-     */
-    int (*mountfd)(void *userdata,
-                   const struct rfs_mount_request *request);
-    /**
-     * Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
-     * rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
-     */
-    int (*point)(void *userdata,
-                 rfs_point point);
-    /**
-     * Takes a message of one line without a newline, valid during the call.
-     */
-    void (*log)(void *userdata,
-                rfs_log_level level,
-                const char *message);
-    /**
-     * The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-     * createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
-     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
-     */
-    const char *state;
-    /**
-     * How many bytes there are; not 0 with a state.
-     */
-    size_t state_len;
-} rfs_callbacks;
+#define RFS_OPTION_NO_PIVOT 8
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
+/**
+ * The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
+ * stay in the caller's namespace, and undoing them is the caller's.
+ */
+#define RFS_OPTION_CHROOT 16
+
+/**
+ * The plan is made after unshare(CLONE_NEWNS), by the process that prepares it. Otherwise rfs_prepare()
+ * refuses to run in the mount namespace where the plan was made.
+ */
+#define RFS_OPTION_PLANNED_INSIDE 32
+
+/**
+ * The container has its own user namespace: device nodes are bound from the host instead of made.
+ */
+#define RFS_OPTION_USER_NAMESPACE 64
+
+/**
+ * The container has its own cgroup namespace.
+ */
+#define RFS_OPTION_CGROUP_NAMESPACE 128
+
+/**
+ * The runtime is not root on the host: never ask for a mountfd because a bind source can't be reached.
+ */
+#define RFS_OPTION_ROOTLESS 256
+
+/**
+ * Cgroups are managed without root: mask /sys/fs/cgroup if neither cgroup2 nor cgroup_path can be mounted.
+ */
+#define RFS_OPTION_ROOTLESS_CGROUPS 512
+
+/**
+ * Do not make the devices that the runtime-spec demands in every container (null, zero, full, random, urandom, tty).
+ */
+#define RFS_OPTION_NO_DEFAULT_DEVICES 1024
+
+/**
+ * rfs_finalize() leaves the read-only and masked paths to rfs_readonly_paths() and rfs_mask_paths().
+ */
+#define RFS_OPTION_SEPARATE_MASKS 2048
+
+/**
+ * Make all mounts by mount(2), as is done where the mount API of Linux 5.2 to 5.12 is missing or refused, or an
+ * option of a file system is too long for it. Needs a procfs on /proc, and in the container for rfs_finalize().
+ */
+#define RFS_OPTION_CLASSIC_MOUNT 4096
+
+/**
+ * rfs_finalize() leaves the umask as it is.
+ */
+#define RFS_OPTION_KEEP_UMASK 8192
+
+/**
+ * rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
+ * rfs_container_set_rootfs_fd() gives it.
+ */
+#define RFS_OPTION_ROOTFS_LATER 16384
+
+/**
+ * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
+ * mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
+ * hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
+ * says why.
+ */
+#define RFS_OPTION_OWN_NAMESPACE 32768
+
+/**
+ * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
+ * "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+ */
+#define RFS_OPTION_KEEP_LOCKED 524288
+
+/**
+ * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
+ * made in /dev, and a missing mount point only with the option "create=".
+ */
+#define RFS_OPTION_HOST_ROOT 65536
+
+/**
+ * Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
+ * a user namespace that does not own the network namespace, or that sees no complete sysfs.
+ */
+#define RFS_OPTION_SYSFS_FROM_HOST 131072
+
+/**
+ * /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
+ */
+#define RFS_OPTION_PTMX_BIND 262144
+
+/**
+ * What is wanted. Mutable; built before the fork.
+ */
+typedef struct rfs_config rfs_config;
 
 /**
  * Reads the sections of an OCI config.json that concern the file system: root, mounts,
@@ -926,6 +765,13 @@ void rfs_config_free(struct rfs_config *config);
  */
 const char *const *rfs_mount_option_names(void);
 
+/* ---- Plan: what will be done ---- */
+
+/**
+ * What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
+ */
+typedef struct rfs_plan rfs_plan;
+
 /**
  * Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
  * (or see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
@@ -961,10 +807,153 @@ const char *rfs_plan_warning(const struct rfs_plan *plan,
  */
 void rfs_plan_free(struct rfs_plan *plan);
 
+/* ---- Container: one start of a plan ---- */
+
 /**
- * The version of the library that is linked: "MAJOR.MINOR.PATCH". Static; compare with RFS_VERSION.
+ * A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
  */
-const char *rfs_version(void);
+typedef struct rfs_mount_request {
+    /**
+     * sizeof(rfs_mount_request), set by the library.
+     */
+    uint64_t size;
+    /**
+     * RFS_REQUEST_*.
+     */
+    uint64_t flags;
+    /**
+     * Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
+     */
+    uint64_t mount_index;
+    /**
+     * Its source. Valid during the call.
+     */
+    const char *source;
+    /**
+     * Its destination. Valid during the call.
+     */
+    const char *destination;
+    /**
+     * Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
+     * Valid during the call, its size set. What is left empty adds nothing to the error.
+     */
+    struct rfs_error *err;
+} rfs_mount_request;
+
+/**
+ * The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
+ */
+#define RFS_REQUEST_RECURSIVE 1
+
+/**
+ * The mount must be idmapped with the mount's mappings, or the container's user namespace if it has none.
+ */
+#define RFS_REQUEST_IDMAP 2
+
+/**
+ * The idmapping must cover the mounts below the source too.
+ */
+#define RFS_REQUEST_IDMAP_RECURSIVE 4
+
+/**
+ * A moment of rfs_prepare() at which the point callback is called. No value is an rfs_hook_kind.
+ */
+typedef uint32_t rfs_point;
+
+/**
+ * The rootfs is a mount of its own. Nothing is mounted in it yet.
+ */
+#define RFS_POINT_ROOT_READY 257
+
+/**
+ * All mounts are made. Nothing in /dev is made yet.
+ */
+#define RFS_POINT_MOUNTED 258
+
+/**
+ * The devices and links in /dev are made, too. The old root is still the root, and the working directory has not
+ * changed: the host runs the prestart and createRuntime hooks now, in this order.
+ */
+#define RFS_POINT_MOUNTS_READY 259
+
+/**
+ * The working directory is the rootfs; the old root is still the root. The createContainer hooks are run now.
+ */
+#define RFS_POINT_CREATE_CONTAINER 260
+
+/**
+ * The last moment at which the host's files can be reached.
+ */
+#define RFS_POINT_BEFORE_SWITCH 261
+
+/**
+ * The rootfs is "/", the old root is gone, and nothing is read-only yet.
+ */
+#define RFS_POINT_AFTER_SWITCH 262
+
+/**
+ * How much a message matters.
+ */
+typedef uint32_t rfs_log_level;
+
+/**
+ * The configuration works, but probably not as meant.
+ */
+#define RFS_LOG_WARNING 1
+
+/**
+ * What the library chose to do where it had a choice.
+ */
+#define RFS_LOG_DEBUG 2
+
+/**
+ * What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
+ * function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
+ * return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
+ */
+typedef struct rfs_callbacks {
+    /**
+     * sizeof(rfs_callbacks).
+     */
+    uint64_t size;
+    /**
+     * Handed to every function as its first parameter.
+     */
+    void *userdata;
+    /**
+     * Opens a mount on the host's side: returns a descriptor of a detached mount (open_tree(2) with
+     * OPEN_TREE_CLONE), which the library then owns and closes, or a negative errno. NULL: what needs it is an error.
+     */
+    int (*mountfd)(void *userdata,
+                   const struct rfs_mount_request *request);
+    /**
+     * Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
+     * rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
+     */
+    int (*point)(void *userdata,
+                 rfs_point point);
+    /**
+     * Takes a message of one line without a newline, valid during the call.
+     */
+    void (*log)(void *userdata,
+                rfs_log_level level,
+                const char *message);
+    /**
+     * The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
+     * createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
+     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
+     */
+    const char *state;
+    /**
+     * How many bytes there are; not 0 with a state.
+     */
+    size_t state_len;
+} rfs_callbacks;
+
+/**
+ * One start of a plan: all that changes while it is carried out. Made before the fork, used by one process and thread.
+ */
+typedef struct rfs_container rfs_container;
 
 /**
  * Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates, and
@@ -1094,6 +1083,28 @@ int rfs_bind_fd(struct rfs_container *container,
  */
 void rfs_container_free(struct rfs_container *container);
 
+/* ---- The host's side: mounts that the container's process can't make ---- */
+
+/**
+ * The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
+ */
+#define RFS_MOUNTFD_ROOTFS UINT64_MAX
+
+/**
+ * The container's process makes this mount itself, and never asks for it.
+ */
+#define RFS_MOUNTFD_NEVER 0
+
+/**
+ * It asks if it can't open the bind's source.
+ */
+#define RFS_MOUNTFD_POSSIBLY 1
+
+/**
+ * It asks: the mount is idmapped.
+ */
+#define RFS_MOUNTFD_CERTAINLY 2
+
 /**
  * Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
  * that is needed before the fork.
@@ -1174,6 +1185,8 @@ int rfs_mountfd_answer(const struct rfs_plan *plan,
 RFS_MUST_USE
 int rfs_mountfd_request(void *socket,
                         const struct rfs_mount_request *request);
+
+/* ---- Hooks ---- */
 
 /**
  * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of

@@ -11,3 +11,4 @@ mod input;
 mod mountfd;
 mod plan;
 pub mod types;
+mod version;

@@ -2,7 +2,7 @@
 //! rfs_plan: what will be done.
 #![allow(non_camel_case_types)]
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{c_char, c_int};
 use std::sync::Arc;
 
 use super::config::rfs_config;
@@ -94,17 +94,6 @@ pub unsafe extern "C" fn rfs_plan_free(plan: *mut rfs_plan) {
         // SAFETY: the header demands that it come from rfs_plan_new and not be used again.
         drop(unsafe { Box::from_raw(plan) });
     }
-}
-
-/// The version of the library that is linked: "MAJOR.MINOR.PATCH". Static; compare with RFS_VERSION.
-#[unsafe(no_mangle)]
-pub extern "C" fn rfs_version() -> *const c_char {
-    const VERSION: &CStr =
-        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-            Ok(version) => version,
-            Err(_) => c"",
-        };
-    VERSION.as_ptr()
 }
 
 /// # Safety

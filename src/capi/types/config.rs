@@ -1,85 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What crosses the boundary: the structs and constants of the C header, documented for C.
-#![allow(non_camel_case_types)]
+//! What a configuration is made of.
 
-use core::ffi::{c_char, c_int, c_void};
-
-/// Where an error arose.
-pub type rfs_stage = u32;
-/// Reading a configuration: rfs_config_*().
-pub const RFS_STAGE_CONFIG: u32 = 1;
-/// Turning it into a plan: rfs_plan_*().
-pub const RFS_STAGE_PLAN: u32 = 2;
-/// Preparing the mount namespace and the rootfs itself.
-pub const RFS_STAGE_ROOT: u32 = 3;
-/// Mounting.
-pub const RFS_STAGE_MOUNTS: u32 = 4;
-/// Making device nodes and the links in /dev.
-pub const RFS_STAGE_DEVICES: u32 = 5;
-/// A hook failed, or the point callback.
-pub const RFS_STAGE_HOOKS: u32 = 6;
-/// Switching to the new root.
-pub const RFS_STAGE_PIVOT: u32 = 7;
-/// Working directory and standard descriptors in the new root.
-pub const RFS_STAGE_PROCESS: u32 = 8;
-/// Making mounts and the root read-only: rfs_finalize().
-pub const RFS_STAGE_FINALIZE: u32 = 9;
-/// Making paths read-only.
-pub const RFS_STAGE_READONLY_PATHS: u32 = 10;
-/// Masking paths.
-pub const RFS_STAGE_MASKED_PATHS: u32 = 11;
-/// Binding the console.
-pub const RFS_STAGE_CONSOLE: u32 = 12;
-/// Opening a mount on the host's side: rfs_mountfd_*().
-pub const RFS_STAGE_MOUNTFD: u32 = 13;
-
-/// What rfs_error.index counts.
-pub type rfs_object = u32;
-/// Nothing; the index is -1.
-pub const RFS_OBJECT_NONE: u32 = 0;
-/// The mounts, in the order in which they were given (config.json: mounts[index]).
-pub const RFS_OBJECT_MOUNT: u32 = 1;
-/// The configured devices (config.json: linux.devices[index]). A default device has index -1.
-pub const RFS_OBJECT_DEVICE: u32 = 2;
-/// The masked paths (config.json: linux.maskedPaths[index]).
-pub const RFS_OBJECT_MASKED_PATH: u32 = 3;
-/// The read-only paths (config.json: linux.readonlyPaths[index]).
-pub const RFS_OBJECT_READONLY_PATH: u32 = 4;
-/// The hooks of one kind, which the message names (config.json: hooks.prestart[index] and so on).
-pub const RFS_OBJECT_HOOK: u32 = 5;
-
-/// What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
-///
-/// A smaller `size` than this header's is filled as far as it goes, of a larger one the rest is left
-/// alone; one that does not reach the end of `index` is -EINVAL.
-#[repr(C)]
-pub struct rfs_error {
-    /// sizeof(rfs_error), set by the caller.
-    pub size: u64,
-    /// The negative errno that the function returned.
-    pub code: i32,
-    /// RFS_STAGE_*: where it happened.
-    pub stage: rfs_stage,
-    /// RFS_OBJECT_*: what `index` counts.
-    pub object: rfs_object,
-    /// 0.
-    pub reserved: u32,
-    /// Which mount, device or path of the configuration, from 0; -1 if none.
-    pub index: i64,
-    /// The operation that failed: a system call's name ("move_mount"), "check" where a rule was broken, which
-    /// callback, or "hook" for one that ran and failed.
-    pub operation: [c_char; 32],
-    /// The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
-    pub path: [c_char; 256],
-    /// One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
-    /// what to do. It ends with no newline.
-    ///
-    /// Bytes that are not UTF-8, control characters, and characters without a width or that turn the direction of
-    /// writing are written as \xNN, here and in `path` and log messages: a file's name can't move the terminal's cursor.
-    pub message: [c_char; 1024],
-    /// `message` without ": " and the words of the errno: for a caller that writes strerror(-code) itself.
-    pub detail: [c_char; 1024],
-}
+use core::ffi::{c_char, c_int};
 
 /// A range of ids in a mapping. The same fields as in config.json.
 #[derive(Clone, Copy)]
@@ -172,6 +94,21 @@ pub struct rfs_device {
 }
 /// rfs_device.file_mode is given.
 pub const RFS_DEVICE_FILE_MODE: u64 = 1;
+
+/// Which hooks of config.json.
+pub type rfs_hook_kind = u32;
+/// Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
+pub const RFS_HOOKS_PRESTART: u32 = 1;
+/// Run by the host at RFS_POINT_MOUNTS_READY.
+pub const RFS_HOOKS_CREATE_RUNTIME: u32 = 2;
+/// Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+pub const RFS_HOOKS_CREATE_CONTAINER: u32 = 3;
+/// Run in the container, just before its program is executed.
+pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
+/// Run by the host, after the container's program was executed.
+pub const RFS_HOOKS_POSTSTART: u32 = 5;
+/// Run by the host, after the container is gone.
+pub const RFS_HOOKS_POSTSTOP: u32 = 6;
 
 /// A program that is run at a certain point, like an element of one of config.json's `hooks`.
 #[derive(Clone, Copy)]
@@ -294,105 +231,3 @@ pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
 pub const RFS_OPTION_SYSFS_FROM_HOST: u64 = 0x20000;
 /// /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
 pub const RFS_OPTION_PTMX_BIND: u64 = 0x40000;
-
-/// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct rfs_mount_request {
-    /// sizeof(rfs_mount_request), set by the library.
-    pub size: u64,
-    /// RFS_REQUEST_*.
-    pub flags: u64,
-    /// Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
-    pub mount_index: u64,
-    /// Its source. Valid during the call.
-    pub source: *const c_char,
-    /// Its destination. Valid during the call.
-    pub destination: *const c_char,
-    /// Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
-    /// Valid during the call, its size set. What is left empty adds nothing to the error.
-    pub err: *mut rfs_error,
-}
-/// The descriptor must hold the whole tree of mounts below the source (AT_RECURSIVE).
-pub const RFS_REQUEST_RECURSIVE: u64 = 1;
-/// The mount must be idmapped with the mount's mappings, or the container's user namespace if it has none.
-pub const RFS_REQUEST_IDMAP: u64 = 2;
-/// The idmapping must cover the mounts below the source too.
-pub const RFS_REQUEST_IDMAP_RECURSIVE: u64 = 4;
-
-/// Which hooks of config.json.
-pub type rfs_hook_kind = u32;
-/// Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
-pub const RFS_HOOKS_PRESTART: u32 = 1;
-/// Run by the host at RFS_POINT_MOUNTS_READY.
-pub const RFS_HOOKS_CREATE_RUNTIME: u32 = 2;
-/// Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
-pub const RFS_HOOKS_CREATE_CONTAINER: u32 = 3;
-/// Run in the container, just before its program is executed.
-pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
-/// Run by the host, after the container's program was executed.
-pub const RFS_HOOKS_POSTSTART: u32 = 5;
-/// Run by the host, after the container is gone.
-pub const RFS_HOOKS_POSTSTOP: u32 = 6;
-
-/// The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
-pub const RFS_MOUNTFD_ROOTFS: u64 = u64::MAX;
-/// The container's process makes this mount itself, and never asks for it.
-pub const RFS_MOUNTFD_NEVER: c_int = 0;
-/// It asks if it can't open the bind's source.
-pub const RFS_MOUNTFD_POSSIBLY: c_int = 1;
-/// It asks: the mount is idmapped.
-pub const RFS_MOUNTFD_CERTAINLY: c_int = 2;
-
-/// A moment of rfs_prepare() at which the point callback is called. No value is an rfs_hook_kind.
-pub type rfs_point = u32;
-/// The rootfs is a mount of its own. Nothing is mounted in it yet.
-pub const RFS_POINT_ROOT_READY: u32 = 0x101;
-/// All mounts are made. Nothing in /dev is made yet.
-pub const RFS_POINT_MOUNTED: u32 = 0x102;
-/// The devices and links in /dev are made, too. The old root is still the root, and the working directory has not
-/// changed: the host runs the prestart and createRuntime hooks now, in this order.
-pub const RFS_POINT_MOUNTS_READY: u32 = 0x103;
-/// The working directory is the rootfs; the old root is still the root. The createContainer hooks are run now.
-pub const RFS_POINT_CREATE_CONTAINER: u32 = 0x104;
-/// The last moment at which the host's files can be reached.
-pub const RFS_POINT_BEFORE_SWITCH: u32 = 0x105;
-/// The rootfs is "/", the old root is gone, and nothing is read-only yet.
-pub const RFS_POINT_AFTER_SWITCH: u32 = 0x106;
-
-/// How much a message matters.
-pub type rfs_log_level = u32;
-/// The configuration works, but probably not as meant.
-pub const RFS_LOG_WARNING: u32 = 1;
-/// What the library chose to do where it had a choice.
-pub const RFS_LOG_DEBUG: u32 = 2;
-
-/// What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
-/// function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
-/// return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct rfs_callbacks {
-    /// sizeof(rfs_callbacks).
-    pub size: u64,
-    /// Handed to every function as its first parameter.
-    pub userdata: *mut c_void,
-    /// Opens a mount on the host's side: returns a descriptor of a detached mount (open_tree(2) with
-    /// OPEN_TREE_CLONE), which the library then owns and closes, or a negative errno. NULL: what needs it is an error.
-    pub mountfd: Option<
-        unsafe extern "C" fn(userdata: *mut c_void, request: *const rfs_mount_request) -> c_int,
-    >,
-    /// Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
-    /// rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
-    pub point: Option<unsafe extern "C" fn(userdata: *mut c_void, point: rfs_point) -> c_int>,
-    /// Takes a message of one line without a newline, valid during the call.
-    pub log: Option<
-        unsafe extern "C" fn(userdata: *mut c_void, level: rfs_log_level, message: *const c_char),
-    >,
-    /// The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-    /// createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
-    /// runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
-    pub state: *const c_char,
-    /// How many bytes there are; not 0 with a state.
-    pub state_len: usize,
-}
