@@ -203,4 +203,5 @@ FUNCTION(rfs_mountfd_open, int (*)(const struct rfs_plan *, uint64_t, int, int, 
 FUNCTION(rfs_mountfd_serve, int (*)(const struct rfs_plan *, int, int, int, struct rfs_error *));
 FUNCTION(rfs_mountfd_answer, int (*)(const struct rfs_plan *, int, int, int, struct rfs_error *));
 FUNCTION(rfs_mountfd_request, int (*)(void *, const struct rfs_mount_request *));
+FUNCTION(rfs_attach, int (*)(const struct rfs_plan *, uint64_t, int, struct rfs_error *));
 FUNCTION(rfs_run_hooks, int (*)(const struct rfs_plan *, rfs_hook_kind, const char *, size_t, struct rfs_error *));

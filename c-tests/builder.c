@@ -253,6 +253,7 @@ static void null_arguments(void)
             CALL(rfs_readonly_paths(NULL, err)),
             CALL(rfs_bind_console(NULL, 0, err)),
             CALL(rfs_bind_fd(NULL, 0, "/x", err)),
+            CALL(rfs_attach(NULL, 0, 0, err)),
 #undef CALL
         };
         for (size_t i = 0; i < COUNT(calls); i++)

@@ -1189,6 +1189,25 @@ int rfs_mountfd_request(void *socket,
 /* ---- Hooks ---- */
 
 /**
+ * In a process that has joined the namespaces of a running container (setns(2): at least its mount namespace, and the user
+ * namespace that owns it): attaches a detached mount at the destination of mounts[index] of the plan. Its target is looked for in
+ * this process's "/" as rfs_prepare() does it, and made if it is missing. The mount is attached as it is. No heap allocation.
+ *
+ * plan: of the container's configuration with the mount added to it, or of any other that has the mount.
+ * mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it, and it then refers
+ * to the attached mount. For one whose root is a file the container has its procfs on /proc, in which this process is seen.
+ *
+ * -EINVAL: no such mount, or a remount, or one on "/"; mountfd is not a detached mount; this is the mount namespace in which
+ * the plan was made; a rule about the target is broken. -EBADF: mountfd is not open. -ENOTDIR: the one is a directory
+ * and the other a file. -EPERM and so on: what the kernel answered.
+ */
+RFS_MUST_USE
+int rfs_attach(const struct rfs_plan *plan,
+               uint64_t index,
+               int mountfd,
+               struct rfs_error *err);
+
+/**
  * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
  * RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
  * wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*. No heap allocation.

@@ -12,6 +12,7 @@ use super::plan::{demand, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Object, Stage};
 use crate::mountfd::{self, Namespaces, Need, Wanted};
+use crate::rootfs;
 
 /// Whether rfs_prepare() will ask its mountfd callback for a mount: RFS_MOUNTFD_*. For a runtime that opens all
 /// that is needed before the fork.
@@ -169,4 +170,32 @@ pub unsafe extern "C" fn rfs_mountfd_request(
             ask().map_err(|error: Error| error.at(Stage::Mountfd))
         })
     }
+}
+
+/// In a process that has joined the namespaces of a running container (setns(2): at least its mount namespace, and the user
+/// namespace that owns it): attaches a detached mount at the destination of mounts[index] of the plan. Its target is looked for in
+/// this process's "/" as rfs_prepare() does it, and made if it is missing. The mount is attached as it is. No heap allocation.
+///
+/// plan: of the container's configuration with the mount added to it, or of any other that has the mount.
+/// mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it, and it then refers
+/// to the attached mount. For one whose root is a file the container has its procfs on /proc, in which this process is seen.
+///
+/// -EINVAL: no such mount, or a remount, or one on "/"; mountfd is not a detached mount; this is the mount namespace in which
+/// the plan was made; a rule about the target is broken. -EBADF: mountfd is not open. -ENOTDIR: the one is a directory
+/// and the other a file. -EPERM and so on: what the kernel answered.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_attach(
+    plan: *const rfs_plan,
+    index: u64,
+    mountfd: c_int,
+    err: *mut rfs_error,
+) -> c_int {
+    let attach = || {
+        // SAFETY: as in demand.
+        let plan = unsafe { demand(plan, Stage::Mounts) }?;
+        rootfs::attach(&plan.plan, &plan.planned_in, index, mountfd)
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, attach) }
 }

@@ -17,7 +17,7 @@ use crate::sys::fd::{ENTRY, open};
 use crate::sys::mount::{PROC, PROC_ROOT_INO, Status, fs_type, status};
 use crate::sys::page::Page;
 use crate::sys::path::{Name, split};
-use crate::sys::resolve::read_link;
+use crate::sys::resolve::{Root, read_link};
 use crate::text::Quoted;
 
 /// Gives the root of the mount; `None` if it is a link.
@@ -29,7 +29,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     let root = status(&tree, c"").during("statx", tree.name())?;
     let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
     if mount.below_proc {
-        check_same_procfs(cx, &tree, &root)?;
+        check_same_procfs(&cx.root(), &tree, tree.name(), &root)?;
     }
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, &root)?;
@@ -48,15 +48,19 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
 }
 
 /// What lies below /proc must be of the container's own procfs.
-fn check_same_procfs(cx: &Context<'_>, tree: &Tree<'_>, root: &Status) -> Result<()> {
-    let proc = cx
-        .root()
+pub fn check_same_procfs(
+    container: &Root<'_>,
+    tree: impl AsFd,
+    name: &[u8],
+    root: &Status,
+) -> Result<()> {
+    let proc = container
         .open_plain(c"/proc", OFlags::PATH | OFlags::DIRECTORY)
         .during("openat2", b"/proc")?;
     let containers = status(&proc, c"").during("statx", b"/proc")?;
     let is_procfs = fs_type(&proc).during("fstatfs", b"/proc")? == PROC
         && containers.inode == PROC_ROOT_INO
-        && fs_type(tree).during("fstatfs", tree.name())? == PROC;
+        && fs_type(tree).during("fstatfs", name)? == PROC;
     if is_procfs && containers.file_system == root.file_system {
         return Ok(());
     }

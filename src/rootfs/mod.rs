@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod attach;
 mod bind;
 mod bind_fd;
 pub mod callbacks;
@@ -30,6 +31,7 @@ mod switch;
 mod target;
 mod walk;
 
+pub use attach::attach;
 pub use bind_fd::bind_fd;
 pub use finalize::{finalize, mask_paths, readonly_paths};
 pub use prepare::prepare;

@@ -1,0 +1,579 @@
+/* What a runtime asks of the interface beyond the ordinary start: rfs_attach(), mounts from the host's side,
+ * descriptors from before the fork, and options for runtimes that order things themselves.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "idmap.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A container that stays until the other end of a pipe is closed. */
+struct running {
+    rfs_container *container;
+    int ready[2], stop[2];
+};
+
+static void stay(void *data)
+{
+    struct running *r = data;
+    char byte;
+    close(r->ready[0]);
+    close(r->stop[1]);
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(r->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(r->container, &err), &err);
+    REQUIRE(write(r->ready[1], "", 1) == 1);
+    CHECK(read(r->stop[0], &byte, 1) == 0);
+}
+
+static pid_t start(struct running *r, const rfs_plan *plan)
+{
+    char byte;
+    r->container = container_of(plan);
+    REQUIRE(pipe2(r->ready, O_CLOEXEC) == 0 && pipe2(r->stop, O_CLOEXEC) == 0);
+    pid_t pid = start_child(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC, stay, r, NULL);
+    close(r->ready[1]);
+    close(r->stop[0]);
+    REQUIRE(read(r->ready[0], &byte, 1) == 1);
+    return pid;
+}
+
+struct joining {
+    const rfs_plan *plan;
+    int mntns, fds[8];
+};
+
+enum { DIRECTORY, A_FILE, A_TMPFS, REMOUNT, BELOW_A_LINK, ON_ROOT, ON_PROC };
+
+static void join_and_attach(void *data)
+{
+    const struct joining *j = data;
+    rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, j->fds[DIRECTORY], &err), &err, .code = -EINVAL,
+                .stage = RFS_STAGE_MOUNTS, .says = "in which the plan was made");
+    REQUIRE(setns(j->mntns, CLONE_NEWNS) == 0);
+    int attached = open("/", O_PATH | O_CLOEXEC), plain = open("/etc", O_PATH | O_CLOEXEC);
+    REQUIRE(attached >= 0 && plain >= 0);
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, attached, &err), &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT,
+                .says = "not a detached mount");
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, plain, &err), &err, .code = -EINVAL, .says = "not a detached mount");
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, 900, &err), &err, .code = -EBADF, .says = "mountfd 900 is not open");
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, -1, &err), &err, .code = -EBADF);
+    CHECK_ERROR(rfs_attach(j->plan, 7, j->fds[DIRECTORY], &err), &err, .code = -EINVAL, .says = "7 mounts");
+    CHECK_ERROR(rfs_attach(j->plan, RFS_MOUNTFD_ROOTFS, j->fds[DIRECTORY], &err), &err, .code = -EINVAL);
+    CHECK_ERROR(rfs_attach(j->plan, REMOUNT, j->fds[DIRECTORY], &err), &err, .code = -EINVAL, .index = REMOUNT,
+                .object = RFS_OBJECT_MOUNT, .says = "remount");
+    CHECK_ERROR(rfs_attach(j->plan, ON_ROOT, j->fds[DIRECTORY], &err), &err, .code = -EINVAL, .says = "\"/\"");
+    CHECK_ERROR(rfs_attach(j->plan, ON_PROC, j->fds[DIRECTORY], &err), &err, .code = -EINVAL, .says = "/proc");
+    check_no_mount("/volume/new");
+    umask(077);
+    CHECK_SUCCESS(rfs_attach(j->plan, DIRECTORY, j->fds[DIRECTORY], &err), &err);
+    CHECK_SUCCESS(rfs_attach(j->plan, A_FILE, j->fds[A_FILE], &err), &err);
+    CHECK_SUCCESS(rfs_attach(j->plan, A_TMPFS, j->fds[A_TMPFS], &err), &err);
+    CHECK_SUCCESS(rfs_attach(j->plan, BELOW_A_LINK, j->fds[BELOW_A_LINK], &err), &err);
+    CHECK(umask(0) == 077);
+    CHECK(fcntl(j->fds[DIRECTORY], F_GETFD) == FD_CLOEXEC); /* borrowed */
+    CHECK_ERROR(rfs_attach(j->plan, DIRECTORY, j->fds[DIRECTORY], &err), &err, .code = -EINVAL,
+                .says = "not a detached mount");
+}
+
+/* Another process of the same container sees what was attached. */
+static void join_and_look(void *data)
+{
+    const struct joining *j = data;
+    REQUIRE(setns(j->mntns, CLONE_NEWNS) == 0);
+    check_mount("/volume/new /source ro,nosuid,relatime* - * rw*");
+    check_mount("/volume/file /source/file rw,relatime* - * rw*");
+    check_mount("/volume/tmp / rw,nodev,relatime - tmpfs tmp rw*");
+    check_mount("/etc/x /source rw,relatime* - * rw*");
+    CHECK_OWNER(AT_FDCWD, "/volume/new/file", 7, 8);
+    struct stat st;
+    CHECK(stat("/volume", &st) == 0 && (st.st_mode & 07777) == 0755);
+}
+
+static void attach_into_running(void)
+{
+    make_source("source");
+    make_image();
+    image_directory("etc", 0755);
+    image_link("/../../../etc", "link");
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    struct running r;
+    pid_t pid = start(&r, plan_of(spec));
+    json_object *added = empty_spec();
+    spec_add(added, "mounts", BIND("source", "/volume/new", "'bind', 'ro', 'nosuid'"));
+    spec_add(added, "mounts", BIND("source/file", "/volume/file", "'bind'"));
+    spec_add(added, "mounts", "{'destination': '/volume/tmp', 'type': 'tmpfs', 'source': 'tmp', 'options': ['nodev']}");
+    spec_add(added, "mounts", "{'destination': '/volume/tmp', 'type': 'bind', 'options': ['remount', 'bind', 'ro']}");
+    spec_add(added, "mounts", BIND("source", "/link/x", "'bind'"));
+    spec_add(added, "mounts", BIND("source", "/", "'bind'"));
+    spec_add(added, "mounts", BIND("source", "/proc", "'bind'"));
+    struct joining j = {.plan = plan_of(added)};
+    static const int opened[] = {DIRECTORY, A_FILE, A_TMPFS, BELOW_A_LINK};
+    rfs_error err = fresh_error();
+    for (size_t i = 0; i < COUNT(opened); i++) {
+        int fd = rfs_mountfd_open(j.plan, (uint64_t)opened[i], -1, -1, &err);
+        struct lacking lacking = lacking_on_host();
+        if (fd < 0 && lacking.call)
+            CHECK_ERROR(fd, &err, .code = lacking.code, .says = lacking.call);
+        if (fd < 0 && lacking.call)
+            skip_case("the host's side opens no mounts here");
+        REQUIRE_THAT(fd >= 0, "mounts[%d]: %.900s", opened[i], err.message);
+        j.fds[opened[i]] = fd;
+    }
+    CHECK_ERROR(rfs_mountfd_open(j.plan, REMOUNT, -1, -1, &err), &err, .code = -EINVAL, .says = "remount");
+    char path[64];
+    snprintf(path, sizeof path, "%d/ns/mnt", pid);
+    REQUIRE((j.mntns = openat(host_proc, path, O_RDONLY | O_CLOEXEC)) >= 0);
+    char *mounts = mount_table();
+    in_child(0, join_and_attach, &j);
+    in_child(0, join_and_look, &j);
+    char *after = mount_table();
+    CHECK(strcmp(mounts, after) == 0);
+    free(mounts);
+    free(after);
+    close(r.stop[1]);
+    wait_for_child(pid);
+}
+
+/* ---- RFS_MOUNT_FROM_HOST ---- */
+
+static rfs_plan *plan_from_host(bool with_bind_alone)
+{
+    make_image();
+    image_directory("proc", 0755);
+    rfs_config *config = config_from_json(empty_spec());
+    static char source[4096];
+    snprintf(source, sizeof source, "%s/source", work);
+    const rfs_mount mounts[] = {
+        {.size = sizeof mounts[0], .flags = RFS_MOUNT_FROM_HOST, .destination = "/bound", .type = "bind",
+         .source = source, .options = (const char *const[]){"bind", "ro"}, .n_options = 2},
+        {.size = sizeof mounts[0], .flags = RFS_MOUNT_FROM_HOST, .destination = "/proc", .type = "proc",
+         .source = "proc", .options = (const char *const[]){"nosuid"}, .n_options = 1},
+        {.size = sizeof mounts[0], .flags = RFS_MOUNT_FROM_HOST, .destination = "/tmp", .type = "tmpfs",
+         .source = "hosts", .options = (const char *const[]){"mode=1777"}, .n_options = 1},
+    };
+    rfs_error err = fresh_error();
+    for (size_t i = 0; i < (with_bind_alone ? 1 : COUNT(mounts)); i++)
+        REQUIRE_SUCCESS(rfs_config_add_mount(config, &mounts[i], &err), &err);
+    return plan_of_config(config);
+}
+
+static void inside_from_host(void *data)
+{
+    (void)data;
+    check_mount("/bound /source ro,relatime* - * rw*");
+    check_mount("/proc / rw,nosuid,relatime* - proc proc rw*");
+    check_mount("/tmp / rw,relatime* - tmpfs hosts rw*");
+    char name[64];
+    ssize_t n = readlink("/proc/self", name, sizeof name);
+    CHECK_THAT(n > 0 && strtol(name, NULL, 10) != 1, "the host's pids"); /* the host's side has made it */
+}
+
+static int opens[3];
+
+static int open_on_host(void *userdata, const rfs_mount_request *request)
+{
+    REQUIRE(request->mount_index < COUNT(opens));
+    (void)userdata;
+    int fd = opens[request->mount_index];
+    opens[request->mount_index] = -1;
+    return fd;
+}
+
+static void from_host(void)
+{
+    make_source("source");
+    rfs_plan *plan = plan_from_host(false);
+    rfs_error err = fresh_error();
+    for (size_t i = 0; i < COUNT(opens); i++) {
+        CHECK(rfs_plan_mountfd_needed(plan, i) == RFS_MOUNTFD_CERTAINLY);
+        opens[i] = rfs_mountfd_open(plan, i, -1, -1, &err);
+        if (opens[i] < 0 && lacking_on_host().call)
+            skip_case("the host's side opens no mounts here");
+        REQUIRE_THAT(opens[i] >= 0, "%.900s", err.message);
+    }
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .mountfd = open_on_host};
+    run_container(plan, &callbacks, inside_from_host, NULL);
+}
+
+static void from_host_without_callback(void)
+{
+    make_source("source");
+    run_refused("RFS_MOUNT_FROM_HOST", plan_from_host(true), NULL,
+                &(struct expected){.code = -EOPNOTSUPP, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                   .index = 0, .says = "RFS_MOUNT_FROM_HOST", .says_too = "rfs_callbacks.mountfd"});
+}
+
+struct served {
+    rfs_container *container;
+    int sockets[2];
+};
+
+static int end_serving(void *userdata, rfs_point point)
+{
+    struct served *served = userdata;
+    if (point == RFS_POINT_MOUNTS_READY)
+        CHECK(close(served->sockets[1]) == 0);
+    return 0;
+}
+
+static int ask(void *userdata, const rfs_mount_request *request)
+{
+    struct served *served = userdata;
+    return rfs_mountfd_request(&served->sockets[1], request);
+}
+
+static void served_container(void *data)
+{
+    struct served *served = data;
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = served, .mountfd = ask, .point = end_serving};
+    rfs_error err = fresh_error();
+    close(served->sockets[0]);
+    REQUIRE_SUCCESS(rfs_prepare(served->container, &callbacks, &err), &err);
+    inside_from_host(NULL);
+}
+
+/* rfs_mountfd_serve() returns at RFS_POINT_MOUNTS_READY, as the container closes its end. */
+static void from_host_served(void)
+{
+    make_source("source");
+    rfs_plan *plan = plan_from_host(false);
+    if (lacking_on_host().call)
+        skip_case("the host's side opens no mounts here");
+    struct served served = {.container = container_of(plan)};
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, served.sockets) == 0);
+    pid_t pid = start_child(CONTAINER_NAMESPACES, served_container, &served, NULL);
+    close(served.sockets[1]);
+    rfs_error err = fresh_error();
+    CHECK_SUCCESS(rfs_mountfd_serve(plan, served.sockets[0], -1, -1, &err), &err);
+    wait_for_child(pid);
+}
+
+/* ---- rfs_mountfd_answer() ---- */
+
+struct asker {
+    int socket, rc;
+    uint64_t index;
+};
+
+static void ask_once(void *data)
+{
+    struct asker *a = data;
+    rfs_error err = fresh_error();
+    rfs_mount_request request = {.size = sizeof request, .mount_index = a->index, .err = &err};
+    int rc = rfs_mountfd_request(&a->socket, &request);
+    if (a->rc == 0)
+        CHECK_THAT(rc >= 0, "%d: %.900s", rc, err.message);
+    else
+        CHECK_THAT(rc == a->rc, "%d: %.900s", rc, err.message);
+}
+
+static void answer_one_by_one(void)
+{
+    make_source("source");
+    rfs_plan *plan = plan_from_host(false);
+    if (lacking_on_host().call)
+        skip_case("the host's side opens no mounts here");
+    static const struct {
+        uint64_t index;
+        int rc;
+    } asked[] = {{0, 0}, {2, 0}, {2, 0}, {3, -EPERM}, {1, 0}};
+    rfs_error err = fresh_error();
+    int sockets[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
+    for (size_t i = 0; i < COUNT(asked); i++) {
+        struct asker asker = {.socket = sockets[1], .rc = asked[i].rc, .index = asked[i].index};
+        pid_t pid = start_child(0, ask_once, &asker, NULL);
+        int rc = rfs_mountfd_answer(plan, sockets[0], -1, -1, &err);
+        CHECK_THAT(rc == 1, "request %zu: %d %.900s", i, rc, err.message);
+        wait_for_child(pid);
+    }
+    REQUIRE(send(sockets[1], "rubbish", 7, 0) == 7);
+    CHECK_ERROR(rfs_mountfd_answer(plan, sockets[0], -1, -1, &err), &err, .code = -EBADMSG, .stage = RFS_STAGE_MOUNTFD);
+    close(sockets[1]);
+    CHECK(rfs_mountfd_answer(plan, sockets[0], -1, -1, &err) == 0);
+}
+
+/* ---- mntns_fd ---- */
+
+struct elsewhere {
+    int ready[2], stop[2];
+};
+
+static void mount_elsewhere(void *data)
+{
+    struct elsewhere *e = data;
+    char byte;
+    close(e->stop[1]);
+    REQUIRE(mount("elsewhere", in_work("only"), "tmpfs", 0, NULL) == 0);
+    make_directory(in_work("only/here"), 0755);
+    make_file(in_work("only/here/file"), "x");
+    REQUIRE(write(e->ready[1], "", 1) == 1);
+    CHECK(read(e->stop[0], &byte, 1) == 0);
+}
+
+static void another_mount_namespace(void)
+{
+    make_image();
+    make_directory(in_work("only"), 0755);
+    if (lacking_on_host().call)
+        skip_case("the host's side opens no mounts here");
+    struct elsewhere e;
+    char path[64], byte;
+    REQUIRE(pipe2(e.ready, O_CLOEXEC) == 0 && pipe2(e.stop, O_CLOEXEC) == 0);
+    pid_t pid = start_child(CLONE_NEWNS, mount_elsewhere, &e, NULL);
+    REQUIRE(read(e.ready[0], &byte, 1) == 1);
+    snprintf(path, sizeof path, "%d/ns/mnt", pid);
+    int mntns = openat(host_proc, path, O_RDONLY | O_CLOEXEC);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", BIND("only/here", "/target", "'bind', 'noexec'"));
+    rfs_plan *plan = plan_of(spec);
+    rfs_error err = fresh_error();
+    CHECK(rfs_plan_mountfd_needed(plan, 0) != RFS_MOUNTFD_CERTAINLY);
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTFD);
+    int fd = rfs_mountfd_open(plan, 0, -1, mntns, &err);
+    REQUIRE_THAT(fd >= 0, "%d: %.900s", fd, err.message);
+    CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC && faccessat(fd, "file", F_OK, 0) == 0);
+    make_directory(in_work("at"), 0755);
+    attach(fd, in_work("at"));
+    check_mount(in_work("at /here rw,noexec,relatime* - tmpfs elsewhere rw*"));
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, 900, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTFD,
+                .says = "mntns_fd");
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, host_proc, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .says = "mntns_fd");
+    int userns = openat(host_proc, "self/ns/user", O_RDONLY | O_CLOEXEC);
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, userns, &err), &err, .code = -EINVAL, .says = "mntns_fd");
+    close(e.stop[1]);
+    wait_for_child(pid);
+}
+
+/* ---- Descriptors from before the fork ---- */
+
+static int tree_of(const char *path)
+{
+    return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+}
+
+static void given_descriptors(void *data)
+{
+    rfs_container *container = data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
+    CHECK_ERROR(rfs_container_set_rootfs_fd(container, 0, &err), &err, .code = -EINVAL, .says = "before rfs_prepare()");
+    CHECK_ERROR(rfs_container_set_source_fd(container, 0, 0, &err), &err, .code = -EINVAL,
+                .says = "before rfs_prepare()");
+    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
+    check_mount("/a / ro,nosuid,relatime* - tmpfs given rw*");
+    CHECK(access("/a/file", F_OK) == 0);
+    CHECK(access("/marker", F_OK) == 0);
+}
+
+static void before_the_fork(void)
+{
+    make_image();
+    make_directory(in_work("given"), 0755);
+    REQUIRE(mount("given", in_work("given"), "tmpfs", 0, NULL) == 0);
+    make_file(in_work("given/file"), "x");
+    image_file("marker", "x");
+    static const uint64_t flags[] = {0, RFS_OPTION_CLASSIC_MOUNT};
+    for (size_t i = 0; i < COUNT(flags); i++) {
+        note("options %llu", (unsigned long long)flags[i]);
+        json_object *spec = empty_spec();
+        spec_add(spec, "mounts", PROC);
+        spec_add(spec, "mounts", BIND("missing", "/a", "'bind', 'ro', 'nosuid'"));
+        rfs_container *container = container_of(plan_with_flags(spec, flags[i]));
+        rfs_error err = fresh_error();
+        int rootfs = tree_of(image("")), source = tree_of(in_work("given"));
+        if (rootfs < 0)
+            skip_case("open_tree(2) is missing or refused");
+        CHECK_ERROR(rfs_container_set_rootfs_fd(container, -1, &err), &err, .code = -EBADF);
+        CHECK_ERROR(rfs_container_set_source_fd(container, 1, -5, &err), &err, .code = -EBADF);
+        CHECK_ERROR(rfs_container_set_source_fd(container, 2, source, &err), &err, .code = -EINVAL, .says = "2 mounts");
+        CHECK_ERROR(rfs_container_set_source_fd(container, 0, source, &err), &err, .code = -EINVAL, .index = 0,
+                    .object = RFS_OBJECT_MOUNT, .says = "only a bind");
+        REQUIRE_SUCCESS(rfs_container_set_rootfs_fd(container, rootfs, &err), &err);
+        REQUIRE_SUCCESS(rfs_container_set_source_fd(container, 1, source, &err), &err);
+        in_child(CONTAINER_NAMESPACES, given_descriptors, container);
+        CHECK(fcntl(rootfs, F_GETFD) >= 0 && fcntl(source, F_GETFD) >= 0);
+        close(rootfs);
+        close(source);
+    }
+}
+
+/* ---- Options ---- */
+
+static int look_at_umask(void *userdata, rfs_point point)
+{
+    (void)userdata, (void)point;
+    mode_t now = umask(0);
+    umask(now);
+    CHECK_THAT(now == 031, "umask %o", now);
+    return 0;
+}
+
+static void inside_keep_umask(void *data)
+{
+    mode_t now = umask(0);
+    CHECK_THAT(now == *(const mode_t *)data, "umask %o", now);
+}
+
+static void keep_umask(void)
+{
+    make_image();
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = look_at_umask};
+    mode_t kept = 031, set = 022;
+    umask(031);
+    run_container(plan_with_flags(empty_spec(), RFS_OPTION_KEEP_UMASK), &callbacks, inside_keep_umask, &kept);
+    run_container(plan_of(empty_spec()), &callbacks, inside_keep_umask, &set);
+}
+
+static void later_rootfs(void *data)
+{
+    rfs_error err = fresh_error();
+    make_directory(in_work("later/rootfs"), 0755);
+    REQUIRE(mount("storage", in_work("later/rootfs"), "tmpfs", 0, NULL) == 0);
+    make_file(in_work("later/rootfs/marker"), "x");
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    check_mount("/ / rw,relatime* - tmpfs storage rw*");
+    CHECK(access("/marker", F_OK) == 0);
+}
+
+static void rootfs_later(void)
+{
+    rfs_error err = fresh_error();
+    rfs_plan *plan = NULL;
+    make_directory(in_work("later"), 0755);
+    for (int later = 0; later < 2; later++) {
+        rfs_config *config = NULL;
+        REQUIRE_SUCCESS(rfs_config_new(in_work("later/rootfs"), &config, &err), &err);
+        rfs_options options = {.size = sizeof options, .flags = later ? RFS_OPTION_ROOTFS_LATER : 0};
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        int rc = rfs_plan_new(config, &plan, &err);
+        if (later)
+            REQUIRE_SUCCESS(rc, &err);
+        else
+            CHECK_ERROR(rc, &err, .code = -ENOENT);
+        rfs_config_free(config);
+    }
+    in_child(CONTAINER_NAMESPACES, later_rootfs, container_of(plan));
+}
+
+static void inside_relative_source(void *data)
+{
+    (void)data;
+    CHECK(access("/data/file", F_OK) == 0);
+}
+
+static void relative_source(void)
+{
+    make_image();
+    make_directory(in_work("bundle/data"), 0755);
+    make_file(in_work("bundle/data/file"), "x");
+    rfs_error err = fresh_error();
+    for (int given = 0; given < 2; given++) {
+        rfs_config *config = NULL;
+        rfs_plan *plan = NULL;
+        REQUIRE_SUCCESS(rfs_config_new(image(""), &config, &err), &err);
+        rfs_mount mount = {.size = sizeof mount, .destination = "/data", .type = "bind", .source = "data"};
+        REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
+        rfs_options options = {.size = sizeof options, .bundle = given ? in_work("bundle") : NULL};
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        int rc = rfs_plan_new(config, &plan, &err);
+        if (given)
+            REQUIRE_SUCCESS(rc, &err);
+        else
+            CHECK_ERROR(rc, &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 0);
+        rfs_config_free(config);
+        if (given)
+            run_container(plan, NULL, inside_relative_source, NULL);
+    }
+}
+
+static void warnings(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", TMPFS("relative", ""));
+    spec_add(spec, "mounts", TMPFS("another", ""));
+    rfs_plan *plan = plan_of(spec);
+    char said[sizeof logged_warnings] = "";
+    uint64_t n = 0;
+    for (; rfs_plan_warning(plan, n); n++) {
+        size_t used = strlen(said);
+        snprintf(said + used, sizeof said - used, "%s\n", rfs_plan_warning(plan, n));
+    }
+    CHECK_THAT(n == 2 && strstr(said, "relative"), "%s", said);
+    CHECK(rfs_plan_warning(plan, UINT64_MAX) == NULL && rfs_plan_warning(NULL, 0) == NULL);
+    char *described = describe(plan);
+    CHECK(strstr(described, "relative"));
+    free(described);
+    logged_warnings[0] = 0;
+    rfs_error err = fresh_error();
+    this_container = container_of(plan);
+    REQUIRE(unshare(CLONE_NEWNS) == 0);
+    REQUIRE_SUCCESS(rfs_prepare(this_container, &with_warnings, &err), &err);
+    CHECK_THAT(strcmp(logged_warnings, said) == 0, "log: %splan: %s", logged_warnings, said);
+}
+
+static void points_are_no_kinds(void)
+{
+    make_image();
+    rfs_plan *plan = plan_of(empty_spec());
+    rfs_error err = fresh_error();
+    for (rfs_point point = RFS_POINT_ROOT_READY; point <= RFS_POINT_AFTER_SWITCH; point++)
+        CHECK_ERROR(rfs_run_hooks(plan, point, "{}", 2, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS);
+    CHECK_SUCCESS(rfs_run_hooks(plan, RFS_HOOKS_CREATE_CONTAINER, "{}", 2, &err), &err);
+}
+
+static void with_few_descriptors(void *data)
+{
+    rfs_error err = fresh_error();
+    struct rlimit few = {20, 20};
+    for (int fd = 3; fd < 20; fd++) /* the harness's own stay: host_proc, the pipe */
+        if (fd != host_proc && fcntl(fd, F_GETFD) >= 0)
+            note("descriptor %d is open", fd);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+}
+
+static void few_descriptors(void)
+{
+    make_image();
+    in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, with_few_descriptors, container_of(plan_of(default_spec("runc"))));
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"rfs_attach into a running container", attach_into_running},
+        {"mounts from the host's side", from_host},
+        {"mounts from the host's side, without a callback", from_host_without_callback},
+        {"mounts from the host's side, served until the mounts are ready", from_host_served},
+        {"requests answered one by one", answer_one_by_one},
+        {"a source in another mount namespace", another_mount_namespace},
+        {"detached mounts from before the fork", before_the_fork},
+        {"the umask is kept", keep_umask},
+        {"a rootfs that is mounted after the fork", rootfs_later},
+        {"a relative source of a configuration built by hand", relative_source},
+        {"warnings on the host's side", warnings},
+        {"points are no kinds of hooks", points_are_no_kinds},
+        {"20 descriptors", few_descriptors},
+    };
+    return run_cases(cases, COUNT(cases));
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A mount of the plan in a container that runs, by a process that has joined its namespaces.
+
+use std::os::fd::{AsFd, RawFd};
+
+use rustix::fs::CWD;
+
+use super::complete::check_idmapped;
+use super::source::{Place, place};
+use super::target::{self, Target};
+use super::{Umask, bind};
+use crate::error::{During, Error, Object, Result, Stage};
+use crate::mount::{MountApi, unmount};
+use crate::plan::{Kind, Mount, Plan, Shape, Switch, proc};
+use crate::sys::fd::{CallersFd, DIRECTORY, open};
+use crate::sys::mount::{PROC, Status, fs_type};
+use crate::sys::namespace::{self, Identity};
+use crate::sys::resolve::Root;
+
+/// `planned_in`: the mount namespace in which the plan was made.
+pub fn attach(plan: &Plan, planned_in: &Identity, index: u64, raw: RawFd) -> Result<()> {
+    let count = plan.configured_mounts;
+    let place = usize::try_from(index).ok().filter(|place| *place < count);
+    let Some(place) = place else {
+        return Err(Error::invalid(format_args!(
+            "index is {index}, but the configuration has {count} mounts"
+        ))
+        .at(Stage::Mounts));
+    };
+    let destination = plan.mount(place).map(|mount| mount.destination.as_bytes());
+    attach_planned(plan, planned_in, plan.mount(place), raw).map_err(|error| {
+        error
+            .at(Stage::Mounts)
+            .about(Object::Mount(place), destination.unwrap_or_default())
+    })
+}
+
+fn attach_planned(
+    plan: &Plan,
+    planned_in: &Identity,
+    mount: Option<&Mount>,
+    raw: RawFd,
+) -> Result<()> {
+    let mount = mount.ok_or_else(|| {
+        Error::invalid("it is optional, and was passed over when the plan was made")
+    })?;
+    if matches!(mount.kind, Kind::Remount(_)) {
+        return Err(Error::invalid(
+            "a remount changes a mount, and has none to attach",
+        ));
+    }
+    if mount.is_on_root() {
+        return Err(Error::invalid(
+            "its destination is \"/\": the processes of a running container would not see a mount there",
+        ));
+    }
+    demand_joined(plan, planned_in)?;
+    let tree = CallersFd::new(raw)
+        .during("fcntl", b"mountfd")
+        .map_err(|error| error.explain(format_args!("mountfd {raw} is not open")))?;
+    let (status, place) = place(tree)?;
+    if place != Place::Detached {
+        return Err(Error::invalid(format_args!(
+            "mountfd {raw} is not a detached mount, as rfs_mountfd_open() and open_tree(2) with OPEN_TREE_CLONE give"
+        )));
+    }
+    let _umask = Umask::cleared();
+    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+    let root = Root::new(root.as_fd());
+    let target = target_of(&root, mount, &status)?;
+    check(&root, mount, tree, &status, &target)?;
+    let api = MountApi::new(false);
+    let mut tree = api.adopt(tree.duplicate().during("fcntl", b"mountfd")?, b"")?;
+    tree.attach(&target)?;
+    complete(&api, mount, &tree).inspect_err(|_| {
+        // If this fails, too, the first error still tells why the mount is not as it should be.
+        let _ = unmount(&tree);
+    })
+}
+
+/// In the namespace of the plan's maker, the host's own "/" would be the container's.
+fn demand_joined(plan: &Plan, planned_in: &Identity) -> Result<()> {
+    if plan.planned_inside || plan.switch == Switch::Chroot {
+        return Ok(());
+    }
+    match namespace::is_same(planned_in) {
+        Some(false) => Ok(()),
+        Some(true) => Err(Error::invalid(
+            "this is the mount namespace in which the plan was made: join the container's with setns(2) first",
+        )),
+        None => Err(Error::invalid(
+            "can't tell whether this is the container's mount namespace: statx(2) gives no mount id, and there is no \
+             /proc/self/ns/mnt; with RFS_OPTION_PLANNED_INSIDE it is not checked",
+        )),
+    }
+}
+
+fn target_of<'a>(root: &Root<'a>, mount: &Mount, status: &Status) -> Result<Target<'a>> {
+    match &mount.kind {
+        Kind::Filesystem(it) if it.plain_target => target::plain_directory(root, mount),
+        _ => target::of_mount(root, mount, Shape::of(status)),
+    }
+}
+
+fn check(
+    root: &Root<'_>,
+    mount: &Mount,
+    tree: CallersFd,
+    status: &Status,
+    target: &Target<'_>,
+) -> Result<()> {
+    if mount.below_proc {
+        bind::check_same_procfs(root, tree, b"mountfd", status)?;
+    }
+    if target.is_proc && fs_type(tree).during("fstatfs", b"mountfd")? != PROC {
+        return Err(Error::invalid(proc::NOT_PROCFS));
+    }
+    Ok(())
+}
+
+fn complete(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
+    // What is attached under a shared mount has become shared.
+    if mount.below_shared {
+        for &flags in &mount.propagation {
+            api.set_propagation(&tree, flags)?;
+        }
+    }
+    if mount.is_idmapped() {
+        check_idmapped(tree)?;
+    }
+    Ok(())
+}
