@@ -13,7 +13,7 @@ use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::{MountApi, unmount};
 use crate::plan::{Kind, Mount, Plan, Shape, Switch, proc};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
-use crate::sys::mount::{PROC, Status, fs_type};
+use crate::sys::mount::{PROC, Status, fs_type, status};
 use crate::sys::namespace::{self, Identity};
 use crate::sys::resolve::Root;
 
@@ -59,13 +59,15 @@ fn attach_planned(
         .during("fcntl", b"mountfd")
         .map_err(|error| error.explain(format_args!("mountfd {raw} is not open")))?;
     let (status, place) = place(tree)?;
-    if place != Place::Detached {
+    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+    // ".." of "/" stays there, too.
+    let is_root = self::status(&root, c"").during("statx", b"/")?.mount_id == status.mount_id;
+    if is_root || place != Place::Detached {
         return Err(Error::invalid(format_args!(
             "mountfd {raw} is not a detached mount, as rfs_mountfd_open() and open_tree(2) with OPEN_TREE_CLONE give"
         )));
     }
     let _umask = Umask::cleared();
-    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     let root = Root::new(root.as_fd());
     let target = target_of(&root, mount, &status)?;
     check(&root, mount, tree, &status, &target)?;
