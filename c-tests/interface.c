@@ -415,6 +415,105 @@ static void before_the_fork(void)
     }
 }
 
+/* ---- A rootfs that the container's root can't reach ---- */
+
+struct unreachable {
+    rfs_container *container;
+    bool asks;
+    int fd;
+    unsigned asked;
+};
+
+static int open_rootfs(void *userdata, const rfs_mount_request *request)
+{
+    struct unreachable *u = userdata;
+    u->asked++;
+    CHECK(request->mount_index == RFS_MOUNTFD_ROOTFS && strcmp(request->source, in_work("bundle/rootfs")) == 0);
+    int fd = u->fd;
+    u->fd = -1;
+    return fd;
+}
+
+static void start_unreachable(void *data)
+{
+    struct unreachable *u = data;
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = u, .mountfd = u->asks ? open_rootfs : NULL};
+    rfs_error err = fresh_error();
+    CHECK(access(image(""), F_OK) == -1 && errno == EACCES);
+    int rc = rfs_prepare(u->container, &callbacks, &err);
+    if (!u->asks) {
+        CHECK_ERROR(rc, &err, .code = -EACCES, .stage = RFS_STAGE_ROOT);
+        return;
+    }
+    REQUIRE_SUCCESS(rc, &err);
+    CHECK(u->asked == 1 && access("/marker", F_OK) == 0);
+    check_mount("/ /bundle/rootfs rw,relatime* - * rw*");
+}
+
+static void unreachable_rootfs(void)
+{
+    make_image();
+    if (lacking_on_host().call)
+        skip_case("the host's side opens no mounts here");
+    image_file("marker", "x");
+    REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
+    REQUIRE(chmod(in_work("bundle"), 0700) == 0);
+    json_object *spec = empty_spec();
+    spec_add(spec, "linux.namespaces", "{'type': 'user'}");
+    rfs_plan *plan = plan_of(spec);
+    CHECK(rfs_plan_mountfd_needed(plan, RFS_MOUNTFD_ROOTFS) == RFS_MOUNTFD_POSSIBLY);
+    for (int asks = 0; asks < 2; asks++) {
+        rfs_error err = fresh_error();
+        struct unreachable u = {.container = container_of(plan), .asks = asks, .fd = -1};
+        u.fd = rfs_mountfd_open(plan, RFS_MOUNTFD_ROOTFS, -1, -1, &err);
+        REQUIRE_THAT(u.fd >= 0, "%.900s", err.message);
+        int userns;
+        wait_for_child(start_child(CONTAINER_NAMESPACES | CLONE_NEWUSER, start_unreachable, &u, &userns));
+    }
+}
+
+/* ---- rfs_container_root_fd() ---- */
+
+static unsigned points_seen;
+
+static int look_at_root(void *userdata, rfs_point point)
+{
+    (void)userdata;
+    struct stat seen, root;
+    int fd = rfs_container_root_fd(this_container);
+    REQUIRE_THAT(fd >= 0, "point %u: %d", point, fd);
+    CHECK((fcntl(fd, F_GETFL) & O_PATH) && fstat(fd, &seen) == 0);
+    CHECK(stat(point == RFS_POINT_AFTER_SWITCH ? "/" : image(""), &root) == 0);
+    CHECK_THAT(seen.st_dev == root.st_dev && seen.st_ino == root.st_ino, "point %u", point);
+    /* What is mounted by it is the container's. */
+    if (point == RFS_POINT_MOUNTS_READY) {
+        char path[64];
+        REQUIRE(mkdirat(fd, "brought", 0755) == 0);
+        snprintf(path, sizeof path, "/proc/self/fd/%d/brought", fd);
+        REQUIRE(mount("brought", path, "tmpfs", 0, NULL) == 0);
+    }
+    points_seen++;
+    return 0;
+}
+
+static void inside_root_fd(void *data)
+{
+    (void)data;
+    CHECK(points_seen == 6);
+    CHECK(rfs_container_root_fd(this_container) == -EINVAL);
+    check_mount("/brought / rw,relatime* - tmpfs brought rw*");
+}
+
+static void root_descriptor(void)
+{
+    make_image();
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = look_at_root};
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    run_container(plan_of(spec), &callbacks, inside_root_fd, NULL);
+    CHECK(rfs_container_root_fd(this_container) == -EINVAL);
+}
+
 /* ---- Options ---- */
 
 static int look_at_umask(void *userdata, rfs_point point)
@@ -568,6 +667,8 @@ int main(void)
         {"requests answered one by one", answer_one_by_one},
         {"a source in another mount namespace", another_mount_namespace},
         {"detached mounts from before the fork", before_the_fork},
+        {"a rootfs that the container's root can't reach", unreachable_rootfs},
+        {"the root's descriptor in callbacks", root_descriptor},
         {"the umask is kept", keep_umask},
         {"a rootfs that is mounted after the fork", rootfs_later},
         {"a relative source of a configuration built by hand", relative_source},
