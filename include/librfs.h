@@ -10,20 +10,22 @@
  *  - Every struct but rfs_id_mapping begins with `uint64_t size`, which the caller sets to sizeof the struct; the rest
  *    may be zero. A program built against another version of this header goes on working: a smaller
  *    struct is read as if zeros followed, a larger one is accepted if what the library does
- *    not know is zero, and is -E2BIG otherwise. (For rfs_error, which is written, see there.)
+ *    not know is zero, and is -E2BIG otherwise. rfs_error, which the library writes, has its own rule.
  *  - Flags that the library does not know are -EINVAL.
  *  - NULL is allowed for err and where a text says so; for any other pointer it is -EINVAL.
  *    The *_free functions take NULL and do nothing.
  *  - Strings end with NUL and are bytes, not text in any encoding; the library copies what it keeps.
- *  - Arrays and config.json may have 64 MiB. Memory that runs out while a configuration or a plan is made
- *    ends the process, as in every Rust program.
- *  - Paths and configuration are checked by the functions that take an rfs_config and by
- *    rfs_plan_new(), which allocate. rfs_prepare() and what comes after it do not, need at most
- *    48 KiB of stack, and are safe in the child of a fork or a raw clone made by a program with
- *    threads.
- *  - No function writes to stdout or stderr, reads the environment, keeps state outside the objects that it is
- *    given (but that Rust's panics are silenced, and told as errors), or leaves a descriptor open. All descriptors
- *    it opens are O_CLOEXEC.
+ *  - Arrays and config.json may be at most 64 MiB long.
+ *  - The functions that make a configuration, a plan or a container allocate memory. If none is left, they end the
+ *    process, as every Rust program does.
+ *  - rfs_prepare() and the functions that are called after it never allocate from the heap, without exception, and
+ *    take no lock. They need at most 48 KiB of stack. They are safe in the child of a fork or of a raw clone that a
+ *    program with threads has made.
+ *  - No function writes to stdout or stderr, or reads the environment.
+ *  - Every descriptor that the library opens is O_CLOEXEC, and is closed before the function returns, unless the
+ *    function returns it.
+ *  - The library has no state outside the objects that it is given, with one exception: it silences Rust's panic
+ *    messages in the whole process. A panic in the library is returned as an error.
  *  - One rfs_plan may be read by many threads. An rfs_config belongs to one thread at a time.
  */
 
@@ -163,10 +165,11 @@ typedef uint32_t rfs_object;
 #define RFS_OBJECT_HOOK 5
 
 /**
- * What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
+ * What went wrong. The caller owns it and sets `size`. It needs no cleaning up. Its content is undefined after
+ * success.
  *
- * A smaller `size` than this header's is filled as far as it goes, of a larger one the rest is left
- * alone; one that does not reach the end of `index` is -EINVAL.
+ * If `size` is smaller than this header's, the struct is filled as far as it goes. If it is larger, the rest is left
+ * alone. A `size` that does not reach the end of `index` is -EINVAL.
  */
 typedef struct rfs_error {
     /**
@@ -194,20 +197,21 @@ typedef struct rfs_error {
      */
     int64_t index;
     /**
-     * The operation that failed: a system call's name ("move_mount"), "check" where a rule was broken, which
-     * callback, or "hook" for one that ran and failed.
+     * The operation that failed: the name of a system call ("move_mount"), "check" where a rule was broken, the name
+     * of a callback, or "hook" for a hook that ran and failed.
      */
     char operation[32];
     /**
-     * The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
+     * The path that the operation concerned, as configured. A long path keeps its end, after "...". It may be empty.
      */
     char path[256];
     /**
      * One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
      * what to do. It ends with no newline.
      *
-     * Bytes that are not UTF-8, control characters, and characters without a width or that turn the direction of
-     * writing are written as \xNN, here and in `path` and log messages: a file's name can't move the terminal's cursor.
+     * Here, in `path` and in log messages, these are written as \xNN: bytes that are not UTF-8, control characters,
+     * characters without a width, and those that change the direction of writing. So a file's name can't move the
+     * terminal's cursor.
      */
     char message[1024];
     /**
@@ -262,9 +266,9 @@ typedef struct rfs_mount {
      */
     const char *source;
     /**
-     * n_options mount options, as in config.json. What is not a mount flag is data for the file system, and may be
-     * several with commas between them; for a bind it is -EINVAL, but for a few that engines write
-     * (rfs_config_new(3)).
+     * n_options mount options, as in config.json. An option that is no mount flag is data for the file system; it may
+     * be several options with commas between them. Such an option is -EINVAL for a bind, except for a few that engines
+     * write (rfs_config_new(3)).
      */
     const char *const *options;
     /**
@@ -295,7 +299,8 @@ typedef struct rfs_mount {
     int source_fd;
     /**
      * With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
-     * /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount counts.
+     * /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount
+     * counts.
      */
     int userns_fd;
 } rfs_mount;
@@ -306,20 +311,22 @@ typedef struct rfs_mount {
 #define RFS_MOUNT_SOURCE_FD 1
 
 /**
- * The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
- * attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
- * user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
+ * The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it
+ * returns is attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was
+ * joined with a new user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and
+ * the type cgroup.
  */
 #define RFS_MOUNT_FROM_HOST 2
 
 /**
- * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
+ * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
+ * cleared.
  */
 #define RFS_MOUNT_KEEP_FLAGS 16
 
 /**
  * What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
- * Of the options that clear, only "dev" has an effect on them.
+ * The option "dev" clears nodev. Other options that clear a flag have no effect on the added ones.
  */
 #define RFS_MOUNT_KEEP_RESTRICTIONS 4
 
@@ -362,8 +369,8 @@ typedef struct rfs_device {
      */
     uint32_t minor;
     /**
-     * With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's type
-     * (S_IFMT) may be there if they agree with type.
+     * With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's
+     * type (S_IFMT) may be there if they agree with type.
      */
     uint32_t file_mode;
     /**
@@ -441,7 +448,7 @@ typedef struct rfs_hook {
      */
     size_t n_args;
     /**
-     * n_env variables, "NAME=value" each: the whole environment.
+     * n_env variables, "NAME=value" each. The hook gets these and no others.
      */
     const char *const *env;
     /**
@@ -455,8 +462,8 @@ typedef struct rfs_hook {
 } rfs_hook;
 
 /**
- * Everything that is said once for a container. What is zero or NULL leaves the configuration as it
- * is; flags add to those set before (by config.json or an earlier call).
+ * Everything that is said once for a container. A member that is zero or NULL leaves the configuration as it is.
+ * Flags are added to those that config.json or an earlier call has set.
  */
 typedef struct rfs_options {
     /**
@@ -498,7 +505,8 @@ typedef struct rfs_options {
     const char *cgroup_path;
     /**
      * Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
-     * defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
+     * defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps
+     * that.
      */
     const char *mount_context_type;
     /**
@@ -520,12 +528,13 @@ typedef struct rfs_options {
     size_t n_gid_mappings;
     /**
      * The rootfs is idmapped, with the mappings of the container's user namespace ("idmap") or others
-     * ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is asked for
-     * RFS_MOUNTFD_ROOTFS. NULL: it is not.
+     * ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is
+     * asked for RFS_MOUNTFD_ROOTFS. NULL: it is not.
      */
     const char *rootfs_idmap;
     /**
-     * The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
+     * The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set
+     * it.
      */
     const char *bundle;
     /**
@@ -616,28 +625,28 @@ typedef struct rfs_options {
 #define RFS_OPTION_ROOTFS_LATER 16384
 
 /**
- * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
- * mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
- * hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
- * says why.
+ * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
+ * host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the
+ * kernel, a hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS)
+ * first, and the log says why.
  */
 #define RFS_OPTION_OWN_NAMESPACE 32768
 
 /**
- * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
- * "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+ * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
+ * "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
  */
 #define RFS_OPTION_KEEP_LOCKED 524288
 
 /**
- * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
- * made in /dev, and a missing mount point only with the option "create=".
+ * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
+ * is made in /dev, and a missing mount point only with the option "create=".
  */
 #define RFS_OPTION_HOST_ROOT 65536
 
 /**
- * Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
- * a user namespace that does not own the network namespace, or that sees no complete sysfs.
+ * Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so
+ * in a user namespace that does not own the network namespace, or that sees no complete sysfs.
  */
 #define RFS_OPTION_SYSFS_FROM_HOST 131072
 
@@ -652,10 +661,10 @@ typedef struct rfs_options {
 typedef struct rfs_config rfs_config;
 
 /**
- * Reads the sections of an OCI config.json that concern the file system: root, mounts,
- * process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
- * rootfsPropagation, mountLabel, uidMappings, gidMappings, and whether namespaces has mount, user and cgroup; the hooks; and the
- * annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
+ * Reads the sections of an OCI config.json that concern the file system: root, mounts, hooks, process.cwd,
+ * process.user.umask; linux.devices, maskedPaths, readonlyPaths, rootfsPropagation, mountLabel, uidMappings,
+ * gidMappings, and whether linux.namespaces has mount, user and cgroup; and the annotation run.oci.mount_context_type.
+ * Other sections are not looked at. The devices that the runtime-spec demands are added.
  *
  * json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
  * a relative root.path, and a relative source of a bind, are taken from it.
@@ -690,15 +699,16 @@ int rfs_config_add_mount(struct rfs_config *config,
                          struct rfs_error *err);
 
 /**
- * Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source forbids
- * (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says otherwise.
+ * Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source
+ * forbids (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says
+ * otherwise.
  *
- * line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a path of
- * the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is passed over with a
- * warning (rfs_plan_warning()).
+ * line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a
+ * path of the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is
+ * passed over with a warning (rfs_plan_warning()).
  * prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
- * *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and one
- * that is passed over. NULL is allowed.
+ * *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and
+ * one that is passed over. NULL is allowed.
  *
  * -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
  */
@@ -719,8 +729,8 @@ int rfs_config_add_device(struct rfs_config *config,
                           struct rfs_error *err);
 
 /**
- * Adds a path to mask: a file is covered with /dev/null, a directory with an empty read-only
- * tmpfs, a missing one is passed over.
+ * Adds a path to mask. A file is covered with /dev/null, a directory with an empty read-only tmpfs. A missing path is
+ * passed over.
  */
 RFS_MUST_USE
 int rfs_config_add_masked_path(struct rfs_config *config,
@@ -759,8 +769,8 @@ int rfs_config_set_options(struct rfs_config *config,
 void rfs_config_free(struct rfs_config *config);
 
 /**
- * The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer to
- * `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
+ * The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer
+ * to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
  * Static: nothing is allocated, and nothing is to be freed.
  */
 const char *const *rfs_mount_option_names(void);
@@ -907,9 +917,10 @@ typedef uint32_t rfs_log_level;
 #define RFS_LOG_DEBUG 2
 
 /**
- * What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
- * function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
- * return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
+ * What the library asks of its caller. rfs_prepare() takes the callbacks, and they are used until the container's last
+ * call. Every function may be NULL. A callback runs in the process and thread that called the library, with the umask
+ * that this thread had. It must return; it must not jump away. It may call the functions that take a container, with
+ * the same container, where these allow it.
  */
 typedef struct rfs_callbacks {
     /**
@@ -927,8 +938,9 @@ typedef struct rfs_callbacks {
     int (*mountfd)(void *userdata,
                    const struct rfs_mount_request *request);
     /**
-     * Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
-     * rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
+     * Called at each RFS_POINT_* in turn. If it returns a negative errno, rfs_prepare() ends and returns that. It may
+     * change what is mounted in the rootfs: later paths are resolved anew, from the container's root.
+     * rfs_container_root_fd() returns a descriptor of that root.
      */
     int (*point)(void *userdata,
                  rfs_point point);
@@ -940,8 +952,9 @@ typedef struct rfs_callbacks {
                 const char *message);
     /**
      * The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-     * createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
-     * runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
+     * createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: the point callback
+     * runs them, with rfs_run_hooks(). A plan with createContainer hooks is -EINVAL if both `state` and `point` are
+     * NULL.
      */
     const char *state;
     /**
@@ -956,8 +969,8 @@ typedef struct rfs_callbacks {
 typedef struct rfs_container rfs_container;
 
 /**
- * Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates, and
- * what comes after it does not. The plan may be freed afterwards.
+ * Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates,
+ * and what comes after it does not. The plan may be freed afterwards.
  * *out: owned by the caller; each side of the fork may free its copy with rfs_container_free().
  */
 RFS_MUST_USE
@@ -966,8 +979,8 @@ int rfs_container_new(const struct rfs_plan *plan,
                       struct rfs_error *err);
 
 /**
- * Before rfs_prepare(): gives the rootfs as a directory's descriptor (O_PATH is enough). It wins over the path and over
- * rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
+ * Before rfs_prepare(): gives the rootfs as a directory's descriptor (O_PATH is enough). It wins over the path and
+ * over rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
  * rfs_options.rootfs_fd for what it may be.
  *
  * -EINVAL: rfs_prepare() has been called. -EBADF: fd is negative.
@@ -978,8 +991,8 @@ int rfs_container_set_rootfs_fd(struct rfs_container *container,
                                 struct rfs_error *err);
 
 /**
- * Before rfs_prepare(): gives the source of a bind, mounts[index], as a descriptor (O_PATH is enough). It wins over the
- * path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
+ * Before rfs_prepare(): gives the source of a bind, mounts[index], as a descriptor (O_PATH is enough). It wins over
+ * the path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
  * rfs_mount.source_fd for what it may be.
  *
  * -EINVAL: no such mount, or none that is a bind; rfs_prepare() has been called. -EBADF: fd is negative.
@@ -1001,15 +1014,15 @@ int rfs_container_root_fd(const struct rfs_container *container);
 
 /**
  * In the container's process: makes the mounts, devices and links in the rootfs, calls the callbacks,
- * makes the rootfs the root, and creates process.cwd. Afterwards the working directory is "/",
- * and those of descriptors 0, 1 and 2 that were the host's /dev/null are the container's.
+ * makes the rootfs the root, and creates process.cwd. Afterwards the working directory is "/". A descriptor 0, 1 or 2
+ * that referred to the host's /dev/null then refers to the container's.
  *
- * callbacks may be NULL; what they point to must be valid until the container's last call. The caller is in a new mount
- * namespace and has CAP_SYS_ADMIN over it; the process has one thread or has unshared CLONE_FS. It may share its memory with
- * the process that made the container (CLONE_VM).
+ * callbacks may be NULL; what they point to must be valid until the container's last call. The caller is in a new
+ * mount namespace and has CAP_SYS_ADMIN over it; the process has one thread or has unshared CLONE_FS. It may share its
+ * memory with the process that made the container (CLONE_VM).
  *
- * After a failure the mount namespace is incomplete, and the process can only report the error and call _exit(2). On the
- * host nothing outside the rootfs is changed, except for labels that "z" and "Z" have set.
+ * After a failure the mount namespace is incomplete, and the process can only report the error and call _exit(2). On
+ * the host nothing outside the rootfs is changed, except for labels that "z" and "Z" have set.
  *
  * -EINVAL: called in the mount namespace where the plan was made, or a second time; or the kernel refused an argument.
  * -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message. -ENOMEM: there is no memory.
@@ -1020,12 +1033,12 @@ int rfs_prepare(struct rfs_container *container,
                 struct rfs_error *err);
 
 /**
- * After rfs_prepare() and whatever must still write to the rootfs: makes the mounts that asked for
- * it, then the root, read-only, sets the umask, makes the read-only paths so and masks the masked
- * ones.
+ * The last step, after rfs_prepare() and after everything that must still write to the rootfs. It makes the mounts
+ * that asked for it read-only, then the root. It sets the umask, makes the read-only paths read-only and masks the
+ * masked paths.
  *
- * -EINVAL: rfs_prepare() has not succeeded with this container, or "/" is not the root that it has made; this has
- * been done already. -EBUSY: a file on a mount is still open for writing.
+ * -EINVAL: rfs_prepare() has not succeeded with this container; "/" is not the root that it has made; or
+ * rfs_finalize() has succeeded already. -EBUSY: a file on a mount is still open for writing.
  */
 RFS_MUST_USE
 int rfs_finalize(struct rfs_container *container,
@@ -1049,11 +1062,11 @@ int rfs_readonly_paths(struct rfs_container *container,
 
 /**
  * Binds a pseudoterminal on the container's /dev/console, which is created if missing. It may be called in an
- * rfs_callbacks.point from RFS_POINT_MOUNTS_READY on, and after rfs_prepare() until rfs_finalize(). pty_fd is the terminal's
- * (not the controlling, "master") end, of a devpts that this mount namespace has: opened in the container's own
- * (posix_openpt(3) after rfs_prepare(), TIOCGPTPEER), or before the switch also in the host's. O_PATH is enough. Borrowed.
- * It is checked to be a terminal of a devpts, and no path in the container leads to it. For further terminals see
- * rfs_bind_fd().
+ * rfs_callbacks.point from RFS_POINT_MOUNTS_READY on, and after rfs_prepare() until rfs_finalize(). pty_fd is the
+ * terminal's (not the controlling, "master") end. Its devpts must be mounted in this mount namespace: it is the
+ * container's own (posix_openpt(3) after rfs_prepare(), TIOCGPTPEER), or before the switch also the host's. O_PATH is
+ * enough. pty_fd is borrowed. The library checks that it is a terminal of a devpts, and uses no path in the container
+ * to reach it. For further terminals see rfs_bind_fd().
  *
  * -ENOTTY: pty_fd is not such a terminal. -EINVAL: it is called elsewhere.
  */
@@ -1063,10 +1076,11 @@ int rfs_bind_console(struct rfs_container *container,
                      struct rfs_error *err);
 
 /**
- * Binds what fd refers to (a file, a socket, a terminal, a directory with the mounts below it) at target, an absolute path in
- * the container; a missing mount point is made. It may be called in an rfs_callbacks.point, and after rfs_prepare() until
- * rfs_finalize(). fd is borrowed (O_PATH is enough). It is of a file of this mount namespace: opened after unshare(2) and, after
- * the switch, in the container; or it is a detached mount, such as rfs_mountfd_open() gives, which is then attached itself.
+ * Binds what fd refers to (a file, a socket, a terminal, a directory with the mounts below it) at target, an absolute
+ * path in the container; a missing mount point is made. It may be called in an rfs_callbacks.point, and after
+ * rfs_prepare() until rfs_finalize(). fd is borrowed (O_PATH is enough). It is of a file of this mount namespace:
+ * opened after unshare(2) and, after the switch, in the container; or it is a detached mount, such as
+ * rfs_mountfd_open() gives, which is then attached itself.
  *
  * -EINVAL: it is called elsewhere; fd is of another mount namespace; target is not absolute, or is "/", or is /proc
  * or below it.
@@ -1116,22 +1130,24 @@ int rfs_plan_mountfd_needed(const struct rfs_plan *plan,
                             uint64_t index);
 
 /**
- * On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the container's
+ * On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the
+ * container's
  * process: a detached clone of the source, or a new file system, with its flags, the propagation it would have in the
- * container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace (proc,
- * mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
+ * container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace
+ * (proc, mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
  *
  * userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
  * are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
  * a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
- * mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources that
- * earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the caller's.
- * A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
+ * mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources
+ * that earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the
+ * caller's. A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
  * Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
  *
  * Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
  * -EINVAL: no such mount, or a remount; no mappings; a file system that can't be idmapped; the mappings are
- * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
+ * refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the
+ * source.
  */
 RFS_MUST_USE
 int rfs_mountfd_open(const struct rfs_plan *plan,
@@ -1141,17 +1157,19 @@ int rfs_mountfd_open(const struct rfs_plan *plan,
                      struct rfs_error *err);
 
 /**
- * On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
- * index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
- * error, with its reason, and this goes on. Equal mappings share a user namespace.
+ * On the host's side: answers the requests that the container's process makes with rfs_mountfd_request(). A request
+ * holds nothing but the index of a mount. The function returns 0 when that process closes its end of the socket, or
+ * ends. If a mount can't be opened, the process gets the error and its reason, and the function waits for the next
+ * request. Equal mappings share a user namespace.
  *
- * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
- * no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
- * it at that time. userns_fd and mntns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd of the plan is refused.
+ * socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open
+ * in no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set,
+ * -EAGAIN ends it at that time. userns_fd and mntns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd of the
+ * plan is refused.
  *
- * What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
- * times an index that is unknown, needs no help or was served before, or if the answers are not read.
- * No SIGPIPE is raised.
+ * A process that breaks the protocol ends the function with an error. -EBADMSG: it sent something that is no request.
+ * -EPROTO: it sent 16 times an index that is unknown, needs no help or was served before, or it does not read the
+ * answers. No SIGPIPE is raised.
  */
 RFS_MUST_USE
 int rfs_mountfd_serve(const struct rfs_plan *plan,
@@ -1161,9 +1179,9 @@ int rfs_mountfd_serve(const struct rfs_plan *plan,
                       struct rfs_error *err);
 
 /**
- * On the host's side: answers one request, for a runtime with an event loop that has found the socket readable. It keeps
- * nothing between calls: a process that was taken over may ask for a mount of the plan again and again, which a caller
- * that counts the calls can end. The parameters are those of rfs_mountfd_serve().
+ * On the host's side: answers one request, for a runtime whose event loop has found the socket readable. The
+ * parameters are those of rfs_mountfd_serve(). Nothing is kept between calls: a process that was taken over may ask
+ * for the same mount again and again. The caller can count the calls and stop.
  *
  * Returns 1 after an answer, also one that refuses; 0 when the other end is closed; or the negative errno with which
  * rfs_mountfd_serve() would have ended.
@@ -1179,14 +1197,12 @@ int rfs_mountfd_answer(const struct rfs_plan *plan,
  * In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
  * rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
  *
- * Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
- * host's side is gone.
+ * Returns a descriptor, or the negative errno that the host's side sent; its message is then in request->err.
+ * -ECONNRESET: the other end of the socket is closed.
  */
 RFS_MUST_USE
 int rfs_mountfd_request(void *socket,
                         const struct rfs_mount_request *request);
-
-/* ---- Hooks ---- */
 
 /**
  * In a process that has joined the namespaces of a running container (setns(2): at least its mount namespace, and the user
@@ -1207,21 +1223,24 @@ int rfs_attach(const struct rfs_plan *plan,
                int mountfd,
                struct rfs_error *err);
 
+/* ---- Hooks ---- */
+
 /**
- * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
- * RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
- * wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*. No heap allocation.
+ * Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails. The
+ * hooks of RFS_HOOKS_POSTSTOP are all run, and the first failure is returned. The function may be called in any
+ * process that has the plan, as often as wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*.
+ * No heap allocation.
  *
- * state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not allowed.
- * Standard output and error are read, and their end is in err->message if the hook fails. A hook has no
- * other descriptor, the environment that was configured and no other, default signal dispositions, none blocked, and
- * the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild. What it leaves
- * in the background is not waited for; its output has no reader then.
+ * state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not
+ * allowed. The output and error of a hook are read; if it fails, err->message has their last part. A hook has no other
+ * descriptor. It has the environment that was configured and no other, the default signal dispositions, no blocked
+ * signal, and the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild.
+ * Processes that it leaves in the background are not waited for, and nobody reads their output.
  *
  * The caller may ignore SIGCHLD, or wait for all children in another thread; it gets no SIGCHLD.
  *
- * -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its timeout,
- * and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
+ * -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its
+ * timeout, and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
  * -EINVAL: an unknown kind, or no state. -ECHILD: the process between the caller and the hook was killed.
  */
 RFS_MUST_USE

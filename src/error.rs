@@ -42,7 +42,7 @@ pub enum Object {
     Hook(&'static str, usize),
 }
 
-/// By its name in config.json.
+/// Writes the object's name in config.json.
 impl Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,10 +16,10 @@ use crate::error::{Object, Result, Stage};
 /// What is wanted. Mutable; built before the fork.
 pub struct rfs_config(pub(super) Config);
 
-/// Reads the sections of an OCI config.json that concern the file system: root, mounts,
-/// process.cwd, process.user.umask, and of linux: devices, maskedPaths, readonlyPaths,
-/// rootfsPropagation, mountLabel, uidMappings, gidMappings, and whether namespaces has mount, user and cgroup; the hooks; and the
-/// annotation run.oci.mount_context_type. Other sections are not looked at. The devices that the runtime-spec demands are added.
+/// Reads the sections of an OCI config.json that concern the file system: root, mounts, hooks, process.cwd,
+/// process.user.umask; linux.devices, maskedPaths, readonlyPaths, rootfsPropagation, mountLabel, uidMappings,
+/// gidMappings, and whether linux.namespaces has mount, user and cgroup; and the annotation run.oci.mount_context_type.
+/// Other sections are not looked at. The devices that the runtime-spec demands are added.
 ///
 /// json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
 /// a relative root.path, and a relative source of a bind, are taken from it.
@@ -84,15 +84,16 @@ pub unsafe extern "C" fn rfs_config_add_mount(
     unsafe { guard(err, || change(config, add)) }
 }
 
-/// Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source forbids
-/// (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says otherwise.
+/// Adds one line of fstab(5), as LXC's lxc.mount.entry and lxc.mount.fstab have it. The mount keeps what its source
+/// forbids (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says
+/// otherwise.
 ///
-/// line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a path of
-/// the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is passed over with a
-/// warning (rfs_plan_warning()).
+/// line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a
+/// path of the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is
+/// passed over with a warning (rfs_plan_warning()).
 /// prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
-/// *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and one
-/// that is passed over. NULL is allowed.
+/// *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and
+/// one that is passed over. NULL is allowed.
 ///
 /// -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
 #[unsafe(no_mangle)]
@@ -142,8 +143,8 @@ pub unsafe extern "C" fn rfs_config_add_device(
     unsafe { guard(err, || change(config, add)) }
 }
 
-/// Adds a path to mask: a file is covered with /dev/null, a directory with an empty read-only
-/// tmpfs, a missing one is passed over.
+/// Adds a path to mask. A file is covered with /dev/null, a directory with an empty read-only tmpfs. A missing path is
+/// passed over.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_config_add_masked_path(
@@ -223,8 +224,8 @@ pub unsafe extern "C" fn rfs_config_free(config: *mut rfs_config) {
     }
 }
 
-/// The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer to
-/// `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
+/// The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer
+/// to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
 /// Static: nothing is allocated, and nothing is to be freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn rfs_mount_option_names() -> *const *const c_char {

@@ -22,8 +22,8 @@ pub struct rfs_container {
     callbacks: Cell<rfs_callbacks>,
 }
 
-/// Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates, and
-/// what comes after it does not. The plan may be freed afterwards.
+/// Makes a container of a plan; nothing is touched and no path is opened. To be called before the fork: it allocates,
+/// and what comes after it does not. The plan may be freed afterwards.
 /// *out: owned by the caller; each side of the fork may free its copy with rfs_container_free().
 #[unsafe(no_mangle)]
 #[must_use]
@@ -50,8 +50,8 @@ pub unsafe extern "C" fn rfs_container_new(
     unsafe { guard(err, make) }
 }
 
-/// Before rfs_prepare(): gives the rootfs as a directory's descriptor (O_PATH is enough). It wins over the path and over
-/// rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
+/// Before rfs_prepare(): gives the rootfs as a directory's descriptor (O_PATH is enough). It wins over the path and
+/// over rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
 /// rfs_options.rootfs_fd for what it may be.
 ///
 /// -EINVAL: rfs_prepare() has been called. -EBADF: fd is negative.
@@ -72,8 +72,8 @@ pub unsafe extern "C" fn rfs_container_set_rootfs_fd(
     }
 }
 
-/// Before rfs_prepare(): gives the source of a bind, mounts[index], as a descriptor (O_PATH is enough). It wins over the
-/// path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
+/// Before rfs_prepare(): gives the source of a bind, mounts[index], as a descriptor (O_PATH is enough). It wins over
+/// the path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
 /// rfs_mount.source_fd for what it may be.
 ///
 /// -EINVAL: no such mount, or none that is a bind; rfs_prepare() has been called. -EBADF: fd is negative.
@@ -109,15 +109,15 @@ pub unsafe extern "C" fn rfs_container_root_fd(container: *const rfs_container) 
 }
 
 /// In the container's process: makes the mounts, devices and links in the rootfs, calls the callbacks,
-/// makes the rootfs the root, and creates process.cwd. Afterwards the working directory is "/",
-/// and those of descriptors 0, 1 and 2 that were the host's /dev/null are the container's.
+/// makes the rootfs the root, and creates process.cwd. Afterwards the working directory is "/". A descriptor 0, 1 or 2
+/// that referred to the host's /dev/null then refers to the container's.
 ///
-/// callbacks may be NULL; what they point to must be valid until the container's last call. The caller is in a new mount
-/// namespace and has CAP_SYS_ADMIN over it; the process has one thread or has unshared CLONE_FS. It may share its memory with
-/// the process that made the container (CLONE_VM).
+/// callbacks may be NULL; what they point to must be valid until the container's last call. The caller is in a new
+/// mount namespace and has CAP_SYS_ADMIN over it; the process has one thread or has unshared CLONE_FS. It may share its
+/// memory with the process that made the container (CLONE_VM).
 ///
-/// After a failure the mount namespace is incomplete, and the process can only report the error and call _exit(2). On the
-/// host nothing outside the rootfs is changed, except for labels that "z" and "Z" have set.
+/// After a failure the mount namespace is incomplete, and the process can only report the error and call _exit(2). On
+/// the host nothing outside the rootfs is changed, except for labels that "z" and "Z" have set.
 ///
 /// -EINVAL: called in the mount namespace where the plan was made, or a second time; or the kernel refused an argument.
 /// -ENOENT, -EPERM, -ENODEV and so on: what the kernel answered; see the message. -ENOMEM: there is no memory.
@@ -152,12 +152,12 @@ pub unsafe extern "C" fn rfs_prepare(
     unsafe { with(container, Stage::Root, err, prepare) }
 }
 
-/// After rfs_prepare() and whatever must still write to the rootfs: makes the mounts that asked for
-/// it, then the root, read-only, sets the umask, makes the read-only paths so and masks the masked
-/// ones.
+/// The last step, after rfs_prepare() and after everything that must still write to the rootfs. It makes the mounts
+/// that asked for it read-only, then the root. It sets the umask, makes the read-only paths read-only and masks the
+/// masked paths.
 ///
-/// -EINVAL: rfs_prepare() has not succeeded with this container, or "/" is not the root that it has made; this has
-/// been done already. -EBUSY: a file on a mount is still open for writing.
+/// -EINVAL: rfs_prepare() has not succeeded with this container; "/" is not the root that it has made; or
+/// rfs_finalize() has succeeded already. -EBUSY: a file on a mount is still open for writing.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_finalize(container: *mut rfs_container, err: *mut rfs_error) -> c_int {
@@ -202,11 +202,11 @@ pub unsafe extern "C" fn rfs_readonly_paths(
 }
 
 /// Binds a pseudoterminal on the container's /dev/console, which is created if missing. It may be called in an
-/// rfs_callbacks.point from RFS_POINT_MOUNTS_READY on, and after rfs_prepare() until rfs_finalize(). pty_fd is the terminal's
-/// (not the controlling, "master") end, of a devpts that this mount namespace has: opened in the container's own
-/// (posix_openpt(3) after rfs_prepare(), TIOCGPTPEER), or before the switch also in the host's. O_PATH is enough. Borrowed.
-/// It is checked to be a terminal of a devpts, and no path in the container leads to it. For further terminals see
-/// rfs_bind_fd().
+/// rfs_callbacks.point from RFS_POINT_MOUNTS_READY on, and after rfs_prepare() until rfs_finalize(). pty_fd is the
+/// terminal's (not the controlling, "master") end. Its devpts must be mounted in this mount namespace: it is the
+/// container's own (posix_openpt(3) after rfs_prepare(), TIOCGPTPEER), or before the switch also the host's. O_PATH is
+/// enough. pty_fd is borrowed. The library checks that it is a terminal of a devpts, and uses no path in the container
+/// to reach it. For further terminals see rfs_bind_fd().
 ///
 /// -ENOTTY: pty_fd is not such a terminal. -EINVAL: it is called elsewhere.
 #[unsafe(no_mangle)]
@@ -224,10 +224,11 @@ pub unsafe extern "C" fn rfs_bind_console(
     }
 }
 
-/// Binds what fd refers to (a file, a socket, a terminal, a directory with the mounts below it) at target, an absolute path in
-/// the container; a missing mount point is made. It may be called in an rfs_callbacks.point, and after rfs_prepare() until
-/// rfs_finalize(). fd is borrowed (O_PATH is enough). It is of a file of this mount namespace: opened after unshare(2) and, after
-/// the switch, in the container; or it is a detached mount, such as rfs_mountfd_open() gives, which is then attached itself.
+/// Binds what fd refers to (a file, a socket, a terminal, a directory with the mounts below it) at target, an absolute
+/// path in the container; a missing mount point is made. It may be called in an rfs_callbacks.point, and after
+/// rfs_prepare() until rfs_finalize(). fd is borrowed (O_PATH is enough). It is of a file of this mount namespace:
+/// opened after unshare(2) and, after the switch, in the container; or it is a detached mount, such as
+/// rfs_mountfd_open() gives, which is then attached itself.
 ///
 /// -EINVAL: it is called elsewhere; fd is of another mount namespace; target is not absolute, or is "/", or is /proc
 /// or below it.

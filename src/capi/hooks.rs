@@ -10,20 +10,21 @@ use super::types::*;
 use crate::error::{Error, Stage};
 use crate::hooks;
 
-/// Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails; of
-/// RFS_HOOKS_POSTSTOP all are run, and the first failure is returned. It may be called in any process that has the plan, as often as
-/// wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*. No heap allocation.
+/// Runs the plan's hooks of one kind (RFS_HOOKS_*) in turn, each to its end, and stops at the first that fails. The
+/// hooks of RFS_HOOKS_POSTSTOP are all run, and the first failure is returned. The function may be called in any
+/// process that has the plan, as often as wanted, in the namespaces and root where the hooks belong: see RFS_HOOKS_*.
+/// No heap allocation.
 ///
-/// state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not allowed.
-/// Standard output and error are read, and their end is in err->message if the hook fails. A hook has no
-/// other descriptor, the environment that was configured and no other, default signal dispositions, none blocked, and
-/// the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild. What it leaves
-/// in the background is not waited for; its output has no reader then.
+/// state: state_len bytes of JSON (runtime-spec, "State"), which each hook finds on its standard input; NULL is not
+/// allowed. The output and error of a hook are read; if it fails, err->message has their last part. A hook has no other
+/// descriptor. It has the environment that was configured and no other, the default signal dispositions, no blocked
+/// signal, and the caller's working directory, umask and credentials. It is not the caller's child, but a grandchild.
+/// Processes that it leaves in the background are not waited for, and nobody reads their output.
 ///
 /// The caller may ignore SIGCHLD, or wait for all children in another thread; it gets no SIGCHLD.
 ///
-/// -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its timeout,
-/// and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
+/// -ECANCELED: a hook exited with another status than 0, or a signal killed it. -ETIMEDOUT: it ran longer than its
+/// timeout, and was killed (but not what it had started). -ENOENT, -EACCES, -ENOEXEC and so on: execve(2) failed.
 /// -EINVAL: an unknown kind, or no state. -ECHILD: the process between the caller and the hook was killed.
 #[unsafe(no_mangle)]
 #[must_use]

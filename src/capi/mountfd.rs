@@ -33,22 +33,24 @@ pub unsafe extern "C" fn rfs_plan_mountfd_needed(plan: *const rfs_plan, index: u
     }
 }
 
-/// On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the container's
+/// On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the
+/// container's
 /// process: a detached clone of the source, or a new file system, with its flags, the propagation it would have in the
-/// container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace (proc,
-/// mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
+/// container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace
+/// (proc, mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
 ///
 /// userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
 /// are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
 /// a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
-/// mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources that
-/// earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the caller's.
-/// A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
+/// mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources
+/// that earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the
+/// caller's. A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
 /// Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
 ///
 /// Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
 /// -EINVAL: no such mount, or a remount; no mappings; a file system that can't be idmapped; the mappings are
-/// refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the source.
+/// refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the
+/// source.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_mountfd_open(
@@ -86,17 +88,19 @@ pub unsafe extern "C" fn rfs_mountfd_open(
     unsafe { guard_number(err, open) }
 }
 
-/// On the host's side: answers the rfs_mountfd_request()s of the container's process, which gives no more than a mount's
-/// index, until it closes its end of the socket or ends; then returns 0. A mount that can't be opened is that process's
-/// error, with its reason, and this goes on. Equal mappings share a user namespace.
+/// On the host's side: answers the requests that the container's process makes with rfs_mountfd_request(). A request
+/// holds nothing but the index of a mount. The function returns 0 when that process closes its end of the socket, or
+/// ends. If a mount can't be opened, the process gets the error and its reason, and the function waits for the next
+/// request. Equal mappings share a user namespace.
 ///
-/// socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open in
-/// no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set, -EAGAIN ends
-/// it at that time. userns_fd and mntns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd of the plan is refused.
+/// socket: one end (borrowed) of a socketpair(2) of AF_UNIX, SOCK_SEQPACKET or SOCK_STREAM. The other end must be open
+/// in no process but the container's, and not in this one, or its closing is never noticed. With SO_RCVTIMEO set,
+/// -EAGAIN ends it at that time. userns_fd and mntns_fd: as for rfs_mountfd_open(). A source_fd or rootfs_fd of the
+/// plan is refused.
 ///
-/// What an honest process doesn't send is refused, and ends this: -EBADMSG for anything but such a request, -EPROTO after 16
-/// times an index that is unknown, needs no help or was served before, or if the answers are not read.
-/// No SIGPIPE is raised.
+/// A process that breaks the protocol ends the function with an error. -EBADMSG: it sent something that is no request.
+/// -EPROTO: it sent 16 times an index that is unknown, needs no help or was served before, or it does not read the
+/// answers. No SIGPIPE is raised.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_mountfd_serve(
@@ -116,9 +120,9 @@ pub unsafe extern "C" fn rfs_mountfd_serve(
     unsafe { guard(err, serve) }
 }
 
-/// On the host's side: answers one request, for a runtime with an event loop that has found the socket readable. It keeps
-/// nothing between calls: a process that was taken over may ask for a mount of the plan again and again, which a caller
-/// that counts the calls can end. The parameters are those of rfs_mountfd_serve().
+/// On the host's side: answers one request, for a runtime whose event loop has found the socket readable. The
+/// parameters are those of rfs_mountfd_serve(). Nothing is kept between calls: a process that was taken over may ask
+/// for the same mount again and again. The caller can count the calls and stop.
 ///
 /// Returns 1 after an answer, also one that refuses; 0 when the other end is closed; or the negative errno with which
 /// rfs_mountfd_serve() would have ended.
@@ -145,8 +149,8 @@ pub unsafe extern "C" fn rfs_mountfd_answer(
 /// In the container's process: a ready rfs_callbacks.mountfd, whose userdata is a pointer to an int: the other end of
 /// rfs_mountfd_serve()'s socket. A callback with a userdata of its own can call it. No heap allocation.
 ///
-/// Returns a descriptor, or the negative errno of the host's side, whose message is then in request->err. -ECONNRESET: the
-/// host's side is gone.
+/// Returns a descriptor, or the negative errno that the host's side sent; its message is then in request->err.
+/// -ECONNRESET: the other end of the socket is closed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_mountfd_request(

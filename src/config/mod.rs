@@ -41,7 +41,7 @@ pub struct Config {
     pub cgroup_path: Option<Bytes>,
     /// As a mount's option: "idmap", "ridmap", with "=" and a mapping or without.
     pub rootfs_idmap: Option<Bytes>,
-    /// Of the container's user namespace, as far as they are known.
+    /// The mappings of the container's user namespace, as far as they are known.
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
     pub mount_namespace: bool,

@@ -130,7 +130,7 @@ pub const COUNT: usize = OTHERS.len() + 4 * FLAGS.len();
 /// In the order of their bytes.
 static TABLE: [(&CStr, Effect); COUNT] = sorted();
 
-/// By insertion, when the library is compiled.
+/// The table, sorted by insertion when the library is compiled.
 const fn sorted() -> [(&'static CStr, Effect); COUNT] {
     let mut table = [(c"", Nothing); COUNT];
     let mut count = 0;

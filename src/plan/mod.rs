@@ -77,7 +77,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// By its index in the configuration.
+    /// The mount that has this index in the configuration.
     pub fn mount(&self, index: usize) -> Option<&Mount> {
         let place = self
             .mounts
@@ -149,8 +149,8 @@ pub struct Mount {
     pub propagation: Vec<u64>,
     /// Attaching under a shared mount makes this one shared: the propagation must be set once more.
     pub below_shared: bool,
-    /// It is found again by its id: something else of this plan lies below (/dev's files, a device, a read-only or masked
-    /// path), or it becomes read-only later.
+    /// It is found again by its id: something else of this plan lies below (/dev's files, a device, a read-only or
+    /// masked path), or it becomes read-only later.
     pub is_recognised: bool,
 }
 
@@ -374,8 +374,8 @@ pub struct Cgroup {
     pub hierarchies: Hierarchies,
     /// cgroup2, where the host has it alone.
     pub unified: Filesystem,
-    /// The container's cgroup2 directory on the host, bound where cgroup2 may not be mounted. `None`: the caller has not
-    /// told it.
+    /// The container's cgroup2 directory on the host, bound where cgroup2 may not be mounted. `None`: the caller has
+    /// not told it.
     pub path: Option<CString>,
     /// For what is bound.
     pub change: Option<BindChange>,

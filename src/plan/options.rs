@@ -126,9 +126,9 @@ impl<'a> Options<'a> {
         Ok(())
     }
 
-    /// What means nothing for a bind is an error: a "ro" that was misspelt would leave a mount writable. `ignored` is told
-    /// of what engines write all the same.
-    /// By the door of fstab(5), whose files are full of it, it is passed over.
+    /// What means nothing for a bind is an error: a "ro" that was misspelt would leave a mount writable. `ignored` is
+    /// told of what engines write all the same.
+    /// In a line of fstab(5) such an option is passed over, because those files are full of them.
     pub fn check_of_bind(
         &self,
         wanted: &config::Mount,
@@ -206,8 +206,8 @@ fn split<'a>(fstype: &'a [u8], mut rest: &'a [u8]) -> impl Iterator<Item = &'a [
 }
 
 /// The first comma that ends an option. Those of values don't: a label's are in quotes (opt_len() in security/selinux/
-/// hooks.c) or before a category, overlay escapes them (ovl_next_opt() in fs/overlayfs/params.c), and a tmpfs's `mpol` has
-/// lists of numbers (shmem_next_opt() in mm/shmem.c).
+/// hooks.c) or before a category, overlay escapes them (ovl_next_opt() in fs/overlayfs/params.c), and a tmpfs's `mpol`
+/// has lists of numbers (shmem_next_opt() in mm/shmem.c).
 fn separator(fstype: &[u8], text: &[u8]) -> Option<usize> {
     let is_overlay = fstype == b"overlay";
     let has_lists = matches!(fstype, b"tmpfs" | b"devtmpfs");

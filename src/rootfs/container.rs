@@ -242,8 +242,8 @@ impl Container {
         self.mounts.get(mount.index).map_or(0, |it| it.id.get())
     }
 
-    /// The mount that a path lies below, as it was mounted: the last that was attached above it, with its id and the path in
-    /// it. `None`: the rootfs itself.
+    /// The mount that a path lies below, as it was mounted: the last that was attached above it, with its id and the
+    /// path in it. `None`: the rootfs itself.
     pub(super) fn mount_above<'a>(&self, path: &'a CStr) -> Option<(&Mount, u64, &'a CStr)> {
         let all = self.plan.mounts.iter().rev();
         all.filter(|mount| mount.is_recognised).find_map(|mount| {
@@ -253,8 +253,8 @@ impl Container {
         })
     }
 
-    /// Another mount lies at a path now. `by`: gives its id, if what is below can be looked for in it, and otherwise 0. The
-    /// mounts that lay below are copied or hidden, and no longer recognised.
+    /// Another mount lies at a path now. `by`: gives its id, if what is below can be looked for in it, and otherwise 0.
+    /// The mounts that lay below are copied or hidden, and no longer recognised.
     pub(super) fn was_covered(&self, path: &CStr, by: impl Fn() -> Result<u64>) -> Result<()> {
         for mount in self.plan.mounts.iter().filter(|it| it.is_recognised) {
             if mount.destination.as_c_str() == path {
@@ -381,7 +381,7 @@ fn is_below(path: &CStr, above: &CStr) -> bool {
 /// How the container's root is reached.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// By a descriptor, in a callback. `has_dev`: /dev is filled.
+    /// A callback runs: the root is reached by a descriptor. `has_dev`: /dev is filled.
     Callback { root: RawFd, has_dev: bool },
     /// It is "/".
     Switched,

@@ -334,8 +334,8 @@ fn c_str<'a>(room: &'a mut [u8; PATH_MAX], bytes: &[u8]) -> &'a CStr {
     CStr::from_bytes_until_nul(room).unwrap_or_default()
 }
 
-/// Of the security modules' own only the capabilities: labels are the mount's, and signatures hold
-/// for one inode.
+/// Whether an extended attribute is copied. Security modules' attributes are not, except for capabilities: labels are
+/// the mount's, and signatures hold for one inode.
 fn is_copied(attribute: &CStr) -> bool {
     !attribute.to_bytes().starts_with(b"security.") || attribute == c"security.capability"
 }

@@ -123,8 +123,8 @@ fn remove_ptmx(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
     }
 }
 
-/// Whatever file or link /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in this rootfs at
-/// the same time.
+/// Whatever file or link /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in
+/// this rootfs at the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
     for _ in 0..PTMX_TRIES {
         match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
@@ -275,7 +275,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
             format_args!("{}: the host's node is bound, with its own mode and owner instead of those asked for", Quoted(path.to_bytes())),
         );
     }
-    // A device of the host's, in a mount of the host's file system.
+    // The device and its mount belong to the host.
     hosts.change(
         false,
         &Attributes::setting(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),

@@ -23,7 +23,7 @@ pub struct Entry<'a> {
     pub root: &'a [u8],
     pub mountpoint: &'a [u8],
     pub fstype: &'a [u8],
-    /// Of the superblock, comma-separated.
+    /// The options of the superblock, with commas between them.
     pub options: &'a [u8],
 }
 

@@ -15,8 +15,8 @@ use crate::sys::path::{PathBuf, of_descriptor};
 
 const ATTRIBUTE: &CStr = c"security.selinux";
 
-/// Labels what a descriptor refers to, which may be a link. By a path in procfs: descriptors from O_PATH
-/// have no other way before Linux 6.13.
+/// Labels what a descriptor refers to, which may be a link. The label is set by a path in procfs, because
+/// Linux before 6.13 has no other call for O_PATH descriptors.
 pub fn label(fd: BorrowedFd<'_>, label: &CStr) -> Result<()> {
     let path = of_descriptor(fd);
     let set = || setxattr(&*path, ATTRIBUTE, label.to_bytes(), XattrFlags::empty());
@@ -26,7 +26,7 @@ pub fn label(fd: BorrowedFd<'_>, label: &CStr) -> Result<()> {
 /// Labels all that is in the tree, and its root last: a label there says that all is done.
 pub fn relabel(tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
     let root = rustix::fs::fstat(tree).during("fstat", b"")?;
-    // By whatever links, mounts or descriptors it was found.
+    // Device and inode are compared: links, mounts and descriptors may lead to the same file.
     for path in NEVER_RELABELLED {
         if let Ok(there) = rustix::fs::stat(path)
             && (there.st_dev, there.st_ino) == (root.st_dev, root.st_ino)

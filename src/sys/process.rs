@@ -48,7 +48,7 @@ pub struct Finished {
 
 pub enum Outcome {
     Exited(i32),
-    /// By a signal that was not ours.
+    /// A signal that we did not send killed it.
     Killed(i32),
     TimedOut,
     /// A system call failed before the program ran, or while it was waited for.
@@ -96,8 +96,8 @@ struct Left<const N: usize> {
 // SAFETY: all its fields are atomics, or arrays of them.
 unsafe impl<const N: usize> Shareable for Left<N> {}
 
-/// Runs `call` in a process of its own, which shares the table of descriptors, and gives the bytes that it returned. `None`:
-/// it was killed before.
+/// Runs `call` in a process of its own, which shares the table of descriptors, and gives the bytes that it returned.
+/// `None`: it was killed before.
 pub fn in_child<const N: usize>(call: impl FnOnce() -> [u8; N]) -> Result<Option<[u8; N]>> {
     let left = Page::shared(Left {
         is_whole: AtomicU8::new(0),

@@ -30,9 +30,9 @@ pub struct rfs_mount {
     pub r#type: *const c_char,
     /// What to mount: for a bind a path on the host (absolute), else the file system's own idea of it. NULL: none.
     pub source: *const c_char,
-    /// n_options mount options, as in config.json. What is not a mount flag is data for the file system, and may be
-    /// several with commas between them; for a bind it is -EINVAL, but for a few that engines write
-    /// (rfs_config_new(3)).
+    /// n_options mount options, as in config.json. An option that is no mount flag is data for the file system; it may
+    /// be several options with commas between them. Such an option is -EINVAL for a bind, except for a few that engines
+    /// write (rfs_config_new(3)).
     pub options: *const *const c_char,
     /// How many options there are.
     pub n_options: usize,
@@ -49,19 +49,22 @@ pub struct rfs_mount {
     /// after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
     pub source_fd: c_int,
     /// With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
-    /// /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount counts.
+    /// /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount
+    /// counts.
     pub userns_fd: c_int,
 }
 /// rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
 pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
-/// The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it returns is
-/// attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was joined with a new
-/// user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and the type cgroup.
+/// The host's side makes this mount, of whatever type: rfs_callbacks.mountfd is always asked for it, and what it
+/// returns is attached as it is. For what the container's process may not do: a proc or mqueue of a namespace that was
+/// joined with a new user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and
+/// the type cgroup.
 pub const RFS_MOUNT_FROM_HOST: u64 = 2;
-/// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are cleared.
+/// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
+/// cleared.
 pub const RFS_MOUNT_KEEP_FLAGS: u64 = 0x10;
 /// What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
-/// Of the options that clear, only "dev" has an effect on them.
+/// The option "dev" clears nodev. Other options that clear a flag have no effect on the added ones.
 pub const RFS_MOUNT_KEEP_RESTRICTIONS: u64 = 4;
 /// rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
 pub const RFS_MOUNT_USERNS_FD: u64 = 8;
@@ -84,8 +87,8 @@ pub struct rfs_device {
     pub major: u32,
     /// Minor number; ignored for a fifo.
     pub minor: u32,
-    /// With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's type
-    /// (S_IFMT) may be there if they agree with type.
+    /// With RFS_DEVICE_FILE_MODE: permission bits, independent of the umask. Otherwise 0666. The bits of the file's
+    /// type (S_IFMT) may be there if they agree with type.
     pub file_mode: u32,
     /// Owner.
     pub uid: u32,
@@ -124,7 +127,7 @@ pub struct rfs_hook {
     pub args: *const *const c_char,
     /// How many arguments there are.
     pub n_args: usize,
-    /// n_env variables, "NAME=value" each: the whole environment.
+    /// n_env variables, "NAME=value" each. The hook gets these and no others.
     pub env: *const *const c_char,
     /// How many variables there are.
     pub n_env: usize,
@@ -132,8 +135,8 @@ pub struct rfs_hook {
     pub timeout: u32,
 }
 
-/// Everything that is said once for a container. What is zero or NULL leaves the configuration as it
-/// is; flags add to those set before (by config.json or an earlier call).
+/// Everything that is said once for a container. A member that is zero or NULL leaves the configuration as it is.
+/// Flags are added to those that config.json or an earlier call has set.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_options {
@@ -159,7 +162,8 @@ pub struct rfs_options {
     /// can't be mounted. Absolute.
     pub cgroup_path: *const c_char,
     /// Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
-    /// defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps that.
+    /// defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps
+    /// that.
     pub mount_context_type: *const c_char,
     /// The uids of the container's user namespace, as far as they are known: n_uid_mappings mappings, as config.json's
     /// linux.uidMappings. For "@" in the option "idmap=".
@@ -171,10 +175,11 @@ pub struct rfs_options {
     /// How many gid mappings there are.
     pub n_gid_mappings: usize,
     /// The rootfs is idmapped, with the mappings of the container's user namespace ("idmap") or others
-    /// ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is asked for
-    /// RFS_MOUNTFD_ROOTFS. NULL: it is not.
+    /// ("idmap=uids=0-100000-65536;gids=0-100000-65536"); "ridmap" with the mounts below it. The mountfd callback is
+    /// asked for RFS_MOUNTFD_ROOTFS. NULL: it is not.
     pub rootfs_idmap: *const c_char,
-    /// The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set it.
+    /// The bundle's directory, from which relative sources of binds are taken; absolute. rfs_config_from_oci() has set
+    /// it.
     pub bundle: *const c_char,
     /// The propagation that rfs_finalize() gives the root as its last step, by the names of rootfs_propagation. With
     /// "rshared" all mounts become peer groups of their own then. NULL: it is left alone.
@@ -215,19 +220,19 @@ pub const RFS_OPTION_KEEP_UMASK: u64 = 0x2000;
 /// rfs_plan_new() does not look whether the rootfs is there: its path is made or mounted after the fork, or
 /// rfs_container_set_rootfs_fd() gives it.
 pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
-/// rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the host's
-/// mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the kernel, a
-/// hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log
-/// says why.
+/// rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
+/// host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the
+/// kernel, a hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS)
+/// first, and the log says why.
 pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
-/// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw", "exec",
-/// "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+/// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
+/// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
 pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
-/// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing is
-/// made in /dev, and a missing mount point only with the option "create=".
+/// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
+/// is made in /dev, and a missing mount point only with the option "create=".
 pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
-/// Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so in
-/// a user namespace that does not own the network namespace, or that sees no complete sysfs.
+/// Where the kernel refuses a new sysfs with EPERM, bind the host's /sys instead, with all mounts below it. It does so
+/// in a user namespace that does not own the network namespace, or that sees no complete sysfs.
 pub const RFS_OPTION_SYSFS_FROM_HOST: u64 = 0x20000;
 /// /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
 pub const RFS_OPTION_PTMX_BIND: u64 = 0x40000;

@@ -53,9 +53,10 @@ pub const RFS_LOG_WARNING: u32 = 1;
 /// What the library chose to do where it had a choice.
 pub const RFS_LOG_DEBUG: u32 = 2;
 
-/// What the library asks of its caller. rfs_prepare() takes them, and they serve until the container's last call. Every
-/// function may be NULL. They are called in the process and thread that called the library, with the umask it had, and must
-/// return, not jump away. They may call the functions that take a container, with the same container, where these allow it.
+/// What the library asks of its caller. rfs_prepare() takes the callbacks, and they are used until the container's last
+/// call. Every function may be NULL. A callback runs in the process and thread that called the library, with the umask
+/// that this thread had. It must return; it must not jump away. It may call the functions that take a container, with
+/// the same container, where these allow it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_callbacks {
@@ -68,16 +69,18 @@ pub struct rfs_callbacks {
     pub mountfd: Option<
         unsafe extern "C" fn(userdata: *mut c_void, request: *const rfs_mount_request) -> c_int,
     >,
-    /// Called at each RFS_POINT_* in turn; a negative errno ends rfs_prepare() with it. It may change what is mounted in the
-    /// rootfs: whatever follows is resolved anew from the container's root, which rfs_container_root_fd() tells.
+    /// Called at each RFS_POINT_* in turn. If it returns a negative errno, rfs_prepare() ends and returns that. It may
+    /// change what is mounted in the rootfs: later paths are resolved anew, from the container's root.
+    /// rfs_container_root_fd() returns a descriptor of that root.
     pub point: Option<unsafe extern "C" fn(userdata: *mut c_void, point: rfs_point) -> c_int>,
     /// Takes a message of one line without a newline, valid during the call.
     pub log: Option<
         unsafe extern "C" fn(userdata: *mut c_void, level: rfs_log_level, message: *const c_char),
     >,
     /// The container's state (runtime-spec, "State"; status "creating"), state_len bytes of JSON, with which the
-    /// createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: that callback
-    /// runs them, with rfs_run_hooks(). If there are such hooks, and neither of the two is given, it is -EINVAL.
+    /// createContainer hooks are run at RFS_POINT_CREATE_CONTAINER, after the point callback. NULL: the point callback
+    /// runs them, with rfs_run_hooks(). A plan with createContainer hooks is -EINVAL if both `state` and `point` are
+    /// NULL.
     pub state: *const c_char,
     /// How many bytes there are; not 0 with a state.
     pub state_len: usize,

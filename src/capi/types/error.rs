@@ -47,10 +47,11 @@ pub const RFS_OBJECT_READONLY_PATH: u32 = 4;
 /// The hooks of one kind, which the message names (config.json: hooks.prestart[index] and so on).
 pub const RFS_OBJECT_HOOK: u32 = 5;
 
-/// What went wrong. Owned by the caller, who sets `size`; needs no cleaning up. Undefined after success.
+/// What went wrong. The caller owns it and sets `size`. It needs no cleaning up. Its content is undefined after
+/// success.
 ///
-/// A smaller `size` than this header's is filled as far as it goes, of a larger one the rest is left
-/// alone; one that does not reach the end of `index` is -EINVAL.
+/// If `size` is smaller than this header's, the struct is filled as far as it goes. If it is larger, the rest is left
+/// alone. A `size` that does not reach the end of `index` is -EINVAL.
 #[repr(C)]
 pub struct rfs_error {
     /// sizeof(rfs_error), set by the caller.
@@ -65,16 +66,17 @@ pub struct rfs_error {
     pub reserved: u32,
     /// Which mount, device or path of the configuration, from 0; -1 if none.
     pub index: i64,
-    /// The operation that failed: a system call's name ("move_mount"), "check" where a rule was broken, which
-    /// callback, or "hook" for one that ran and failed.
+    /// The operation that failed: the name of a system call ("move_mount"), "check" where a rule was broken, the name
+    /// of a callback, or "hook" for a hook that ran and failed.
     pub operation: [c_char; 32],
-    /// The path it concerned, as configured; a long one keeps its end, after "...". May be empty.
+    /// The path that the operation concerned, as configured. A long path keeps its end, after "...". It may be empty.
     pub path: [c_char; 256],
     /// One sentence for a person: which object, path and operation, the kernel's own message where it gave one, and
     /// what to do. It ends with no newline.
     ///
-    /// Bytes that are not UTF-8, control characters, and characters without a width or that turn the direction of
-    /// writing are written as \xNN, here and in `path` and log messages: a file's name can't move the terminal's cursor.
+    /// Here, in `path` and in log messages, these are written as \xNN: bytes that are not UTF-8, control characters,
+    /// characters without a width, and those that change the direction of writing. So a file's name can't move the
+    /// terminal's cursor.
     pub message: [c_char; 1024],
     /// `message` without ": " and the words of the errno: for a caller that writes strerror(-code) itself.
     pub detail: [c_char; 1024],
