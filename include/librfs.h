@@ -341,6 +341,75 @@ typedef struct rfs_mount {
 #define RFS_NO_MOUNT (UINT64_MAX - 1)
 
 /**
+ * A directory, file or symbolic link that is made in the container, or the mode and owner of what is there.
+ */
+typedef struct rfs_file {
+    /**
+     * sizeof(rfs_file).
+     */
+    uint64_t size;
+    /**
+     * RFS_FILE_*.
+     */
+    uint64_t flags;
+    /**
+     * Where, in the container. Required, and absolute. Links on the way are followed inside the rootfs, one at its end is
+     * not. Missing directories on the way are made (0755).
+     */
+    const char *path;
+    /**
+     * 'd' a directory, which may be there already; 'f' a regular file and 'l' a symbolic link, which may not (-EEXIST);
+     * 0: what is there already, of which only mode and owner change.
+     */
+    uint32_t type;
+    /**
+     * With RFS_FILE_MODE: permission bits, independent of the umask. Otherwise a new directory has 0755 and a new file 0644.
+     */
+    uint32_t mode;
+    /**
+     * With RFS_FILE_OWNER: the owner. Otherwise what is new belongs to the process that calls rfs_prepare().
+     */
+    uint32_t uid;
+    /**
+     * With RFS_FILE_OWNER: the group.
+     */
+    uint32_t gid;
+    /**
+     * Where a symbolic link leads. Required for one, and only for one.
+     */
+    const char *target;
+    /**
+     * A regular file's content: content_len bytes, which are copied. NULL: it is empty.
+     */
+    const void *content;
+    /**
+     * How many bytes there are.
+     */
+    size_t content_len;
+    /**
+     * With RFS_FILE_CONTENT_FD: a descriptor of a regular file's content instead. Borrowed: the number is noted, and what
+     * it refers to when rfs_prepare() runs counts. It is read from its start and its position stays; a pipe is read to its
+     * end.
+     */
+    int content_fd;
+} rfs_file;
+
+/**
+ * rfs_file.mode is given.
+ */
+#define RFS_FILE_MODE 1
+
+/**
+ * rfs_file.uid and gid are given.
+ */
+#define RFS_FILE_OWNER 2
+
+/**
+ * rfs_file.content_fd is given.
+ */
+#define RFS_FILE_CONTENT_FD 4
+
+/**
  * One device node, like an element of config.json's `linux.devices`.
  */
 typedef struct rfs_device {
@@ -639,6 +708,12 @@ typedef struct rfs_options {
 #define RFS_OPTION_KEEP_LOCKED 524288
 
 /**
+ * The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
+ * It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
+ */
+#define RFS_OPTION_TMPFS_ROOTFS 1048576
+
+/**
  * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
  * is made in /dev, and a missing mount point only with the option "create=".
  */
@@ -680,7 +755,7 @@ int rfs_config_from_oci(const char *json,
                         struct rfs_error *err);
 
 /**
- * Begins a configuration by hand: the rootfs (absolute, or NULL if a descriptor will be given), the devices that the
+ * Begins a configuration by hand: the rootfs (absolute, or NULL for a descriptor or RFS_OPTION_TMPFS_ROOTFS), the devices that the
  * runtime-spec demands, own mount namespace, nothing else.
  * *out: owned by the caller; free it with rfs_config_free().
  */
@@ -718,6 +793,16 @@ int rfs_config_add_fstab(struct rfs_config *config,
                          const char *const *prefixes,
                          uint64_t *index,
                          struct rfs_error *err);
+
+/**
+ * Adds a step that makes a directory, file or symbolic link, or changes the mode and owner of what is there. It is done in
+ * order with the mounts, and has an index among them. The strings and the content are copied; content_fd is only noted.
+ * -EINVAL: no path, an unknown flag or type, a target or content that does not go with the type. -E2BIG: content over 64 MiB.
+ */
+RFS_MUST_USE
+int rfs_config_add_file(struct rfs_config *config,
+                        const struct rfs_file *file,
+                        struct rfs_error *err);
 
 /**
  * Adds a device node. One for the path of a default device replaces it.

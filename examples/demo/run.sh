@@ -27,6 +27,8 @@ set -x
 cd "$examples"
 # shellcheck disable=SC2086 # several flags
 "${CC:-cc}" -O2 -o "$bundle/rfsrun" rfsrun.c namespaces.c process.c report.c sealed.c terminal.c $flags
+# shellcheck disable=SC2086 # several flags
+"${CC:-cc}" -O2 -D_GNU_SOURCE -o "$bundle/sandbox" sandbox.c $flags
 { set +x; } 2>/dev/null
 
 mkdir -p "$bundle/rootfs/bin"
@@ -40,3 +42,18 @@ cp "$examples/demo/config.json" "$bundle/config.json"
 set -x
 # shellcheck disable=SC2086 # no option, or one
 "$bundle/rfsrun" $rootless --time "$bundle"
+{ set +x; } 2>/dev/null
+
+# As root, and as an ordinary user, too, where the kernel lets one make a user namespace and reach the library.
+look='id; pwd; cat /etc/passwd; ls / /dev; mount'
+set -x
+"$bundle/sandbox" sh -c "$look"
+{ set +x; } 2>/dev/null
+if [ "$(id -u)" = 0 ]; then
+	chmod 755 "$bundle"
+	as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+	if as_nobody unshare --user true 2>&- && as_nobody test -r "${PKG_CONFIG_PATH%/*}"; then
+		set -x
+		as_nobody "$bundle/sandbox" sh -c "$look"
+	fi
+fi

@@ -10,7 +10,9 @@ use super::input::{
     strings,
 };
 use super::types::*;
-use crate::config::{Bytes, Config, Device, DeviceKind, Hook, Mount, fstab, oci, options};
+use crate::config::{
+    Bytes, Config, Content, Device, DeviceKind, File, FileKind, Hook, Mount, fstab, oci, options,
+};
 use crate::error::{Object, Result, Stage};
 
 /// What is wanted. Mutable; built before the fork.
@@ -47,7 +49,7 @@ pub unsafe extern "C" fn rfs_config_from_oci(
     unsafe { guard(err, || give(out, read)) }
 }
 
-/// Begins a configuration by hand: the rootfs (absolute, or NULL if a descriptor will be given), the devices that the
+/// Begins a configuration by hand: the rootfs (absolute, or NULL for a descriptor or RFS_OPTION_TMPFS_ROOTFS), the devices that the
 /// runtime-spec demands, own mount namespace, nothing else.
 /// *out: owned by the caller; free it with rfs_config_free().
 #[unsafe(no_mangle)]
@@ -115,6 +117,29 @@ pub unsafe extern "C" fn rfs_config_add_fstab(
         if let Some(index) = unsafe { index.as_mut() } {
             *index = added.map_or(RFS_NO_MOUNT, |index| index as u64);
         }
+        Ok(())
+    };
+    // SAFETY: pointers are NULL or as the header demands.
+    unsafe { guard(err, || change(config, add)) }
+}
+
+/// Adds a step that makes a directory, file or symbolic link, or changes the mode and owner of what is there. It is done in
+/// order with the mounts, and has an index among them. The strings and the content are copied; content_fd is only noted.
+/// -EINVAL: no path, an unknown flag or type, a target or content that does not go with the type. -E2BIG: content over 64 MiB.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rfs_config_add_file(
+    config: *mut rfs_config,
+    file: *const rfs_file,
+    err: *mut rfs_error,
+) -> c_int {
+    let add = |config: &mut Config| {
+        let index = config.mounts.len();
+        // SAFETY: as in rfs_config_add_mount.
+        let file = unsafe { sized("rfs_file", file).and_then(|file| read_file(&file)) };
+        config
+            .mounts
+            .push(file.map_err(|error| error.about(Object::Mount(index), b""))?);
         Ok(())
     };
     // SAFETY: pointers are NULL or as the header demands.
@@ -320,6 +345,7 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
                 mount.userns_fd,
             )?,
             from_fstab: false,
+            file: None,
             options: options
                 .iter()
                 .map(|&option| required("an option", option))
@@ -328,6 +354,56 @@ unsafe fn read_mount(mount: &rfs_mount) -> Result<Mount> {
             gid_mappings: mappings("gid_mappings", mount.gid_mappings, mount.n_gid_mappings)?,
         })
     }
+}
+
+/// # Safety
+/// The strings and the content are NULL or as the header says.
+unsafe fn read_file(file: &rfs_file) -> Result<Mount> {
+    const KNOWN: u64 = RFS_FILE_MODE | RFS_FILE_OWNER | RFS_FILE_CONTENT_FD;
+    known_flags("rfs_file", file.flags, KNOWN)?;
+    let has = |flag: u64| file.flags & flag != 0;
+    let content_fd = given_fd(
+        "content_fd",
+        file.flags & RFS_FILE_CONTENT_FD,
+        file.content_fd,
+    )?;
+    // SAFETY: as promised by the caller.
+    let (path, target, bytes) = unsafe {
+        (
+            required("path", file.path)?,
+            optional(file.target),
+            slice("content", file.content.cast::<u8>(), file.content_len)?,
+        )
+    };
+    let has_content = content_fd.is_some() || !bytes.is_empty();
+    if content_fd.is_some() && !bytes.is_empty() {
+        return Err(invalid("content and content_fd exclude each other"));
+    }
+    let kind = match u8::try_from(file.r#type) {
+        Ok(b'd') => FileKind::Directory,
+        Ok(b'f') => FileKind::Regular(match content_fd {
+            Some(fd) => Content::Descriptor(fd),
+            None => Content::Bytes(bytes.to_vec()),
+        }),
+        Ok(b'l') => FileKind::Link(target.clone().ok_or_else(|| null("target"))?),
+        Ok(0) => FileKind::Existing,
+        _ => return Err(invalid("rfs_file.type is none of 'd', 'f', 'l' and 0")),
+    };
+    if has_content && !matches!(kind, FileKind::Regular(_)) {
+        return Err(invalid("content: only a regular file ('f') has one"));
+    }
+    if target.is_some() && !matches!(kind, FileKind::Link(_)) {
+        return Err(invalid("target: only a symbolic link ('l') has one"));
+    }
+    Ok(Mount {
+        destination: path,
+        file: Some(File {
+            kind,
+            mode: has(RFS_FILE_MODE).then_some(file.mode),
+            owner: has(RFS_FILE_OWNER).then_some((file.uid, file.gid)),
+        }),
+        ..Mount::default()
+    })
 }
 
 /// # Safety
@@ -380,7 +456,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_KEEP_LOCKED - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_TMPFS_ROOTFS - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -400,6 +476,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
     config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
     config.keep_locked |= has(RFS_OPTION_KEEP_LOCKED);
+    config.tmpfs_rootfs |= has(RFS_OPTION_TMPFS_ROOTFS);
     config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
     config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);
     config.own_namespace |= has(RFS_OPTION_OWN_NAMESPACE);

@@ -7,7 +7,8 @@ use core::mem::{MaybeUninit, size_of};
 use rustix::io::Errno;
 
 use super::types::{
-    rfs_callbacks, rfs_device, rfs_hook, rfs_id_mapping, rfs_mount, rfs_mount_request, rfs_options,
+    rfs_callbacks, rfs_device, rfs_file, rfs_hook, rfs_id_mapping, rfs_mount, rfs_mount_request,
+    rfs_options,
 };
 use crate::config::{Bytes, HookKind, IdMapping};
 use crate::error::{Error, Result, Stage};
@@ -27,6 +28,8 @@ pub unsafe trait Sized64: Copy {}
 unsafe impl Sized64 for rfs_mount {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_device {}
+// SAFETY: as above.
+unsafe impl Sized64 for rfs_file {}
 // SAFETY: as above.
 unsafe impl Sized64 for rfs_hook {}
 // SAFETY: as above.

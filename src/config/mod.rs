@@ -58,6 +58,8 @@ pub struct Config {
     pub final_propagation: Option<Bytes>,
     /// RFS_OPTION_HOST_ROOT.
     pub host_root: bool,
+    /// RFS_OPTION_TMPFS_ROOTFS.
+    pub tmpfs_rootfs: bool,
     pub sysfs_from_host: bool,
     pub ptmx_bind: bool,
     /// What was passed over while the configuration was made.
@@ -101,6 +103,7 @@ impl Config {
             classic_mount: false,
             final_propagation: None,
             host_root: false,
+            tmpfs_rootfs: false,
             sysfs_from_host: false,
             ptmx_bind: false,
             warnings: Vec::new(),
@@ -125,9 +128,37 @@ pub struct Mount {
     pub userns_fd: Option<RawFd>,
     /// A line of fstab(5): what means nothing for a bind is a warning.
     pub from_fstab: bool,
+    /// It is no mount: this is made at the destination.
+    pub file: Option<File>,
     pub options: Vec<Bytes>,
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
+}
+
+#[derive(Clone, Debug)]
+pub struct File {
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// uid and gid.
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum FileKind {
+    Directory,
+    Regular(Content),
+    /// With its target.
+    Link(Bytes),
+    /// What is there already.
+    Existing,
+}
+
+#[derive(Clone, Debug)]
+pub enum Content {
+    Bytes(Bytes),
+    /// Borrowed from the caller.
+    Descriptor(RawFd),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

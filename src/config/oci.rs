@@ -182,6 +182,7 @@ fn mount(mut mount: oci::Mount) -> Mount {
         keep_restrictions: false,
         userns_fd: None,
         from_fstab: false,
+        file: None,
         options: list(mount.options_mut().take(), String::into_bytes),
         uid_mappings: list(mount.uid_mappings_mut().take(), id_mapping),
         gid_mappings: list(mount.gid_mappings_mut().take(), id_mapping),

@@ -56,7 +56,7 @@ impl<'a> Wanted<'a> {
             Wanted::Mount(mount) => match &mount.kind {
                 Kind::Bind(bind) => bind.idmap.as_ref(),
                 Kind::Filesystem(filesystem) => filesystem.idmap.as_ref(),
-                Kind::Cgroup(_) | Kind::Remount(_) => None,
+                Kind::Cgroup(_) | Kind::Remount(_) | Kind::Make(_) => None,
             },
             Wanted::Rootfs(rootfs) => rootfs.idmap.as_ref(),
             Wanted::PassedOver(_) => None,
@@ -79,6 +79,6 @@ fn need(mount: &Mount) -> Need {
     }
     match &mount.kind {
         Kind::Bind(bind) if bind.ask_if_unreachable => Need::Possibly,
-        Kind::Bind(_) | Kind::Filesystem(_) | Kind::Cgroup(_) | Kind::Remount(_) => Need::Never,
+        _ => Need::Never,
     }
 }

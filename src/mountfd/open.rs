@@ -100,6 +100,11 @@ fn open_mount(api: &MountApi, plan: &Plan, mount: &Mount) -> Result<OwnedFd> {
         // With the host's privilege, and not of the container's user namespace.
         Kind::Filesystem(wanted) => api.superblock(&wanted.superblock())?,
         Kind::Cgroup(wanted) => api.superblock(&wanted.unified.superblock())?,
+        Kind::Make(_) => {
+            return Err(Error::invalid(
+                "this step makes a file: there is no mount to open",
+            ));
+        }
         Kind::Remount(_) => {
             return Err(Error::invalid(
                 "options: \"remount\" changes a mount of the container: there is nothing to open",

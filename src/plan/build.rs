@@ -101,7 +101,11 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     if config.host_root {
         refuse_for_host_root(config)?;
     }
+    if config.tmpfs_rootfs {
+        refuse_for_tmpfs_rootfs(config)?;
+    }
     let path = match (&config.rootfs, config.rootfs_fd) {
+        _ if config.tmpfs_rootfs => CString::default(),
         _ if config.host_root => c"/".to_owned(),
         (None, None) if !config.rootfs_later => {
             return Err(Error::invalid(
@@ -126,10 +130,34 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     Ok(Rootfs {
         path,
         fd: config.rootfs_fd,
-        is_checked: !config.rootfs_later && !config.host_root,
+        tmpfs: match config.tmpfs_rootfs {
+            true => Some(mounts::tmpfs_rootfs(config)?),
+            false => None,
+        },
+        is_checked: !config.rootfs_later && !config.host_root && !config.tmpfs_rootfs,
         ask_if_unreachable: !config.rootless && !config.host_root && config.rootfs_fd.is_none(),
         idmap: rootfs_idmap(config)?,
     })
+}
+
+/// What contradicts a rootfs that rfs_prepare makes.
+fn refuse_for_tmpfs_rootfs(config: &Config) -> Result<()> {
+    let reason = if config.host_root {
+        "RFS_OPTION_HOST_ROOT has no rootfs"
+    } else if config.rootfs.is_some() || config.rootfs_fd.is_some() || config.rootfs_later {
+        "there is a rootfs already"
+    } else if config.rootfs_idmap.is_some() {
+        "rootfs_idmap: a new tmpfs has nothing to map"
+    } else if !config.mount_namespace {
+        "without a mount namespace of its own it would cover the host's root"
+    } else if config.no_pivot {
+        "RFS_OPTION_NO_PIVOT: what is mounted on \"/\" can't be moved there"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format_args!(
+        "RFS_OPTION_TMPFS_ROOTFS: {reason}"
+    )))
 }
 
 /// What has no meaning on the host's own root, or would change the host.
@@ -258,10 +286,10 @@ fn recognise<'a>(mounts: &mut [Mount], paths: impl Iterator<Item = &'a [u8]>) {
     for mount in mounts {
         let above = [mount.destination.as_bytes(), b"/"].concat();
         let first = paths.partition_point(|path| *path < &above[..]);
-        mount.is_recognised = mount.readonly_later
-            || paths
-                .get(first)
-                .is_some_and(|path| path.starts_with(&above));
+        let is_above = paths
+            .get(first)
+            .is_some_and(|path| path.starts_with(&above));
+        mount.is_recognised = !mount.is_made() && (mount.readonly_later || is_above);
     }
 }
 

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use super::attributes::Change;
 use super::{
-    Bind, Create, Device, Filesystem, Hierarchies, Hook, Idmap, Ids, IndexedPath, Kind, Link,
-    Mount, Plan, Shape, Switch,
+    Bind, Content, Create, Device, Filesystem, Hierarchies, Hook, Idmap, Ids, IndexedPath, Kind,
+    Link, Make, Mount, Node, Plan, Shape, Switch,
 };
 use crate::config::HookKind;
 use crate::config::options::propagation_name;
@@ -24,6 +24,7 @@ impl Plan {
         let mut root = Step::new("root")
             .path(&self.rootfs.path)
             .flag("descriptor", self.rootfs.fd.is_some())
+            .flag("tmpfs", self.rootfs.tmpfs.is_some())
             .idmap(&self.rootfs.idmap)
             .flag("own_namespace", self.own_namespace)
             .flag("classic_mount", self.classic_mount);
@@ -90,12 +91,16 @@ impl Plan {
 }
 
 fn mount(mount: &Mount) -> Step {
+    if let Kind::Make(it) = &mount.kind {
+        return make(mount, it);
+    }
     let step = Step::new("mount")
         .number("index", mount.index)
         .path(&mount.destination);
     let step = match &mount.kind {
         Kind::Filesystem(it) => filesystem(step.word("kind", "filesystem"), it),
         Kind::Bind(it) => bind(step.word("kind", "bind"), it),
+        Kind::Make(_) => step,
         Kind::Remount(it) => attributes(step.word("kind", "remount"), it.replacing(0)),
         Kind::Cgroup(it) => {
             let step = step.word("kind", "cgroup");
@@ -127,6 +132,28 @@ fn mount(mount: &Mount) -> Step {
         "propagation",
         mount.propagation.iter().copied().map(propagation_name),
     )
+}
+
+/// Without the content, which may be a secret.
+fn make(mount: &Mount, make: &Make) -> Step {
+    let step = Step::new("make")
+        .number("index", mount.index)
+        .path(&mount.destination);
+    let step = match &make.node {
+        Node::Directory => step.word("type", "d"),
+        Node::Link(target) => step.word("type", "l").string("target", target),
+        Node::Existing => step,
+        Node::Regular(Content::Bytes(bytes)) => step.word("type", "f").number("size", bytes.len()),
+        Node::Regular(Content::Descriptor(_)) => step.word("type", "f").flag("descriptor", true),
+    };
+    let step = match make.mode {
+        Some(mode) => step.word("mode", &format!("{mode:04o}")),
+        None => step,
+    };
+    match make.owner {
+        Some((uid, gid)) => step.number("uid", uid as usize).number("gid", gid as usize),
+        None => step,
+    }
 }
 
 fn filesystem(step: Step, filesystem: &Filesystem) -> Step {

@@ -188,7 +188,7 @@ mod tests {
             Kind::Cgroup(it) => {
                 [labels(&it.unified.parameters), labels(&it.tmpfs.parameters)].concat()
             }
-            Kind::Bind(_) | Kind::Remount(_) => vec![],
+            Kind::Bind(_) | Kind::Remount(_) | Kind::Make(_) => vec![],
         });
         let expected = [
             vec![&whole[..]],

@@ -13,7 +13,7 @@ use super::{Kind, Mount};
 pub fn defer_readonly(mounts: &mut [Mount], cwd: Option<&CString>) {
     let mut order: Vec<(CString, usize)> = Vec::with_capacity(mounts.len());
     let places = mounts.iter().enumerate();
-    order.extend(places.map(|(place, mount)| (mount.destination.clone(), place)));
+    order.extend(places.map(|(place, mount)| (place_of(mount), place)));
     order.sort_unstable();
     for place in 0..mounts.len() {
         if !is_deferrable(&mounts[place]) {
@@ -34,6 +34,15 @@ pub fn defer_readonly(mounts: &mut [Mount], cwd: Option<&CString>) {
     }
 }
 
+/// What is made at a path covers no mount there, but is made in it.
+fn place_of(mount: &Mount) -> CString {
+    if !mount.is_made() {
+        return mount.destination.clone();
+    }
+    let inside = [mount.destination.as_bytes(), b"/."].concat();
+    CString::new(inside).unwrap_or_default()
+}
+
 fn is_deferrable(mount: &Mount) -> bool {
     match &mount.kind {
         Kind::Filesystem(it) => {
@@ -41,7 +50,7 @@ fn is_deferrable(mount: &Mount) -> bool {
             is_filled && it.attributes & MOUNT_ATTR_RDONLY != 0
         }
         Kind::Bind(it) => it.change.is_some_and(|change| change.is_readonly()) && !mount.from_host,
-        Kind::Remount(_) | Kind::Cgroup(_) => false,
+        Kind::Remount(_) | Kind::Cgroup(_) | Kind::Make(_) => false,
     }
 }
 
@@ -57,7 +66,7 @@ fn defer(mount: &mut Mount) {
                 change.leave_readonly();
             }
         }
-        Kind::Remount(_) | Kind::Cgroup(_) => {}
+        Kind::Remount(_) | Kind::Cgroup(_) | Kind::Make(_) => {}
     }
 }
 

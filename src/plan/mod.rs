@@ -12,6 +12,7 @@ mod hooks;
 mod idmap;
 pub mod label;
 mod later;
+mod make;
 mod mounts;
 mod options;
 mod paths;
@@ -21,7 +22,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-pub use crate::config::HookKind;
+pub use crate::config::{Content, HookKind};
 use crate::error::Result;
 use crate::sys::flags;
 use attributes::{BindChange, Change};
@@ -99,6 +100,8 @@ pub struct Rootfs {
     pub fd: Option<RawFd>,
     /// It must be there when the plan is made.
     pub is_checked: bool,
+    /// It is a new tmpfs.
+    pub tmpfs: Option<Filesystem>,
     pub idmap: Option<Idmap>,
     /// The host's side may be asked for it if it can't be opened.
     pub ask_if_unreachable: bool,
@@ -160,8 +163,13 @@ impl Mount {
         self.destination.as_c_str() == c"/"
     }
 
+    /// It is no mount, but a step that makes a file.
+    pub fn is_made(&self) -> bool {
+        matches!(self.kind, Kind::Make(_))
+    }
+
     pub fn is_on_dev(&self) -> bool {
-        self.destination.as_c_str() == c"/dev"
+        self.destination.as_c_str() == c"/dev" && !self.is_made()
     }
 
     /// On /dev: a bind, or the one devtmpfs of the machine, belongs to the host, too.
@@ -169,7 +177,7 @@ impl Mount {
         match &self.kind {
             Kind::Bind(_) | Kind::Remount(_) => true,
             Kind::Filesystem(it) => it.fstype.as_c_str() == c"devtmpfs",
-            Kind::Cgroup(_) => false,
+            Kind::Cgroup(_) | Kind::Make(_) => false,
         }
     }
 
@@ -178,7 +186,7 @@ impl Mount {
         match &self.kind {
             Kind::Filesystem(it) => it.idmap.is_some(),
             Kind::Bind(it) => it.idmap.is_some(),
-            Kind::Remount(_) | Kind::Cgroup(_) => false,
+            Kind::Remount(_) | Kind::Cgroup(_) | Kind::Make(_) => false,
         }
     }
 
@@ -216,6 +224,26 @@ pub enum Kind {
     /// What is mounted there already gets other flags: mount(2), MS_REMOUNT | MS_BIND.
     Remount(BindChange),
     Cgroup(Box<Cgroup>),
+    Make(Make),
+}
+
+/// A step between the mounts: a directory, file or link is made, or what is there changes.
+#[derive(Debug)]
+pub struct Make {
+    pub node: Node,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// uid and gid.
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Debug)]
+pub enum Node {
+    Directory,
+    Regular(Content),
+    /// With its target.
+    Link(CString),
+    Existing,
 }
 
 /// A mount with a superblock of its own.

@@ -11,7 +11,7 @@ use super::data::Data;
 use super::options::Options;
 use super::{
     Bind, Cgroup, CopyUp, Create, Filesystem, Hierarchies, Idmap, Instead, Kind, Link, Mount,
-    PARAMETER_MAX, Parameter, idmap, label, paths, proc,
+    PARAMETER_MAX, Parameter, idmap, label, make, paths, proc,
 };
 use crate::config::options::Shape;
 use crate::config::{self, Config, oci};
@@ -56,6 +56,9 @@ pub fn mount(
     below_shared: bool,
     warn: &mut impl FnMut(String),
 ) -> Result<Mount> {
+    if let Some(file) = &wanted.file {
+        return make::make(config, index, wanted, file);
+    }
     let mut destination = paths::inside_or_root("destination", &wanted.destination)?;
     // Podman writes an empty one for `--tmpfs /`.
     if !wanted.destination.is_empty() && !wanted.destination.starts_with(b"/") {
@@ -507,6 +510,15 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
         new_superblock(b"tmpfs", Some(b"tmpfs"), &options, Some(config))
     };
     Ok([of(b"nr_inodes=1")?, of(b"nr_inodes=2")?])
+}
+
+/// RFS_OPTION_TMPFS_ROOTFS.
+pub fn tmpfs_rootfs(config: &Config) -> Result<Filesystem> {
+    let options = Options {
+        data: vec![b"mode=755"],
+        ..Options::default()
+    };
+    new_superblock(b"tmpfs", Some(b"tmpfs"), &options, Some(config))
 }
 
 /// The controllers of v1, by which a `cgroup` mount asks for one hierarchy: cgroups(7), "Cgroups version 1 controllers",

@@ -35,7 +35,7 @@ pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<(OwnedF
         }
     };
     let Some(directory) = root::directory(container)? else {
-        log(&"the rootfs is a detached mount");
+        log(&"the rootfs is no directory of this namespace");
         return Ok(None);
     };
     let api = MountApi::separating(copies);
@@ -94,7 +94,7 @@ fn needs_mount2(mount: &Mount) -> bool {
     match &mount.kind {
         Kind::Filesystem(it) => it.needs_mount2,
         Kind::Cgroup(it) => it.unified.needs_mount2 || it.tmpfs.needs_mount2,
-        Kind::Bind(_) | Kind::Remount(_) => false,
+        Kind::Bind(_) | Kind::Remount(_) | Kind::Make(_) => false,
     }
 }
 

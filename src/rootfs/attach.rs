@@ -44,6 +44,11 @@ fn attach_planned(
     let mount = mount.ok_or_else(|| {
         Error::invalid("it is optional, and was passed over when the plan was made")
     })?;
+    if mount.is_made() {
+        return Err(Error::invalid(
+            "this step makes a file: there is no mount to attach",
+        ));
+    }
     if matches!(mount.kind, Kind::Remount(_)) {
         return Err(Error::invalid(
             "a remount changes a mount, and has none to attach",

@@ -82,6 +82,11 @@ impl Container {
     /// Gives the rootfs as a descriptor.
     pub fn set_rootfs_fd(&self, fd: RawFd) -> Result<()> {
         self.demand_new("rfs_container_set_rootfs_fd()")?;
+        if self.plan.rootfs.tmpfs.is_some() {
+            return Err(Error::invalid(
+                "RFS_OPTION_TMPFS_ROOTFS: the rootfs is a new tmpfs, not a descriptor",
+            ));
+        }
         self.rootfs_fd.set(Some(fd));
         Ok(())
     }

@@ -15,6 +15,7 @@ mod copy_up;
 mod devices;
 mod filesystem;
 mod finalize;
+mod make;
 mod masks;
 mod missing;
 mod mountinfo;

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use super::callbacks::Level;
-use super::{Context, bind, cgroup, filesystem, missing, remount};
+use super::{Context, bind, cgroup, filesystem, make, missing, remount};
 use crate::error::{Object, Result};
 use crate::plan::{Kind, Mount};
 
@@ -35,6 +35,7 @@ fn attempt(cx: &Context<'_>, mount: &Mount) -> Result<Option<OwnedFd>> {
         Kind::Filesystem(it) => filesystem::make(cx, mount, it).map(Some),
         Kind::Bind(it) => bind::mount(cx, mount, it),
         Kind::Remount(it) => remount::mount(cx, mount, it).map(|()| None),
+        Kind::Make(it) => make::make(cx, &mount.destination, it).map(|()| None),
         Kind::Cgroup(it) => cgroup::mount(cx, mount, it).map(|()| None),
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{During, Error, Result, Stage};
 use crate::explain::{self, Wanted};
 use crate::mount::attributes::set_root_propagation;
 use crate::mount::{MountApi, Source, is_refusal};
-use crate::plan::{Plan, Switch};
+use crate::plan::{Filesystem, Plan, Switch};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::{Attributes, status};
 use crate::sys::page::Page;
@@ -35,7 +35,7 @@ pub fn check(plan: &Plan) -> Result<()> {
 }
 
 /// What the rootfs's mount is made from.
-enum Origin {
+enum Origin<'a> {
     /// A directory of this mount namespace, which is bound on itself.
     Directory(Directory),
     /// A detached mount. It is attached over the rootfs's path or, if there is no such directory, over "/".
@@ -47,6 +47,8 @@ enum Origin {
         /// It stands for the caller's descriptor.
         is_copy: bool,
     },
+    /// A new tmpfs, attached over "/".
+    Tmpfs(&'a Filesystem),
 }
 
 pub(super) enum Directory {
@@ -143,8 +145,11 @@ fn stay(plan: &Plan, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
     }
 }
 
-fn find(container: &Container, caller: Caller<'_>) -> Result<Origin> {
+fn find<'a>(container: &'a Container, caller: Caller<'_>) -> Result<Origin<'a>> {
     let rootfs = &container.plan.rootfs;
+    if let Some(tmpfs) = &rootfs.tmpfs {
+        return Ok(Origin::Tmpfs(tmpfs));
+    }
     if rootfs.idmap.is_some() {
         let over = match container.rootfs_fd() {
             Some(raw) => callers(raw, &rootfs.path)?
@@ -183,7 +188,7 @@ fn from_host(
     container: &Container,
     caller: Caller<'_>,
     over: Option<OwnedFd>,
-) -> Result<Option<Origin>> {
+) -> Result<Option<Origin<'static>>> {
     let tree = source::rootfs(caller, &container.plan.rootfs)?;
     Ok(tree.map(|tree| Origin::Detached {
         tree,
@@ -221,7 +226,7 @@ fn separate(plan: &Plan, api: &MountApi, over: BorrowedFd<'_>) -> Result<()> {
     separate_parent(api, over, propagation_of(plan)).map_err(|error| explain_foreign(plan, error))
 }
 
-fn attach(plan: &Plan, api: &MountApi, origin: &Origin) -> Result<OwnedFd> {
+fn attach(plan: &Plan, api: &MountApi, origin: &Origin<'_>) -> Result<OwnedFd> {
     let name = plan.rootfs.path.as_bytes();
     let root;
     let (over, mut tree) = match origin {
@@ -244,6 +249,11 @@ fn attach(plan: &Plan, api: &MountApi, origin: &Origin) -> Result<OwnedFd> {
             separate(plan, api, over)?;
             let tree = tree.try_clone().map_err(|_| Errno::MFILE);
             (over, api.adopt(tree.during("fcntl", name)?, name)?)
+        }
+        Origin::Tmpfs(wanted) => {
+            root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
+            separate(plan, api, root.as_fd())?;
+            (root.as_fd(), api.superblock(&wanted.superblock())?)
         }
     };
     if matches!(origin, Origin::Detached { is_copy: true, .. }) {
@@ -280,9 +290,12 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
     }
 }
 
-/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount, or the host's side opens it.
+/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount or a new tmpfs, or the host's side opens it.
 pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
     let rootfs = &container.plan.rootfs;
+    if rootfs.tmpfs.is_some() {
+        return Ok(None);
+    }
     let Some(raw) = container.rootfs_fd() else {
         return match open_path(&rootfs.path) {
             Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => Ok(None),

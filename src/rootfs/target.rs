@@ -139,7 +139,7 @@ fn existing<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
     })
 }
 
-fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
+pub fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
     let rule = proc::target(path.to_bytes());
     if rule == proc::Target::Refused {
         return Err(Error::invalid(format_args!(

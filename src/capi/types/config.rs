@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a configuration is made of.
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{c_char, c_int, c_void};
 
 /// A range of ids in a mapping. The same fields as in config.json.
 #[derive(Clone, Copy)]
@@ -70,6 +70,44 @@ pub const RFS_MOUNT_KEEP_RESTRICTIONS: u64 = 4;
 pub const RFS_MOUNT_USERNS_FD: u64 = 8;
 /// The index that rfs_config_add_fstab() gives for a line that adds no mount.
 pub const RFS_NO_MOUNT: u64 = u64::MAX - 1;
+
+/// A directory, file or symbolic link that is made in the container, or the mode and owner of what is there.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct rfs_file {
+    /// sizeof(rfs_file).
+    pub size: u64,
+    /// RFS_FILE_*.
+    pub flags: u64,
+    /// Where, in the container. Required, and absolute. Links on the way are followed inside the rootfs, one at its end is
+    /// not. Missing directories on the way are made (0755).
+    pub path: *const c_char,
+    /// 'd' a directory, which may be there already; 'f' a regular file and 'l' a symbolic link, which may not (-EEXIST);
+    /// 0: what is there already, of which only mode and owner change.
+    pub r#type: u32,
+    /// With RFS_FILE_MODE: permission bits, independent of the umask. Otherwise a new directory has 0755 and a new file 0644.
+    pub mode: u32,
+    /// With RFS_FILE_OWNER: the owner. Otherwise what is new belongs to the process that calls rfs_prepare().
+    pub uid: u32,
+    /// With RFS_FILE_OWNER: the group.
+    pub gid: u32,
+    /// Where a symbolic link leads. Required for one, and only for one.
+    pub target: *const c_char,
+    /// A regular file's content: content_len bytes, which are copied. NULL: it is empty.
+    pub content: *const c_void,
+    /// How many bytes there are.
+    pub content_len: usize,
+    /// With RFS_FILE_CONTENT_FD: a descriptor of a regular file's content instead. Borrowed: the number is noted, and what
+    /// it refers to when rfs_prepare() runs counts. It is read from its start and its position stays; a pipe is read to its
+    /// end.
+    pub content_fd: c_int,
+}
+/// rfs_file.mode is given.
+pub const RFS_FILE_MODE: u64 = 1;
+/// rfs_file.uid and gid are given.
+pub const RFS_FILE_OWNER: u64 = 2;
+/// rfs_file.content_fd is given.
+pub const RFS_FILE_CONTENT_FD: u64 = 4;
 
 /// One device node, like an element of config.json's `linux.devices`.
 #[derive(Clone, Copy)]
@@ -228,6 +266,9 @@ pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 /// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
 /// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
 pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
+/// The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
+/// It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
+pub const RFS_OPTION_TMPFS_ROOTFS: u64 = 0x100000;
 /// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
 /// is made in /dev, and a missing mount point only with the option "create=".
 pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
