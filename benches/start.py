@@ -35,7 +35,9 @@ def compile_programs(prefix, work):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "librfs", "json-c"], check=True, text=True,
                            capture_output=True, env={**os.environ, "PKG_CONFIG_PATH": pc}).stdout.split()
     examples = os.path.join(here, "..", "examples")
-    for name, sources in (("floor", [f"{here}/floor.c"]), ("plan", [f"{here}/plan.c"]), ("rfsrun", glob.glob(f"{examples}/*.c"))):
+    # The parts of rfsrun have headers; the other examples are one file each.
+    rfsrun = [f"{examples}/rfsrun.c", *(header[:-1] + "c" for header in glob.glob(f"{examples}/*.h"))]
+    for name, sources in (("floor", [f"{here}/floor.c"]), ("plan", [f"{here}/plan.c"]), ("rfsrun", rfsrun)):
         subprocess.run(["cc", "-O2", "-o", f"{work}/{name}", *sources, *flags, f"-Wl,-rpath,{os.path.dirname(pc)}"],
                        check=True)
 

@@ -222,8 +222,7 @@ int main(int argc, char **argv)
     read_configuration(&lxc, argv[1]);
     rfs_plan *plan = plan_of(&lxc);
     must(rfs_container_new(plan, &lxc.container, &error), &error);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ready) != 0)
-        err(125, "socketpair");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ready) != 0) err(125, "socketpair");
     pid_t child = fork();
     if (child == 0) {
         if (lxc.n_uids && (unshare(CLONE_NEWUSER) != 0 || write(ready[1], "", 1) != 1 || read(ready[1], &byte, 1) != 1
@@ -243,7 +242,8 @@ int main(int argc, char **argv)
         write_map(child, "gid_map", lxc.gids, lxc.n_gids);
         if (write(ready[0], "", 1) != 1) err(125, "write");
     }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        err(125, "fork");
+    if (child < 0 || waitpid(child, &status, 0) != child) err(125, "fork");
+    rfs_container_free(lxc.container);
+    rfs_plan_free(plan);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A mount's options: sorted by what they are for, and those found that mean nothing.
 
-use libc::MS_RDONLY;
-
 use super::attributes::{Change, SUPERBLOCK_FLAGS};
 use super::{Create, idmap, label};
 use crate::config;
 use crate::config::options::{self, Effect, effect};
 use crate::error::{Error, Result};
+use crate::sys::flags::MS_RDONLY;
 use crate::text::Quoted;
 
 /// What engines write among the options of a bind, though it means nothing there: Podman hands on what is said of a

@@ -101,10 +101,10 @@ fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
             Err(Errno::NOENT) => continue,
             file => file.during("openat", b"")?,
         };
-        let there = status(&file, c"").during("statx", b"")?;
-        if there.is_mount_root {
+        if is_mounted_on(dev, PTMX.1) {
             return Ok(());
         }
+        let there = status(&file, c"").during("statx", b"")?;
         // A node or a file can be mounted on, a link can't.
         let format = there.mode & libc::S_IFMT;
         if format == libc::S_IFREG || format == libc::S_IFCHR {

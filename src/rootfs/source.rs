@@ -14,6 +14,7 @@ use crate::explain::{self, Wanted};
 use crate::mount::{Source, Tree};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::{self, CallersFd};
+use crate::sys::flags;
 use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
 
@@ -124,7 +125,7 @@ fn explain_source(cx: &Context<'_>, error: Error, bind: &Bind) -> Error {
         Errno::ACCESS => error.explain(format_args!(
             "the bind's source can't be reached from here: {found}; rfs_callbacks.mountfd could open it on the host's side"
         )),
-        Errno::INVAL if cx.plan.start_propagation() & libc::MS_UNBINDABLE != 0 => error.explain(
+        Errno::INVAL if cx.plan.start_propagation() & flags::MS_UNBINDABLE != 0 => error.explain(
             "linux.rootfsPropagation is unbindable or runbindable, and so is the mount that the source lies on",
         ),
         Errno::INVAL => error.explain("the bind's source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),

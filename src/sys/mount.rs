@@ -229,7 +229,8 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
 }
 
 /// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on another, or
-/// nothing is above; of a file that can't be told, and the calls that want a root refuse another by themselves.
+/// nothing is above, and a named file if it lies on another than its directory. Of a file that has no name here that can't
+/// be told, and the calls that want a root refuse another by themselves.
 fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     let opened;
     let fd = if path.is_empty() {
@@ -242,7 +243,7 @@ fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     let mount_id = mount_id(fd)?;
     let is_mount_root = match open(fd, c"..", ENTRY) {
         // A file.
-        Err(Errno::NOTDIR) => true,
+        Err(Errno::NOTDIR) => path.is_empty() || self::mount_id(dir)? != mount_id,
         up => {
             let up = up?;
             let above = rustix::fs::fstat(&up)?;

@@ -26,6 +26,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.path.join(HERE, "../../examples")
+# Its parts have headers; the other examples are one file each.
+RFSRUN = [EXAMPLES + "/rfsrun.c", *(header[:-1] + "c" for header in glob.glob(EXAMPLES + "/*.h"))]
 WATCH = os.path.join(HERE, "../../c-tests/watch.c")
 REFUSE = [os.path.join(HERE, "../../c-tests", name) for name in ("refuse.c", "filter.c")]
 # The system's own, of Debian 12, and those of the release that will be Debian 14.
@@ -396,7 +398,7 @@ def compile_programs(prefix, folder):
                            env={**os.environ, "PKG_CONFIG_PATH": libraries}, stdout=subprocess.PIPE).stdout.split()
     cc = os.environ.get("CC", "cc")
     # watch.c kills a container's process in which librfs allocates, or takes more stack than it may.
-    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", *glob.glob(EXAMPLES + "/*.c"), WATCH, *flags,
+    subprocess.run([cc, "-O2", "-o", folder + "/rfsrun", *RFSRUN, WATCH, *flags,
                     f"-Wl,-rpath,{os.path.dirname(os.path.abspath(libraries))}"], check=True)
     subprocess.run([cc, "-static", "-s", "-O2", "-Wall", "-Wextra", "-Werror", "-o", folder + "/probe",
                     HERE + "/probe.c"], check=True)
