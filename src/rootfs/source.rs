@@ -272,8 +272,12 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
         return Ok((own, Place::BelowRoot));
     }
     let is_attached = if own.is_directory() {
-        // Above the root of a detached mount there is nothing: ".." stays in it.
+        // Above the root of a detached mount there is nothing: ".." stays in it, as it does in "/".
         status(&fd, c"..").during("statx", b"..")?.mount_id != own.mount_id
+            || status(rustix::fs::CWD, c"/")
+                .during("statx", b"/")?
+                .mount_id
+                == own.mount_id
     } else {
         is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
     };
