@@ -213,7 +213,7 @@ static void write_map(pid_t pid, const char *name, const rfs_id_mapping *ids, si
 
 int main(int argc, char **argv)
 {
-    struct lxc lxc = {.autodev = true, .ptys = 1024};
+    static struct lxc lxc = {.autodev = true, .ptys = 1024};
     rfs_error error = {.size = sizeof error};
     int ready[2], status = 0;
     char byte;

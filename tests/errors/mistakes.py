@@ -147,8 +147,6 @@ Mistake("sysfs: an unknown option", [M("/sys", "sysfs", "sysfs", "nonsense")], s
 Mistake("mqueue: the ipc namespace belongs to another user namespace",
         [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")], ids=MAPPED, namespaces="pumc",
         says=["mounts[2] (/dev/mqueue)", "ipc namespace", "\"ipc\""])
-Mistake("cgroup2: the cgroup namespace belongs to another user namespace", [M("/t/cgroup", "cgroup2", "cgroup2")],
-        ids=MAPPED, namespaces="pium", says=["mounts[1] (/t/cgroup)", "cgroup namespace", "\"cgroup\""])
 Mistake("devpts: an unknown option", [DEV, M("/dev/pts", "devpts", "devpts", "newinstanse")],
         says=["mounts[2] (/dev/pts)", "newinstanse"])
 Mistake("devpts: an owner that the user namespace does not map",
@@ -217,8 +215,6 @@ Mistake("A directory on the way to the destination is a file", [B("/etc/f/x/y")]
         says=["mounts[1] (/etc/f/x/y)", "/etc/f is a regular file"])
 Mistake("The destination is a loop of symbolic links", [B("/t/a/x")], DIR + "ln -s b $R/t/a; ln -s a $R/t/b",
         says=["mounts[1] (/t/a/x)", "/t/a", "loop"])
-Mistake("The mount point is missing in an earlier mount, which is read-only",
-        [B("/t/ro", options="bind,ro"), B("/t/ro/x")], DIR, says=["mounts[2] (/t/ro/x)", "mounts[1]"])
 Mistake("The mount point is missing on a read-only source of an earlier mount", [B("/t/a", "ro"), B("/t/a/x")],
         DIR + "mkdir $H/ro; mount -t tmpfs -o ro none $H/ro", says=["mounts[2] (/t/a/x)", "mounts[1]", "host/ro"])
 Mistake("A mount point in the source is locked, and the bind is not recursive", [B("/t/a")],
