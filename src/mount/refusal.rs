@@ -29,11 +29,10 @@ pub fn explain(error: Error, wanted: &NewSuperblock<'_>) -> Error {
 }
 
 fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
-    if wanted.fstype == c"overlay"
-        && !matches!(error.errno, Errno::NODEV | Errno::PERM)
-        && let Some(sentence) = overlay(wanted)
-    {
-        return Some(sentence);
+    if wanted.fstype == c"overlay" && !matches!(error.errno, Errno::NODEV | Errno::PERM) {
+        if let Some(sentence) = overlay(wanted) {
+            return Some(sentence);
+        }
     }
     match error.errno {
         Errno::NODEV => Some(Text::format(

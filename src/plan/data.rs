@@ -34,11 +34,11 @@ impl Data {
     }
 
     pub fn push(&mut self, key: &CStr, value: Option<&CStr>) -> Result<()> {
-        if value.is_none()
-            && let Some(flag) = superblock_flag(key)
-        {
-            self.flags |= flag;
-            return Ok(());
+        if value.is_none() {
+            if let Some(flag) = superblock_flag(key) {
+                self.flags |= flag;
+                return Ok(());
+            }
         }
         // A label has commas of its own.
         let quote: &[u8] = if is_label(key.to_bytes()) { b"\"" } else { b"" };

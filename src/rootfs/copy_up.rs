@@ -151,7 +151,8 @@ impl Copy<'_> {
     fn copy_entry(&mut self, entry: &Entry<'_>, opened: &OwnedFd, status: &Statx) -> Result<()> {
         let path = entry.path;
         let has_links = status.stx_nlink > 1;
-        if has_links && let Some(first) = self.links.find(status) {
+        let first = has_links.then(|| self.links.find(status)).flatten();
+        if let Some(first) = first {
             return during("linkat", path, self.link(first, entry.name));
         }
         match type_of(status) {

@@ -131,8 +131,10 @@ impl Masks<'_, '_> {
             mask.change(false, &MASK)?;
         }
         mask.attach(&target)?;
-        if is_new && let Some(mask) = mask.into_attached() {
-            self.null = Cover::Attached(mask);
+        if is_new {
+            if let Some(mask) = mask.into_attached() {
+                self.null = Cover::Attached(mask);
+            }
         }
         Ok(())
     }

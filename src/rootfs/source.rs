@@ -41,10 +41,10 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
         Ok(tree) => return Ok(tree),
         Err(error) => error,
     };
-    if bind.ask_if_unreachable
-        && let Some((tree, _)) = ask(cx.caller, &request_of(mount, bind))?
-    {
-        return cx.api.adopt(tree, name);
+    if bind.ask_if_unreachable {
+        if let Some((tree, _)) = ask(cx.caller, &request_of(mount, bind))? {
+            return cx.api.adopt(tree, name);
+        }
     }
     Err(explain_source(cx, error, bind))
 }
