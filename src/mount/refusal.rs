@@ -126,12 +126,18 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
             },
         );
     }
-    if matches!(key, "uid" | "gid") && !kernel.contains("Bad value") {
+    // The tmpfs of Linux 6.1 has the same words for an id that is not mapped as for one that is no number.
+    let is_bad = kernel.contains("Bad value");
+    let is_number = given
+        .rsplit('=')
+        .next()
+        .is_some_and(|value| value.parse::<u32>().is_ok());
+    if matches!(key, "uid" | "gid") && (is_number || !is_bad) {
         return Some(Text::format(
             "the user namespace may have no such id: see the container's mappings",
         ));
     }
-    if kernel.contains("Bad value") {
+    if is_bad {
         return Some(Text::format(format_args!(
             "{fstype} does not take this value"
         )));
