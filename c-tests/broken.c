@@ -175,6 +175,15 @@ static void null_is_bound(json_object *spec)
              work);
 }
 
+/* Whose /dev/null becomes the container's. */
+static void read_from_null(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    REQUIRE(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO);
+    if (null != STDIN_FILENO)
+        close(null);
+}
+
 static void cwd_is_a_file(json_object *spec)
 {
     image_file("file", "x");
@@ -220,55 +229,55 @@ static void wrong_null_for_masks(json_object *spec)
 #define DEVICES .stage = RFS_STAGE_DEVICES
 
 const struct broken all_broken[] = {
-    {"missing bind source", missing_source, NULL, false, false, {-ENOENT, MOUNTS, ADDED, .says_too = "missing"}},
-    {"bind source below a file", source_below_file, NULL, false, false,
+    {"missing bind source", missing_source, NULL, false, {-ENOENT, MOUNTS, ADDED, .says_too = "missing"}},
+    {"bind source below a file", source_below_file, NULL, false,
      {-ENOTDIR, MOUNTS, ADDED, .says_too = "file/below"}},
-    {"unknown option of tmpfs", unknown_option, NULL, false, false,
+    {"unknown option of tmpfs", unknown_option, NULL, false,
      {-EINVAL, MOUNTS, ADDED, .says_too = "Unknown parameter 'nosuchopt'"}},
-    {"bad value for tmpfs", bad_value, NULL, false, false,
+    {"bad value for tmpfs", bad_value, NULL, false,
      {-EINVAL, MOUNTS, ADDED, .says_too = "Bad value for 'size'"}},
-    {"unknown file system type", unknown_type, NULL, false, false, {-ENODEV, MOUNTS, ADDED, .says_too = "nosuchfs"}},
+    {"unknown file system type", unknown_type, NULL, false, {-ENODEV, MOUNTS, ADDED, .says_too = "nosuchfs"}},
     /* -EINVAL without a word before Linux 6.5, then -ENOENT and a message */
-    {"overlay without its lower directory", overlay_without_lower, NULL, false, false, {0, MOUNTS, ADDED}},
-    {"target below a file", target_is_file, NULL, false, false, {-ENOTDIR, MOUNTS, ADDED, .path = "/target/below"}},
-    {"target in /proc", target_in_proc, NULL, false, false, {-EINVAL, MOUNTS, ADDED, .path = "/target"}},
-    {"target is a link to bytes that are no text", target_is_no_text, NULL, false, false,
+    {"overlay without its lower directory", overlay_without_lower, NULL, false, {0, MOUNTS, ADDED}},
+    {"target below a file", target_is_file, NULL, false, {-ENOTDIR, MOUNTS, ADDED, .path = "/target/below"}},
+    {"target in /proc", target_in_proc, NULL, false, {-EINVAL, MOUNTS, ADDED, .path = "/target"}},
+    {"target is a link to bytes that are no text", target_is_no_text, NULL, false,
      {-EINVAL, MOUNTS, ADDED, .says_too = "it leads to /proc/\\xff\\xfe:"}},
-    {"target is a link to control characters", target_has_control_characters, NULL, false, false,
+    {"target is a link to control characters", target_has_control_characters, NULL, false,
      {-EINVAL, MOUNTS, ADDED, .says_too = "/attr/\\x0a\\x1b[31m\\xe2\\x80\\xae:"}},
-    {"/proc is a link", proc_is_a_link, NULL, false, false,
+    {"/proc is a link", proc_is_a_link, NULL, false,
      {0, MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]", .path = "/proc"}},
-    {"full rootfs", new_target, fill_up, false, false, {-ENOSPC, MOUNTS, ADDED, .says_too = "/target"}},
-    {"read-only rootfs without the target", new_target, make_read_only, false, false,
+    {"full rootfs", new_target, fill_up, false, {-ENOSPC, MOUNTS, ADDED, .says_too = "/target"}},
+    {"read-only rootfs without the target", new_target, make_read_only, false,
      {-EROFS, MOUNTS, ADDED, .says_too = "/target"}},
-    {"rootfs gone since the plan", nothing, remove_rootfs, false, false,
+    {"rootfs gone since the plan", nothing, remove_rootfs, false,
      {-ENOENT, .stage = RFS_STAGE_ROOT, .says = "rootfs"}},
-    {"rootfs a link since the plan", nothing, replace_rootfs_by_link, false, false,
+    {"rootfs a link since the plan", nothing, replace_rootfs_by_link, false,
      {0, .stage = RFS_STAGE_ROOT, .says = "rootfs"}},
-    {"rootfs a file since the plan", nothing, replace_rootfs_by_file, false, false,
+    {"rootfs a file since the plan", nothing, replace_rootfs_by_file, false,
      {-ENOTDIR, .stage = RFS_STAGE_ROOT, .says = "rootfs"}},
-    {"device below a file", device_parent_is_file, NULL, false, false,
+    {"device below a file", device_parent_is_file, NULL, false,
      {-ENOTDIR, DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0, .says = "devices[0]", .path = "/file/device"}},
-    {"device is a directory", device_is_a_directory, NULL, false, false,
+    {"device is a directory", device_is_a_directory, NULL, false,
      {0, DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0, .path = "/device"}},
-    {"device is another", device_is_another, NULL, false, false,
+    {"device is another", device_is_another, NULL, false,
      {0, DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0, .path = "/device"}},
-    {"/dev/null is a file", null_is_a_file, NULL, false, false, {0, .says = "/dev/null"}},
-    {"/dev/null is a link", null_is_a_link, NULL, false, false, {0, .says = "/dev/null"}},
-    {"/dev/null has a file bound on it", null_is_bound, NULL, false, false, {0, .says = "/dev/null"}},
-    {"cwd below a file", cwd_is_a_file, NULL, false, false,
+    {"/dev/null is a file", null_is_a_file, NULL, false, {0, .says = "/dev/null"}},
+    {"/dev/null is a link", null_is_a_link, NULL, false, {0, .says = "/dev/null"}},
+    {"/dev/null has a file bound on it", null_is_bound, read_from_null, false, {0, .says = "/dev/null"}},
+    {"cwd below a file", cwd_is_a_file, NULL, false,
      {-ENOTDIR, .stage = RFS_STAGE_PROCESS, .says = "/file/cwd"}},
-    {"masked path below a file", masked_below_file, NULL, true, false,
+    {"masked path below a file", masked_below_file, NULL, true,
      {-ENOTDIR, .stage = RFS_STAGE_MASKED_PATHS, .object = RFS_OBJECT_MASKED_PATH, .index = 1, .says = "maskedPaths[1]",
      .path = "/file/below"}},
-    {"read-only path below a file", readonly_below_file, NULL, true, false,
+    {"read-only path below a file", readonly_below_file, NULL, true,
      {-ENOTDIR, .stage = RFS_STAGE_READONLY_PATHS, .object = RFS_OBJECT_READONLY_PATH, .index = 2,
      .says = "readonlyPaths[2]", .path = "/file/below"}},
-    {"read-only path is a loop", readonly_loop, NULL, true, false,
+    {"read-only path is a loop", readonly_loop, NULL, true,
      {-ELOOP, .stage = RFS_STAGE_READONLY_PATHS, .object = RFS_OBJECT_READONLY_PATH, .index = 0, .path = "/loop"}},
-    {"no /dev/null for the masks", no_null_for_masks, NULL, true, false,
+    {"no /dev/null for the masks", no_null_for_masks, NULL, true,
      {-ENOENT, .stage = RFS_STAGE_MASKED_PATHS, .says = "/dev/null"}},
-    {"a wrong /dev/null for the masks", wrong_null_for_masks, NULL, true, false,
+    {"a wrong /dev/null for the masks", wrong_null_for_masks, NULL, true,
      {0, .stage = RFS_STAGE_MASKED_PATHS, .says = "/dev/null"}},
 };
 const size_t n_broken = COUNT(all_broken);

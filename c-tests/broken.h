@@ -14,7 +14,6 @@ struct broken {
     /* In the container's namespaces, before rfs_prepare(). May be NULL. */
     void (*before)(void);
     bool in_finalize; /* rfs_prepare() succeeds */
-    bool allocates;   /* on a path where the header allows it */
     struct expected expected;
 };
 
