@@ -70,7 +70,6 @@ static void whole(void *plan)
     run_container(plan, &callbacks, inside_whole, NULL);
 }
 
-/* Otherwise they are used, and what nobody knows is no reason to do without. */
 /* As AppArmor does from Linux 6.8 on, for which move_mount(2) is MS_MOVE: tests/kernels has the profile. */
 static void refuse_moves(void)
 {
@@ -118,6 +117,7 @@ static void no_moves(void)
     in_child(0, whole_without_moves, plan_of(whole_spec()));
 }
 
+/* Without RFS_OPTION_CLASSIC_MOUNT the newer calls are used. An error that nobody knows is no reason to do without them. */
 static void newer_calls_are_tried(void *plan)
 {
     bool tried = kernel_idmaps(); /* otherwise mount_setattr(2) is missing, and the others are not called */

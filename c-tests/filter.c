@@ -64,3 +64,14 @@ int filter_install(const struct filter *filter, unsigned flags)
     struct sock_fprog program = {.len = filter->length, .filter = (struct sock_filter *)(uintptr_t)filter->code};
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 }
+
+int filter_refuse(unsigned call, unsigned code)
+{
+    struct filter filter;
+    filter_begin(&filter);
+    filter_load_number(&filter);
+    filter_if_equal(&filter, call, 1);
+    filter_answer(&filter, SECCOMP_RET_ERRNO | code);
+    filter_answer(&filter, SECCOMP_RET_ALLOW);
+    return filter_install(&filter, 0);
+}

@@ -27,5 +27,7 @@ void filter_answer(struct filter *filter, unsigned action);
 /* Puts it on this process, without PR_SET_NO_NEW_PRIVS: as root, or -1. With SECCOMP_FILTER_FLAG_NEW_LISTENER a
  * descriptor. */
 int filter_install(const struct filter *filter, unsigned flags);
+/* Puts on a filter that answers one call with an errno, and lets all others through: 0, or -1. */
+int filter_refuse(unsigned call, unsigned code);
 
 #endif

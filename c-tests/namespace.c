@@ -230,19 +230,13 @@ static ino_t mount_namespace(void)
 static void refused(void *data)
 {
     const struct refusal *r = data;
-    struct filter filter;
     static struct descriptors before, after;
     rfs_error err = fresh_error();
     bool detached = attaches_to_detached();
     char *was = here();
     ino_t namespace = mount_namespace();
     list_descriptors(&before);
-    filter_begin(&filter);
-    filter_load_number(&filter);
-    filter_if_equal(&filter, (unsigned)r->call, 1);
-    filter_answer(&filter, SECCOMP_RET_ERRNO | (unsigned)r->code);
-    filter_answer(&filter, SECCOMP_RET_ALLOW);
-    REQUIRE(filter_install(&filter, 0) == 0);
+    REQUIRE(filter_refuse((unsigned)r->call, (unsigned)r->code) == 0);
     int rc = rfs_prepare(r->container, NULL, &err);
     if (rc == 0) {
         CHECK_THAT(!r->stays || !detached, "call %d was not needed", r->call);

@@ -46,12 +46,17 @@ static void naive_masked(void)
     naive_mask("proc/keys");
 }
 
-static bool keys_are_open(const char *root)
+static bool is_open(const char *root, const char *name)
 {
     char path[4096];
     struct stat st;
-    snprintf(path, sizeof path, "%s/elsewhere/keys", root);
+    snprintf(path, sizeof path, "%s/%s", root, name);
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool keys_are_open(const char *root)
+{
+    return is_open(root, "elsewhere/keys");
 }
 
 static void spec_masked(json_object *spec)
@@ -66,21 +71,23 @@ static void swap_proc(void)
     CHECK(rename(image("proc"), image("proc2")) == 0 && mkdir(image("proc"), 0755) == 0);
 }
 
-static void naive_swapped(void)
+static void naive_swap(void)
 {
     naive_proc();
     umount2(image("proc"), MNT_DETACH); /* in this namespace a mount point can't be renamed */
     swap_proc();
     naive_mount("proc", "proc", "proc2", 0);
+}
+
+static void naive_swapped(void)
+{
+    naive_swap();
     naive_mask("proc/keys");
 }
 
 static bool keys_of_proc2_are_open(const char *root)
 {
-    char path[4096];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/proc2/keys", root);
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return is_open(root, "proc2/keys");
 }
 
 static void spec_readonly(json_object *spec)
@@ -91,10 +98,7 @@ static void spec_readonly(json_object *spec)
 
 static void naive_swapped_readonly(void)
 {
-    naive_proc();
-    umount2(image("proc"), MNT_DETACH);
-    swap_proc();
-    naive_mount("proc", "proc", "proc2", 0);
+    naive_swap();
     mount(image("proc/sys"), image("proc/sys"), NULL, MS_BIND, NULL);
 }
 

@@ -131,23 +131,12 @@ static void look_around(void)
     }
 }
 
-static void refuse_openat2(void)
-{
-    struct filter filter;
-    filter_begin(&filter);
-    filter_load_number(&filter);
-    filter_if_equal(&filter, SYS_openat2, 1);
-    filter_answer(&filter, SECCOMP_RET_ERRNO | ENOSYS);
-    filter_answer(&filter, SECCOMP_RET_ALLOW);
-    REQUIRE(filter_install(&filter, 0) == 0);
-}
-
 static void set_up(void *data)
 {
     const size_t *way = data;
     rfs_error err = fresh_error();
     if (*way == 2)
-        refuse_openat2();
+        REQUIRE(filter_refuse(SYS_openat2, ENOSYS) == 0);
     int rc = rfs_prepare(this_container, NULL, &err);
     int master = rc == 0 ? open("/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1, pty = -1;
     if (master >= 0 && unlockpt(master) == 0)
