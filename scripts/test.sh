@@ -108,6 +108,14 @@ uninstall() {
 		env -u MAKEFLAGS make --no-print-directory uninstall && [ -z "$(find "$prefix" ! -type d 2>&-)" ]
 }
 
+# The library compiles with the oldest Rust that Cargo.toml promises.
+oldest_rust() {
+	local version
+	version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+	rustup toolchain install --profile minimal --no-self-update "$version" &&
+		CARGO_TARGET_DIR=build/oldest-rust cargo "+$version" check --locked
+}
+
 # Where there is no cargo, one sentence says so.
 without_cargo() {
 	local tools=$logs/tools tool
@@ -178,6 +186,7 @@ host_state >"$logs/host.before"
 
 check format cargo fmt --check
 check clippy cargo clippy --all-targets --all-features --locked -- -D warnings
+check oldest-rust oldest_rust
 suite cargo-test cargo test --locked --all-features
 
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=

@@ -274,8 +274,10 @@ const NO_CALLBACKS: rfs_callbacks = rfs_callbacks {
 
 fn check_fd(fd: c_int) -> Result<c_int> {
     if fd < 0 {
-        let sentence = format_args!("fd is {fd}, which is no descriptor");
-        return Err(Error::check(Errno::BADF, sentence));
+        return Err(Error::check(
+            Errno::BADF,
+            format_args!("fd is {fd}, which is no descriptor"),
+        ));
     }
     Ok(fd)
 }

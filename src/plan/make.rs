@@ -33,9 +33,7 @@ pub fn make(
             "mode: {mode:#o} has more than permission bits (07777)"
         )));
     }
-    if let Some((uid, gid)) = file.owner
-        && (uid == u32::MAX || gid == u32::MAX)
-    {
+    if (file.owner).is_some_and(|(uid, gid)| uid == u32::MAX || gid == u32::MAX) {
         return Err(Error::invalid("uid, gid: 4294967295 is no id"));
     }
     let node = match &file.kind {

@@ -427,9 +427,7 @@ fn new_superblock(
         parameters.push(parameter(data)?);
     }
     // The kernel refuses most of a second one: selinux_add_opt() in security/selinux/hooks.c.
-    if let Some(config) = labelled
-        && !has_label(&parameters)
-    {
+    if let Some(config) = labelled.filter(|_| !has_label(&parameters)) {
         parameters.extend(label::parameter(config)?);
     }
     let source = source.unwrap_or(b"none");

@@ -28,9 +28,9 @@ pub fn relabel(tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
     let root = rustix::fs::fstat(tree).during("fstat", b"")?;
     // Device and inode are compared: links, mounts and descriptors may lead to the same file.
     for path in NEVER_RELABELLED {
-        if let Ok(there) = rustix::fs::stat(path)
-            && (there.st_dev, there.st_ino) == (root.st_dev, root.st_ino)
-        {
+        let is_root = rustix::fs::stat(path)
+            .is_ok_and(|there| (there.st_dev, there.st_ino) == (root.st_dev, root.st_ino));
+        if is_root {
             return Err(refused(path.to_bytes()));
         }
     }

@@ -27,8 +27,13 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
         return cx.api.adopt(tree, name);
     }
     if let Some(raw) = cx.container.source_fd(mount) {
-        let given = format_args!("source_fd {raw}");
-        return from_descriptor(cx, raw, bind.recursive, name, given);
+        return from_descriptor(
+            cx,
+            raw,
+            bind.recursive,
+            name,
+            format_args!("source_fd {raw}"),
+        );
     }
     if bind.relative {
         return from_container(cx, bind);
