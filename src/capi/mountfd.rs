@@ -23,7 +23,7 @@ use crate::rootfs;
 pub unsafe extern "C" fn rfs_plan_mountfd_needed(plan: *const rfs_plan, index: u64) -> c_int {
     // SAFETY: the header demands that it come from rfs_plan_new.
     let plan = unsafe { plan.as_ref() };
-    match plan.and_then(|plan| Wanted::of(&plan.plan, index)) {
+    match plan.and_then(|plan| Wanted::of(&plan.plan, index).ok()) {
         None => -Errno::INVAL.raw_os_error(),
         Some(wanted) => match wanted.need() {
             Need::Never => RFS_MOUNTFD_NEVER,
@@ -63,13 +63,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
     let open = || {
         // SAFETY: as in demand.
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
-        let wanted = Wanted::of(plan, index).ok_or_else(|| {
-            let count = plan.configured_mounts;
-            Error::invalid(format_args!(
-                "index is {index}, but the configuration has {count} mounts"
-            ))
-            .at(Stage::Mountfd)
-        })?;
+        let wanted = Wanted::of(plan, index).map_err(|error| error.at(Stage::Mountfd))?;
         let opened = Namespaces::new(userns_fd, mntns_fd)
             .and_then(|mut namespaces| mountfd::open(plan, wanted, &mut namespaces));
         let opened = opened.map_err(|error| {

@@ -14,6 +14,7 @@ pub use open::open;
 pub use request::request;
 pub use serve::{answer, serve};
 
+use crate::error::Result;
 use crate::plan::{Idmap, Kind, Mount, Plan, Rootfs};
 
 /// What is asked for by its number in the plan.
@@ -29,16 +30,13 @@ pub enum Wanted<'a> {
 pub const ROOTFS: u64 = u64::MAX;
 
 impl<'a> Wanted<'a> {
-    pub fn of(plan: &'a Plan, index: u64) -> Option<Self> {
+    pub fn of(plan: &'a Plan, index: u64) -> Result<Self> {
         if index == ROOTFS {
-            return Some(Wanted::Rootfs(&plan.rootfs));
+            return Ok(Wanted::Rootfs(&plan.rootfs));
         }
-        let index = usize::try_from(index).ok()?;
-        let is_configured = index < plan.configured_mounts;
-        is_configured.then(|| {
-            plan.mount(index)
-                .map_or(Wanted::PassedOver(index), Wanted::Mount)
-        })
+        let index = plan.configured(index)?;
+        let mount = plan.mount(index);
+        Ok(mount.map_or(Wanted::PassedOver(index), Wanted::Mount))
     }
 
     pub fn need(&self) -> Need {

@@ -103,7 +103,7 @@ impl<'a> Server<'a> {
 
     fn allowed(&mut self, index: u64) -> Result<Wanted<'a>> {
         let refuse = |sentence| Err(Error::check(Errno::PERM, sentence));
-        let Some(wanted) = Wanted::of(self.plan, index) else {
+        let Ok(wanted) = Wanted::of(self.plan, index) else {
             return refuse("there is no such mount in the plan");
         };
         if wanted.need() == Need::Never {

@@ -23,7 +23,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 pub use crate::config::{Content, HookKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys::flags;
 use attributes::{BindChange, Change};
 
@@ -78,6 +78,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The index of a mount, as the interface takes it.
+    pub fn configured(&self, index: u64) -> Result<usize> {
+        let count = self.configured_mounts;
+        let found = usize::try_from(index).ok().filter(|index| *index < count);
+        found.ok_or_else(|| {
+            Error::invalid(format_args!(
+                "index is {index}, but the configuration has {count} mounts"
+            ))
+        })
+    }
+
     /// The mount that has this index in the configuration.
     pub fn mount(&self, index: usize) -> Option<&Mount> {
         let place = self

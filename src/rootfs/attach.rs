@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, RawFd};
 
 use rustix::fs::CWD;
 
-use super::complete::check_idmapped;
+use super::complete::finish;
 use super::source::{Place, place};
 use super::target::{self, Target};
 use super::{Umask, bind};
@@ -13,25 +13,21 @@ use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::{MountApi, unmount};
 use crate::plan::{Kind, Mount, Plan, Shape, Switch, proc};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
-use crate::sys::mount::{PROC, Status, fs_type, status};
+use crate::sys::mount::{PROC, Status, fs_type};
 use crate::sys::namespace::{self, Identity};
 use crate::sys::resolve::Root;
 
 /// `planned_in`: the mount namespace in which the plan was made.
 pub fn attach(plan: &Plan, planned_in: &Identity, index: u64, raw: RawFd) -> Result<()> {
-    let count = plan.configured_mounts;
-    let place = usize::try_from(index).ok().filter(|place| *place < count);
-    let Some(place) = place else {
-        return Err(Error::invalid(format_args!(
-            "index is {index}, but the configuration has {count} mounts"
-        ))
-        .at(Stage::Mounts));
-    };
-    let destination = plan.mount(place).map(|mount| mount.destination.as_bytes());
-    attach_planned(plan, planned_in, plan.mount(place), raw).map_err(|error| {
+    let index = plan
+        .configured(index)
+        .map_err(|error| error.at(Stage::Mounts))?;
+    let mount = plan.mount(index);
+    attach_planned(plan, planned_in, mount, raw).map_err(|error| {
+        let destination = mount.map(|mount| mount.destination.as_bytes());
         error
             .at(Stage::Mounts)
-            .about(Object::Mount(place), destination.unwrap_or_default())
+            .about(Object::Mount(index), destination.unwrap_or_default())
     })
 }
 
@@ -64,22 +60,20 @@ fn attach_planned(
         .during("fcntl", b"mountfd")
         .map_err(|error| error.explain(format_args!("mountfd {raw} is not open")))?;
     let (status, place) = place(tree)?;
-    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
-    // ".." of "/" stays there, too.
-    let is_root = self::status(&root, c"").during("statx", b"/")?.mount_id == status.mount_id;
-    if is_root || place != Place::Detached {
+    if place != Place::Detached {
         return Err(Error::invalid(format_args!(
             "mountfd {raw} is not a detached mount, as rfs_mountfd_open() and open_tree(2) with OPEN_TREE_CLONE give"
         )));
     }
     let _umask = Umask::cleared();
+    let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     let root = Root::new(root.as_fd());
     let target = target_of(&root, mount, &status)?;
     check(&root, mount, tree, &status, &target)?;
     let api = MountApi::new(false);
     let mut tree = api.adopt(tree.duplicate().during("fcntl", b"mountfd")?, b"")?;
     tree.attach(&target)?;
-    complete(&api, mount, &tree).inspect_err(|_| {
+    finish(&api, mount, &tree).inspect_err(|_| {
         // If this fails, too, the first error still tells why the mount is not as it should be.
         let _ = unmount(&tree);
     })
@@ -121,19 +115,6 @@ fn check(
     }
     if target.is_proc && fs_type(tree).during("fstatfs", b"mountfd")? != PROC {
         return Err(Error::invalid(proc::NOT_PROCFS));
-    }
-    Ok(())
-}
-
-fn complete(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
-    // What is attached under a shared mount has become shared.
-    if mount.below_shared {
-        for &flags in &mount.propagation {
-            api.set_propagation(&tree, flags)?;
-        }
-    }
-    if mount.is_idmapped() {
-        check_idmapped(tree)?;
     }
     Ok(())
 }

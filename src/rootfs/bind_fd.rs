@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::container::Container;
 use super::reach::ContainerRoot;
-use super::source::{Place, explain_foreign, place};
+use super::source::{explain_foreign, of_callers, place};
 use super::{Umask, target};
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::mount::{MountApi, Source};
+use crate::mount::MountApi;
 use crate::plan::Shape;
 use crate::sys::fd::CallersFd;
 use crate::sys::path::{PathBuf, components};
@@ -35,13 +35,14 @@ fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
         .map_err(|error| error.explain(format_args!("descriptor {raw} is not open")))?;
     let (status, place) = place(source)?;
     let api = MountApi::new(container.is_classic());
-    let mut tree = if place == Place::Detached {
-        // It lies nowhere else, and before Linux 6.15 it can't be cloned.
-        api.adopt(source.duplicate().during("fcntl", b"")?, b"")
-    } else {
-        api.clone(Source::Fd(source.as_fd()), true, b"")
-            .map_err(|error| explain_foreign(error, format_args!("descriptor {raw}")))
-    }?;
+    let mut tree = of_callers(
+        &api,
+        source,
+        place,
+        true,
+        b"",
+        format_args!("descriptor {raw}"),
+    )?;
     let root = Root::new(root.as_fd());
     let target = target::open(&root, destination.as_c_str(), Shape::of(&status))?;
     if target.is_proc {

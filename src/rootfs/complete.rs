@@ -9,7 +9,7 @@ use super::Context;
 use super::callbacks::Level;
 use crate::error::{During, Error, Result};
 use crate::mount::attributes::AttributeNames;
-use crate::mount::{Tree, unmount};
+use crate::mount::{MountApi, Tree, unmount};
 use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
 use crate::sys::mount::{is_idmapped, status};
@@ -33,18 +33,8 @@ pub fn attach_complete(
     target: impl AsFd,
 ) -> Result<OwnedFd> {
     tree.attach(target)?;
-    let last = || {
-        // What is attached under a shared mount has become shared.
-        if mount.below_shared {
-            set_propagation(cx, mount, &tree)?;
-        }
-        if mount.is_idmapped() {
-            check_idmapped(&tree)?;
-        }
-        Ok(())
-    };
     let name = tree.name();
-    let completed = last();
+    let completed = finish(cx.api, mount, &tree);
     let fd = tree.into_fd();
     let completed = completed.and_then(|()| remember(cx, mount, &fd, name));
     match completed {
@@ -55,6 +45,18 @@ pub fn attach_complete(
             Err(error)
         }
     }
+}
+
+/// What can be done only once a mount is attached.
+pub fn finish(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
+    // What is attached under a shared mount has become shared.
+    if mount.below_shared {
+        set_propagation(api, mount, &tree)?;
+    }
+    if mount.is_idmapped() {
+        check_idmapped(tree)?;
+    }
+    Ok(())
 }
 
 /// The first of several is the one at the destination: cgroup v1.
@@ -71,12 +73,12 @@ pub fn change_all(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -
     if let Some(recursive) = mount.recursive {
         cx.api.change_recursively(&fd, recursive, name)?;
     }
-    set_propagation(cx, mount, fd)
+    set_propagation(cx.api, mount, fd)
 }
 
-fn set_propagation(cx: &Context<'_>, mount: &Mount, fd: impl AsFd) -> Result<()> {
+fn set_propagation(api: &MountApi, mount: &Mount, fd: impl AsFd) -> Result<()> {
     let mut all = mount.propagation.iter();
-    all.try_for_each(|&flags| cx.api.set_propagation(&fd, flags))
+    all.try_for_each(|&flags| api.set_propagation(&fd, flags))
 }
 
 /// Sets a bind's own flags, and logs what is not as asked for.

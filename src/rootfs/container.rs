@@ -94,14 +94,7 @@ impl Container {
     /// Gives the source of a bind as a descriptor.
     pub fn set_source_fd(&self, index: u64, fd: RawFd) -> Result<()> {
         self.demand_new("rfs_container_set_source_fd()")?;
-        let count = self.plan.configured_mounts;
-        let place = usize::try_from(index).ok().filter(|place| *place < count);
-        let Some(place) = place else {
-            return Err(Error::invalid(format_args!(
-                "index is {index}, but the configuration has {count} mounts"
-            )));
-        };
-        let Some(mount) = self.plan.mount(place) else {
+        let Some(mount) = self.plan.mount(self.plan.configured(index)?) else {
             return Ok(()); // passed over by the plan
         };
         if !matches!(mount.kind, Kind::Bind(_)) {

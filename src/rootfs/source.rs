@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has opened.
 
-use std::os::fd::{AsFd, OwnedFd};
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::assembly::separate_copy;
@@ -11,7 +12,7 @@ use super::callbacks::Request;
 use super::{Caller, Context};
 use crate::error::{During, Error, Result};
 use crate::explain::{self, Wanted};
-use crate::mount::{Source, Tree};
+use crate::mount::{MountApi, Source, Tree};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::{self, CallersFd};
 use crate::sys::flags;
@@ -93,15 +94,28 @@ pub fn from_descriptor<'a>(
     let fd = CallersFd::new(raw)
         .during("fcntl", name)
         .map_err(|error| error.explain(format_args!("{given} is not open in this process")))?;
-    if place(fd)?.1 == Place::Detached {
-        let tree = cx.api.adopt(fd.duplicate().during("fcntl", name)?, name)?;
-        if cx.container.is_copy(raw) {
-            separate_copy(cx.plan, &tree)?;
-        }
-        return Ok(tree);
+    let (_, place) = place(fd)?;
+    let tree = of_callers(cx.api, fd, place, recursive, name, given)?;
+    if place == Place::Detached && cx.container.is_copy(raw) {
+        separate_copy(cx.plan, &tree)?;
     }
-    cx.api
-        .clone(Source::Fd(fd.as_fd()), recursive, name)
+    Ok(tree)
+}
+
+/// A detached mount itself, which lies nowhere else and can't be cloned before Linux 6.15. Of anything else the mount is
+/// copied.
+pub fn of_callers<'a>(
+    api: &'a MountApi,
+    fd: CallersFd,
+    place: Place,
+    recursive: bool,
+    name: &'a [u8],
+    given: core::fmt::Arguments<'_>,
+) -> Result<Tree<'a>> {
+    if place == Place::Detached {
+        return api.adopt(fd.duplicate().during("fcntl", name)?, name);
+    }
+    api.clone(Source::Fd(fd.as_fd()), recursive, name)
         .map_err(|error| explain_foreign(error, given))
 }
 
@@ -272,17 +286,18 @@ pub enum Place {
 }
 
 pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
+    let mount_of = |fd: BorrowedFd<'_>, path: &CStr| -> Result<u64> {
+        Ok(status(fd, path).during("statx", path.to_bytes())?.mount_id)
+    };
     let own = status(&fd, c"").during("statx", b"")?;
     if !own.is_mount_root {
         return Ok((own, Place::BelowRoot));
     }
     let is_attached = if own.is_directory() {
         // Above the root of a detached mount there is nothing: ".." stays in it, as it does in "/".
-        status(&fd, c"..").during("statx", b"..")?.mount_id != own.mount_id
-            || status(rustix::fs::CWD, c"/")
-                .during("statx", b"/")?
-                .mount_id
-                == own.mount_id
+        // 0 is no number: it can't be told.
+        mount_of(fd.as_fd(), c"..")? != own.mount_id
+            || (own.mount_id != 0 && mount_of(CWD, c"/")? == own.mount_id)
     } else {
         is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
     };
