@@ -101,8 +101,10 @@ fn needs_mount2(mount: &Mount) -> bool {
 /// mount_setattr(2) and umount2(2) say EINVAL to a mount below the root of a detached tree.
 fn changes_attached(mount: &Mount) -> bool {
     let is_partly_undone = mount.optional && matches!(mount.kind, Kind::Cgroup(_));
-    let covers_root = mount.destination.as_c_str() == c"/";
-    matches!(mount.kind, Kind::Remount(_)) || mount.below_shared || is_partly_undone || covers_root
+    matches!(mount.kind, Kind::Remount(_))
+        || mount.below_shared
+        || is_partly_undone
+        || mount.is_on_root()
 }
 
 /// Whether a detached mount may be attached to another is found out where it leaves no trace: EINVAL before Linux 6.15, and

@@ -16,8 +16,8 @@ use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
 use crate::plan::{Device, Shape};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{Attributes, DEVPTS, Status, fs_type, status};
-use crate::sys::path::of_descriptor;
+use crate::sys::mount::{Attributes, DEVPTS, fs_type, status};
+use crate::sys::path::chmod;
 use crate::sys::resolve::make_file;
 use crate::text::Quoted;
 
@@ -190,9 +190,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         rustix::fs::major(stat.st_rdev),
         rustix::fs::minor(stat.st_rdev),
     );
-    let is_it = stat.st_mode & libc::S_IFMT == device.mode & libc::S_IFMT
-        && (device.mode & libc::S_IFMT == libc::S_IFIFO || number == (device.major, device.minor));
-    if !is_it {
+    if !is_device(stat.st_mode, number, device) {
         return Err(something_else(KindOf {
             mode: stat.st_mode,
             device: number,
@@ -224,7 +222,8 @@ fn something_else(there: KindOf) -> Error {
 fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
     let node = open(directory, &device.name, ENTRY).during("openat", path)?;
-    if !is_device(&status(&node, c"").during("statx", path)?, device) {
+    let there = status(&node, c"").during("statx", path)?;
+    if !is_device(there.mode, there.device, device) {
         return Err(Error::check(
             Errno::EXIST,
             "the new node was replaced while it was being made",
@@ -233,15 +232,14 @@ fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
     rustix::fs::chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
         .during("fchownat", path)?;
-    // fchmod(2) takes no O_PATH descriptor; its name in /proc is not a path anybody can swap.
-    let mode = Mode::from_raw_mode(device.mode & 0o7777);
-    rustix::fs::chmod(&*of_descriptor(&node), mode).during("chmod", path)
+    chmod(&node, device.mode & 0o7777).during("chmod", path)
 }
 
-fn is_device(status: &Status, device: &Device) -> bool {
+/// `number`: major and minor, which a fifo has none of.
+fn is_device(mode: u32, number: (u32, u32), device: &Device) -> bool {
     let format = device.mode & libc::S_IFMT;
-    status.mode & libc::S_IFMT == format
-        && (format == libc::S_IFIFO || status.device == (device.major, device.minor))
+    mode & libc::S_IFMT == format
+        && (format == libc::S_IFIFO || number == (device.major, device.minor))
 }
 
 /// Where nodes can't be made: the host's, bound on an empty file.
@@ -258,7 +256,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         error.explain("nodes can't be made here, and the host has none to bind")
     })?;
     let found = status(&hosts, c"").during("statx", path)?;
-    if !is_device(&found, device) {
+    if !is_device(found.mode, found.device, device) {
         return Err(Error::check(
             Errno::NODEV,
             format_args!(

@@ -3,7 +3,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::callbacks::Level;
@@ -17,7 +16,7 @@ use crate::mount::{NewSuperblock, Source, unmount};
 use crate::plan::{Filesystem, Instead, Mount, Shape, proc};
 use crate::sys::fd::DIRECTORY;
 use crate::sys::mount::{Superblock, status};
-use crate::sys::path::{ShortString, of_descriptor};
+use crate::sys::path::{ShortString, chmod};
 use crate::sys::resolve::Root;
 use crate::text::Quoted;
 
@@ -49,8 +48,7 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
     let tree = if wanted.idmap.is_some() {
         let tree = source::filesystem_from_host(cx, mount, wanted)?;
         if let Some(mode) = covered {
-            rustix::fs::chmod(&*of_descriptor(&tree), Mode::from_raw_mode(mode))
-                .during("chmod", tree.name())?;
+            chmod(&tree, mode).during("chmod", tree.name())?;
         }
         tree
     } else {

@@ -14,8 +14,8 @@ use crate::plan::{Content, Make, Node};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::status;
 use crate::sys::page::Page;
-use crate::sys::path::{Name, PathBuf, of_descriptor, split};
-use crate::sys::resolve::Root;
+use crate::sys::path::{Name, PathBuf, chmod, split};
+use crate::sys::resolve::{Opened, Root};
 
 const NEW_FILE: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
@@ -43,9 +43,7 @@ pub fn make(cx: &Context<'_>, path: &CStr, wanted: &Make) -> Result<()> {
             change(&there, bytes, wanted)
         }
         Node::Regular(content) => {
-            let (parent, name) = split(plain.as_c_str().to_bytes());
-            let directory = root.open_or_make(parent).during("mkdirat", bytes)?;
-            let name = Name::new(name).during("openat", bytes)?;
+            let (directory, name) = parent(&root, &plain, "openat", bytes)?;
             let made = rustix::fs::openat(&directory, &*name, NEW_FILE, Mode::from_raw_mode(0o644))
                 .during("openat", bytes)
                 .map_err(explain_existing)?;
@@ -53,9 +51,7 @@ pub fn make(cx: &Context<'_>, path: &CStr, wanted: &Make) -> Result<()> {
             change(&made, bytes, wanted)
         }
         Node::Link(to) => {
-            let (parent, name) = split(plain.as_c_str().to_bytes());
-            let directory = root.open_or_make(parent).during("mkdirat", bytes)?;
-            let name = Name::new(name).during("symlinkat", bytes)?;
+            let (directory, name) = parent(&root, &plain, "symlinkat", bytes)?;
             rustix::fs::symlinkat(to, &directory, &*name)
                 .during("symlinkat", bytes)
                 .map_err(explain_existing)?;
@@ -71,6 +67,18 @@ pub fn make(cx: &Context<'_>, path: &CStr, wanted: &Make) -> Result<()> {
             )
         }
     }
+}
+
+/// The directory that something is to be made in, and the name there.
+fn parent<'a>(
+    root: &Root<'a>,
+    plain: &PathBuf,
+    call: &'static str,
+    path: &[u8],
+) -> Result<(Opened<'a>, Name)> {
+    let (directory, name) = split(plain.as_c_str().to_bytes());
+    let directory = root.open_or_make(directory).during("mkdirat", path)?;
+    Ok((directory, Name::new(name).during(call, path)?))
 }
 
 fn root_itself(cx: &Context<'_>) -> Result<OwnedFd> {
@@ -104,9 +112,8 @@ fn change(file: &OwnedFd, path: &[u8], wanted: &Make) -> Result<()> {
     let Some(mode) = wanted.mode else {
         return Ok(());
     };
-    let mode = Mode::from_raw_mode(mode);
     if matches!(wanted.node, Node::Regular(_)) {
-        return rustix::fs::fchmod(file, mode).during("fchmod", path);
+        return rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during("fchmod", path);
     }
     let there = status(file, c"").during("statx", path)?;
     if there.mode & libc::S_IFMT == libc::S_IFLNK {
@@ -115,8 +122,7 @@ fn change(file: &OwnedFd, path: &[u8], wanted: &Make) -> Result<()> {
             "it is a symbolic link, which has no mode and is not followed",
         ));
     }
-    // fchmod(2) takes no O_PATH descriptor; its name in /proc is not a path anybody can swap.
-    rustix::fs::chmod(&*of_descriptor(file), mode).during("chmod", path)
+    chmod(file, mode).during("chmod", path)
 }
 
 fn chown(

@@ -143,6 +143,12 @@ pub fn of_descriptor(fd: impl AsFd) -> ShortString {
     ShortString::format(format_args!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
+/// Changes the permission bits of what any descriptor refers to. fchmod(2) takes no O_PATH descriptor; its name in
+/// procfs is not a path that anybody can swap.
+pub fn chmod(fd: impl AsFd, mode: u32) -> Result<()> {
+    rustix::fs::chmod(&*of_descriptor(fd), rustix::fs::Mode::from_raw_mode(mode))
+}
+
 /// The working directory: getcwd(2).
 pub fn getcwd(buffer: &mut [u8; PATH_MAX]) -> Result<&CStr> {
     // SAFETY: the kernel writes at most as many bytes as the buffer is said to have.
