@@ -262,7 +262,8 @@ typedef struct rfs_mount {
      */
     const char *type;
     /**
-     * What to mount: for a bind a path on the host (absolute), else the file system's own idea of it. NULL: none.
+     * What to mount. For a bind it is an absolute path on the host. For another type it is what that file system takes
+     * as its source; many take none, and ignore it. NULL: none.
      */
     const char *source;
     /**
@@ -292,9 +293,11 @@ typedef struct rfs_mount {
      */
     size_t n_gid_mappings;
     /**
-     * With RFS_MOUNT_SOURCE_FD: what to bind, as a descriptor (O_PATH is enough). Borrowed: the number is
-     * noted, what it refers to when rfs_prepare() runs counts, and it is not closed. It must have been opened
-     * after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
+     * With RFS_MOUNT_SOURCE_FD: what to bind, as a descriptor (O_PATH is enough). Borrowed: the library notes the
+     * number, uses what it refers to when rfs_prepare() runs, and does not close it. It is one of two things. A
+     * detached mount (open_tree(2) with OPEN_TREE_CLONE) is attached itself, and may have been opened before the fork.
+     * Any other descriptor must have been opened after unshare(2): one from before lies on a mount of the old
+     * namespace, and the kernel does not bind that.
      */
     int source_fd;
     /**
@@ -353,17 +356,19 @@ typedef struct rfs_file {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required, and absolute. Links on the way are followed inside the rootfs, one at its end is
-     * not. Missing directories on the way are made (0755).
+     * Where, in the container. Required, and absolute. A symbolic link on the way is followed inside the rootfs; a
+     * link at the end is not followed. Missing directories on the way are made (0755).
      */
     const char *path;
     /**
-     * 'd' a directory, which may be there already; 'f' a regular file and 'l' a symbolic link, which may not (-EEXIST);
-     * 0: what is there already, of which only mode and owner change.
+     * What is made: 'd' a directory, 'f' a regular file, 'l' a symbolic link. With 'd' the directory may be there
+     * already; with 'f' and 'l' whatever is there is -EEXIST. 0: nothing is made; only the mode and owner of what is
+     * there change.
      */
     uint32_t type;
     /**
-     * With RFS_FILE_MODE: permission bits, independent of the umask. Otherwise a new directory has 0755 and a new file 0644.
+     * With RFS_FILE_MODE: permission bits, which the umask does not change. Otherwise a new directory has 0755 and a
+     * new file 0644.
      */
     uint32_t mode;
     /**
@@ -387,9 +392,9 @@ typedef struct rfs_file {
      */
     size_t content_len;
     /**
-     * With RFS_FILE_CONTENT_FD: a descriptor of a regular file's content instead. Borrowed: the number is noted, and what
-     * it refers to when rfs_prepare() runs counts. It is read from its start and its position stays; a pipe is read to its
-     * end.
+     * With RFS_FILE_CONTENT_FD: a descriptor from which the content of a regular file is read. Borrowed: the library
+     * notes the number, and uses what it refers to when rfs_prepare() runs. A file is read from its start, and its
+     * position stays. A pipe is read to its end.
      */
     int content_fd;
 } rfs_file;
@@ -545,7 +550,7 @@ typedef struct rfs_options {
     uint64_t flags;
     /**
      * With RFS_OPTION_ROOTFS_FD: the rootfs as a directory's descriptor (O_PATH is enough). The rootfs path
-     * then only names it. Borrowed, and opened after unshare(2), like rfs_mount.source_fd.
+     * then only names it. Borrowed, like rfs_mount.source_fd, which says what it may be.
      */
     int rootfs_fd;
     /**
@@ -629,14 +634,14 @@ typedef struct rfs_options {
 #define RFS_OPTION_UMASK 4
 
 /**
- * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
- * host's proc and sysfs are unmounted or covered first, but the old root stays below.
+ * Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. This is
+ * weaker: the host's proc and sysfs are unmounted or covered first, but the old root stays below the new one.
  */
 #define RFS_OPTION_NO_PIVOT 8
 
 /**
- * The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
- * stay in the caller's namespace, and undoing them is the caller's.
+ * The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts stay in the caller's
+ * namespace, and the caller must unmount them.
  */
 #define RFS_OPTION_CHROOT 16
 
@@ -695,8 +700,8 @@ typedef struct rfs_options {
 
 /**
  * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
- * host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the
- * kernel, a hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS)
+ * host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. If the
+ * kernel, a hook, a point callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS)
  * first, and the log says why.
  */
 #define RFS_OPTION_OWN_NAMESPACE 32768
@@ -755,8 +760,9 @@ int rfs_config_from_oci(const char *json,
                         struct rfs_error *err);
 
 /**
- * Begins a configuration by hand: the rootfs (absolute, or NULL for a descriptor or RFS_OPTION_TMPFS_ROOTFS), the devices that the
- * runtime-spec demands, own mount namespace, nothing else.
+ * Begins a configuration by hand. It has the rootfs, the devices that the runtime-spec demands, and a mount namespace
+ * of its own; nothing else. rootfs: an absolute path, or NULL where a descriptor or RFS_OPTION_TMPFS_ROOTFS stands for
+ * it.
  * *out: owned by the caller; free it with rfs_config_free().
  */
 RFS_MUST_USE
@@ -795,9 +801,11 @@ int rfs_config_add_fstab(struct rfs_config *config,
                          struct rfs_error *err);
 
 /**
- * Adds a step that makes a directory, file or symbolic link, or changes the mode and owner of what is there. It is done in
- * order with the mounts, and has an index among them. The strings and the content are copied; content_fd is only noted.
- * -EINVAL: no path, an unknown flag or type, a target or content that does not go with the type. -E2BIG: content over 64 MiB.
+ * Adds a step that makes a directory, a file or a symbolic link, or changes the mode and owner of what is there. It is
+ * done in order with the mounts, and has an index among them. The strings and the content are copied. Of content_fd
+ * only the number is noted.
+ * -EINVAL: no path, an unknown flag or type, or a target or content that does not go with the type. -E2BIG: content
+ * over 64 MiB.
  */
 RFS_MUST_USE
 int rfs_config_add_file(struct rfs_config *config,
@@ -868,8 +876,8 @@ const char *const *rfs_mount_option_names(void);
 typedef struct rfs_plan rfs_plan;
 
 /**
- * Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
- * (or see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
+ * Checks a configuration and turns it into a plan. It changes nothing. Call it on the host's side, before the fork (or
+ * see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
  * *out: owned by the caller; free it with rfs_plan_free().
  *
  * -EINVAL: something in the configuration is impossible; the message says what.
@@ -905,7 +913,8 @@ void rfs_plan_free(struct rfs_plan *plan);
 /* ---- Container: one start of a plan ---- */
 
 /**
- * A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
+ * A mount that the host's side must open: an idmapped mount, one with RFS_MOUNT_FROM_HOST, or a bind or the rootfs
+ * whose path can't be opened by the container's process.
  */
 typedef struct rfs_mount_request {
     /**
@@ -1290,17 +1299,20 @@ int rfs_mountfd_request(void *socket,
                         const struct rfs_mount_request *request);
 
 /**
- * In a process that has joined the namespaces of a running container (setns(2): at least its mount namespace, and the user
- * namespace that owns it): attaches a detached mount at the destination of mounts[index] of the plan. Its target is looked for in
- * this process's "/" as rfs_prepare() does it, and made if it is missing. The mount is attached as it is. No heap allocation.
+ * In a process that has joined the namespaces of a running container: attaches a detached mount at the destination of
+ * mounts[index] of the plan. The process has joined with setns(2) at least the container's mount namespace, and the
+ * user namespace that owns it. The destination is looked for in this process's "/", as rfs_prepare() does it, and is
+ * made if it is missing. The mount is attached as it is. Nothing is allocated from the heap.
  *
- * plan: of the container's configuration with the mount added to it, or of any other that has the mount.
- * mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it, and it then refers
- * to the attached mount. For one whose root is a file the container has its procfs on /proc, in which this process is seen.
+ * plan: of the container's configuration with the mount added to it, or of any other configuration that has the mount.
+ * mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it. After
+ * success it refers to the attached mount. If the mount's root is a file, the container must have a procfs on /proc
+ * that shows this process.
  *
- * -EINVAL: no such mount, or a remount, or one on "/"; mountfd is not a detached mount; this is the mount namespace in which
- * the plan was made; a rule about the target is broken. -EBADF: mountfd is not open. -ENOTDIR: the one is a directory
- * and the other a file. -EPERM and so on: what the kernel answered.
+ * -EINVAL: there is no such mount, or it is a remount, or its destination is "/"; mountfd is not a detached mount;
+ * this is the mount namespace in which the plan was made; the destination breaks a rule about /proc. -EBADF: mountfd
+ * is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -EPERM and so on: what
+ * the kernel answered.
  */
 RFS_MUST_USE
 int rfs_attach(const struct rfs_plan *plan,

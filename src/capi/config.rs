@@ -49,8 +49,9 @@ pub unsafe extern "C" fn rfs_config_from_oci(
     unsafe { guard(err, || give(out, read)) }
 }
 
-/// Begins a configuration by hand: the rootfs (absolute, or NULL for a descriptor or RFS_OPTION_TMPFS_ROOTFS), the devices that the
-/// runtime-spec demands, own mount namespace, nothing else.
+/// Begins a configuration by hand. It has the rootfs, the devices that the runtime-spec demands, and a mount namespace
+/// of its own; nothing else. rootfs: an absolute path, or NULL where a descriptor or RFS_OPTION_TMPFS_ROOTFS stands for
+/// it.
 /// *out: owned by the caller; free it with rfs_config_free().
 #[unsafe(no_mangle)]
 #[must_use]
@@ -123,9 +124,11 @@ pub unsafe extern "C" fn rfs_config_add_fstab(
     unsafe { guard(err, || change(config, add)) }
 }
 
-/// Adds a step that makes a directory, file or symbolic link, or changes the mode and owner of what is there. It is done in
-/// order with the mounts, and has an index among them. The strings and the content are copied; content_fd is only noted.
-/// -EINVAL: no path, an unknown flag or type, a target or content that does not go with the type. -E2BIG: content over 64 MiB.
+/// Adds a step that makes a directory, a file or a symbolic link, or changes the mode and owner of what is there. It is
+/// done in order with the mounts, and has an index among them. The strings and the content are copied. Of content_fd
+/// only the number is noted.
+/// -EINVAL: no path, an unknown flag or type, or a target or content that does not go with the type. -E2BIG: content
+/// over 64 MiB.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_config_add_file(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The C interface: arguments checked, the core called, a Result turned into an int. Only here stand `extern "C"` functions.
+//! The C interface. Each function checks its arguments, calls the core, and turns a Result into an int. All functions
+//! that are `extern "C"` are here.
 
 mod callbacks;
 mod config;

@@ -170,17 +170,20 @@ pub unsafe extern "C" fn rfs_mountfd_request(
     }
 }
 
-/// In a process that has joined the namespaces of a running container (setns(2): at least its mount namespace, and the user
-/// namespace that owns it): attaches a detached mount at the destination of mounts[index] of the plan. Its target is looked for in
-/// this process's "/" as rfs_prepare() does it, and made if it is missing. The mount is attached as it is. No heap allocation.
+/// In a process that has joined the namespaces of a running container: attaches a detached mount at the destination of
+/// mounts[index] of the plan. The process has joined with setns(2) at least the container's mount namespace, and the
+/// user namespace that owns it. The destination is looked for in this process's "/", as rfs_prepare() does it, and is
+/// made if it is missing. The mount is attached as it is. Nothing is allocated from the heap.
 ///
-/// plan: of the container's configuration with the mount added to it, or of any other that has the mount.
-/// mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it, and it then refers
-/// to the attached mount. For one whose root is a file the container has its procfs on /proc, in which this process is seen.
+/// plan: of the container's configuration with the mount added to it, or of any other configuration that has the mount.
+/// mountfd: what rfs_mountfd_open() gave, or open_tree(2) with OPEN_TREE_CLONE. Borrowed: the caller closes it. After
+/// success it refers to the attached mount. If the mount's root is a file, the container must have a procfs on /proc
+/// that shows this process.
 ///
-/// -EINVAL: no such mount, or a remount, or one on "/"; mountfd is not a detached mount; this is the mount namespace in which
-/// the plan was made; a rule about the target is broken. -EBADF: mountfd is not open. -ENOTDIR: the one is a directory
-/// and the other a file. -EPERM and so on: what the kernel answered.
+/// -EINVAL: there is no such mount, or it is a remount, or its destination is "/"; mountfd is not a detached mount;
+/// this is the mount namespace in which the plan was made; the destination breaks a rule about /proc. -EBADF: mountfd
+/// is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -EPERM and so on: what
+/// the kernel answered.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_attach(

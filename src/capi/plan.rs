@@ -21,8 +21,8 @@ pub struct rfs_plan {
     pub(super) planned_in: Identity,
 }
 
-/// Checks a configuration and turns it into a plan; nothing is touched. To be called on the host's side, before the fork
-/// (or see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
+/// Checks a configuration and turns it into a plan. It changes nothing. Call it on the host's side, before the fork (or
+/// see RFS_OPTION_PLANNED_INSIDE). The configuration may be freed afterwards.
 /// *out: owned by the caller; free it with rfs_plan_free().
 ///
 /// -EINVAL: something in the configuration is impossible; the message says what.

@@ -28,7 +28,8 @@ pub struct rfs_mount {
     pub destination: *const c_char,
     /// The file system type, or "bind"; NULL is allowed for a bind.
     pub r#type: *const c_char,
-    /// What to mount: for a bind a path on the host (absolute), else the file system's own idea of it. NULL: none.
+    /// What to mount. For a bind it is an absolute path on the host. For another type it is what that file system takes
+    /// as its source; many take none, and ignore it. NULL: none.
     pub source: *const c_char,
     /// n_options mount options, as in config.json. An option that is no mount flag is data for the file system; it may
     /// be several options with commas between them. Such an option is -EINVAL for a bind, except for a few that engines
@@ -44,9 +45,11 @@ pub struct rfs_mount {
     pub gid_mappings: *const rfs_id_mapping,
     /// How many gid mappings there are.
     pub n_gid_mappings: usize,
-    /// With RFS_MOUNT_SOURCE_FD: what to bind, as a descriptor (O_PATH is enough). Borrowed: the number is
-    /// noted, what it refers to when rfs_prepare() runs counts, and it is not closed. It must have been opened
-    /// after unshare(2): one from before refers to the old namespace's mount, which can't be bound.
+    /// With RFS_MOUNT_SOURCE_FD: what to bind, as a descriptor (O_PATH is enough). Borrowed: the library notes the
+    /// number, uses what it refers to when rfs_prepare() runs, and does not close it. It is one of two things. A
+    /// detached mount (open_tree(2) with OPEN_TREE_CLONE) is attached itself, and may have been opened before the fork.
+    /// Any other descriptor must have been opened after unshare(2): one from before lies on a mount of the old
+    /// namespace, and the kernel does not bind that.
     pub source_fd: c_int,
     /// With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
     /// /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount
@@ -79,13 +82,15 @@ pub struct rfs_file {
     pub size: u64,
     /// RFS_FILE_*.
     pub flags: u64,
-    /// Where, in the container. Required, and absolute. Links on the way are followed inside the rootfs, one at its end is
-    /// not. Missing directories on the way are made (0755).
+    /// Where, in the container. Required, and absolute. A symbolic link on the way is followed inside the rootfs; a
+    /// link at the end is not followed. Missing directories on the way are made (0755).
     pub path: *const c_char,
-    /// 'd' a directory, which may be there already; 'f' a regular file and 'l' a symbolic link, which may not (-EEXIST);
-    /// 0: what is there already, of which only mode and owner change.
+    /// What is made: 'd' a directory, 'f' a regular file, 'l' a symbolic link. With 'd' the directory may be there
+    /// already; with 'f' and 'l' whatever is there is -EEXIST. 0: nothing is made; only the mode and owner of what is
+    /// there change.
     pub r#type: u32,
-    /// With RFS_FILE_MODE: permission bits, independent of the umask. Otherwise a new directory has 0755 and a new file 0644.
+    /// With RFS_FILE_MODE: permission bits, which the umask does not change. Otherwise a new directory has 0755 and a
+    /// new file 0644.
     pub mode: u32,
     /// With RFS_FILE_OWNER: the owner. Otherwise what is new belongs to the process that calls rfs_prepare().
     pub uid: u32,
@@ -97,9 +102,9 @@ pub struct rfs_file {
     pub content: *const c_void,
     /// How many bytes there are.
     pub content_len: usize,
-    /// With RFS_FILE_CONTENT_FD: a descriptor of a regular file's content instead. Borrowed: the number is noted, and what
-    /// it refers to when rfs_prepare() runs counts. It is read from its start and its position stays; a pipe is read to its
-    /// end.
+    /// With RFS_FILE_CONTENT_FD: a descriptor from which the content of a regular file is read. Borrowed: the library
+    /// notes the number, and uses what it refers to when rfs_prepare() runs. A file is read from its start, and its
+    /// position stays. A pipe is read to its end.
     pub content_fd: c_int,
 }
 /// rfs_file.mode is given.
@@ -183,7 +188,7 @@ pub struct rfs_options {
     /// RFS_OPTION_*.
     pub flags: u64,
     /// With RFS_OPTION_ROOTFS_FD: the rootfs as a directory's descriptor (O_PATH is enough). The rootfs path
-    /// then only names it. Borrowed, and opened after unshare(2), like rfs_mount.source_fd.
+    /// then only names it. Borrowed, like rfs_mount.source_fd, which says what it may be.
     pub rootfs_fd: c_int,
     /// With RFS_OPTION_UMASK: the umask that rfs_finalize() sets. Otherwise 0022.
     pub umask: u32,
@@ -229,11 +234,11 @@ pub const RFS_OPTION_READONLY_ROOTFS: u64 = 0x1;
 pub const RFS_OPTION_ROOTFS_FD: u64 = 0x2;
 /// rfs_options.umask is given.
 pub const RFS_OPTION_UMASK: u64 = 0x4;
-/// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. Weaker: the
-/// host's proc and sysfs are unmounted or covered first, but the old root stays below.
+/// Switch with MS_MOVE and chroot instead of pivot_root, which the initial ramfs refuses before Linux 7.0. This is
+/// weaker: the host's proc and sysfs are unmounted or covered first, but the old root stays below the new one.
 pub const RFS_OPTION_NO_PIVOT: u64 = 0x8;
-/// The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts
-/// stay in the caller's namespace, and undoing them is the caller's.
+/// The container has no mount namespace of its own: enter the rootfs by chroot alone. The mounts stay in the caller's
+/// namespace, and the caller must unmount them.
 pub const RFS_OPTION_CHROOT: u64 = 0x10;
 /// The plan is made after unshare(CLONE_NEWNS), by the process that prepares it. Otherwise rfs_prepare()
 /// refuses to run in the mount namespace where the plan was made.
@@ -259,8 +264,8 @@ pub const RFS_OPTION_KEEP_UMASK: u64 = 0x2000;
 /// rfs_container_set_rootfs_fd() gives it.
 pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
 /// rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
-/// host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. Where the
-/// kernel, a hook, a point callback or another option stands against that, rfs_prepare() calls unshare(CLONE_NEWNS)
+/// host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. If the
+/// kernel, a hook, a point callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS)
 /// first, and the log says why.
 pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 /// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",

@@ -5,7 +5,8 @@ use core::ffi::{c_char, c_int, c_void};
 
 use super::error::rfs_error;
 
-/// A mount that the host must open: an idmapped one, or a bind whose source can't be opened from inside.
+/// A mount that the host's side must open: an idmapped mount, one with RFS_MOUNT_FROM_HOST, or a bind or the rootfs
+/// whose path can't be opened by the container's process.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_mount_request {
