@@ -3,7 +3,7 @@
 # Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with
 # bundles to run, what `runc spec` and `crun spec` write, and a kernel's modules.
 # usage: initramfs.sh PREFIX TESTS PARITY POLICIES KERNEL OUTPUT: where librfs is installed; a meson build folder with the
-# C tests and rfsrun; the folder that parity.py has recorded; one with policies of security modules; an unpacked kernel
+# C tests and the examples; the folder that parity.py has recorded; one with policies of security modules; an unpacked kernel
 # package; the file to write
 set -euo pipefail
 prefix=$1 tests=$(realpath "$2") parity=$3 policies=$4 kernel=$5 output=$(realpath "$6")
@@ -38,8 +38,8 @@ for program in $programs; do
 done
 ln -sf dash "$root/bin/sh" # busybox's prefers its own mount and umount
 
-# The tests, and rfsrun with a bundle as one more.
-cp "$tests/rfsrun" "$root/tests/rfsrun"
+# The tests with the examples that they run, and rfsrun with a bundle as one more.
+cp "$tests"/{rfsrun,lxc-like,sandbox} "$root/tests/"
 for program in "$tests"/c-tests/test-*; do
 	name=${program##*/}
 	if [ -f "$program" ] && [ -x "$program" ] && [[ " $left_out " != *" $name "* ]]; then
