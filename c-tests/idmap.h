@@ -26,6 +26,10 @@ void attach(int mount, const char *path);
 /* Starts a process in new namespaces, as in_child() does, but goes on. With CLONE_NEWUSER it is root there, and its ids
  * 0 to 65535 are the host's from 100000 on; *userns becomes that namespace. */
 pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, int *userns);
+/* Gives the image's directories to an id of the host. */
+void owned_by(uid_t id);
+/* Adds such a user namespace to a spec, and gives the image to its root. */
+json_object *add_user_namespace(json_object *spec);
 /* In the container of such a process: /dev/null is the host's node, with its owner as that user namespace shows it. */
 void check_hosts_null(void);
 /* Waits for it; what failed there fails the case. */

@@ -5,6 +5,7 @@
 #include "bundle.h"
 #include "descriptors.h"
 #include "filter.h"
+#include "idmap.h"
 #include "mounts.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,13 +71,21 @@ static void start_container(void *data)
 }
 
 /* Starts the container of a spec, which it frees; and checks that the mounts outside stay as they are. */
-static void view_container(json_object *spec, uint64_t flags, struct view *view)
+static void view_container(json_object *spec, uint64_t flags, unsigned long namespaces, struct view *view)
 {
     rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = view, .log = keep_log};
     rfs_plan *plan = plan_with_flags(spec, flags);
     char *before = read_all(host_proc, "self/mountinfo");
-    in_child(flags & RFS_OPTION_OWN_NAMESPACE ? OTHER_NAMESPACES : CONTAINER_NAMESPACES, start_container,
-             &(struct start){container_of(plan), &callbacks, take_view, view});
+    struct start start = {container_of(plan), &callbacks, take_view, view};
+    if (flags & RFS_OPTION_OWN_NAMESPACE)
+        namespaces &= ~(unsigned long)CLONE_NEWNS;
+    if (namespaces & CLONE_NEWUSER) {
+        int userns = -1;
+        wait_for_child(start_child(namespaces, start_container, &start, &userns));
+        close(userns);
+    } else {
+        in_child(namespaces, start_container, &start);
+    }
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
     free(before);
@@ -132,6 +142,19 @@ static json_object *spec_with_all(void)
     return spec;
 }
 
+/* `views`: after unshare(2), and with the option. */
+static void check_same(struct view *const *views, bool is_copied)
+{
+    CHECK_THAT(strcmp(views[0]->mounts, views[1]->mounts) == 0, "after unshare:\n%swith the option:\n%s",
+        views[0]->mounts, views[1]->mounts);
+    CHECK_THAT(strcmp(views[0]->dev, views[1]->dev) == 0, "/dev after unshare:\n%swith the option:\n%s",
+        views[0]->dev, views[1]->dev);
+    CHECK_THAT(strcmp(views[0]->root, views[1]->root) == 0, "/ after unshare:\n%swith the option:\n%s",
+        views[0]->root, views[1]->root);
+    CHECK_THAT(strlen(views[0]->mounts) > 500 && strstr(views[1]->mounts, "/bound"), "only:\n%s", views[1]->mounts);
+    CHECK_THAT(!strstr(views[1]->log, copied) == !is_copied, "the log: %s", views[1]->log);
+}
+
 static void same_as_unshare(uint64_t flags, const char *propagation, bool is_copied)
 {
     share_all();
@@ -141,17 +164,10 @@ static void same_as_unshare(uint64_t flags, const char *propagation, bool is_cop
         if (propagation)
             spec_set(spec, "linux.rootfsPropagation", propagation);
         views[own] = new_view();
-        view_container(spec, flags | (own ? RFS_OPTION_OWN_NAMESPACE : 0), views[own]);
+        view_container(spec, flags | (own ? RFS_OPTION_OWN_NAMESPACE : 0), CONTAINER_NAMESPACES, views[own]);
     }
-    CHECK_THAT(strcmp(views[0]->mounts, views[1]->mounts) == 0, "after unshare:\n%swith the option:\n%s",
-        views[0]->mounts, views[1]->mounts);
-    CHECK_THAT(strcmp(views[0]->dev, views[1]->dev) == 0, "/dev after unshare:\n%swith the option:\n%s",
-        views[0]->dev, views[1]->dev);
-    CHECK_THAT(strcmp(views[0]->root, views[1]->root) == 0, "/ after unshare:\n%swith the option:\n%s",
-        views[0]->root, views[1]->root);
-    CHECK_THAT(strlen(views[0]->mounts) > 500 && strstr(views[1]->mounts, "/bound"), "only:\n%s", views[1]->mounts);
     is_copied |= !attaches_to_detached();
-    CHECK_THAT(!strstr(views[1]->log, copied) == !is_copied, "the log: %s", views[1]->log);
+    check_same(views, is_copied);
 }
 
 static void default_container(void) { same_as_unshare(0, NULL, false); }
@@ -160,6 +176,81 @@ static void slave_container(void) { same_as_unshare(0, "'rslave'", false); }
 static void shared_container(void) { same_as_unshare(0, "'shared'", true); }
 static void by_mount2(void) { same_as_unshare(RFS_OPTION_CLASSIC_MOUNT, NULL, true); }
 static void without_pivot(void) { same_as_unshare(RFS_OPTION_NO_PIVOT, NULL, true); }
+
+/* ---- In a user namespace, which does not own the host's mounts ---- */
+
+/* A mount namespace can be made of one directory: OPEN_TREE_NAMESPACE, since Linux 7.0. Without an effect. */
+static bool begins_with_one_tree(void)
+{
+    return syscall(SYS_open_tree, -1, "", 2 | 0x8000 | AT_EMPTY_PATH) < 0 && errno == EBADF;
+}
+
+static void in_user_namespace(uint64_t flags, unsigned long without, void (*change)(json_object *), bool is_copied)
+{
+    share_all();
+    struct view *views[2];
+    for (int own = 0; own < 2; own++) {
+        json_object *spec = add_user_namespace(spec_with_all());
+        REQUIRE(lchown(image("t"), 100000, 100000) == 0);
+        if (change)
+            change(spec);
+        views[own] = new_view();
+        view_container(spec, flags | (own ? RFS_OPTION_OWN_NAMESPACE : 0),
+            (CONTAINER_NAMESPACES | CLONE_NEWUSER) & ~without, views[own]);
+    }
+    check_same(views, is_copied || !begins_with_one_tree());
+}
+
+static void user_namespace(void) { in_user_namespace(0, 0, NULL, false); }
+
+static void add_remount(json_object *spec)
+{
+    spec_add(spec, "mounts", "{'destination': '/bound', 'type': 'bind', 'source': '/none', "
+        "'options': ['remount', 'bind', 'ro', 'nosuid']}");
+}
+static void user_namespace_remount(void) { in_user_namespace(0, 0, add_remount, false); }
+
+static void user_namespace_sysfs(void) { in_user_namespace(RFS_OPTION_SYSFS_FROM_HOST, CLONE_NEWNET, NULL, false); }
+
+static void add_link(json_object *spec)
+{
+    remove(in_work("link"));
+    REQUIRE(symlink("file", in_work("link")) == 0);
+    spec_add(spec, "mounts", "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}",
+        in_work("link"));
+}
+static void user_namespace_link(void) { in_user_namespace(0, 0, add_link, true); }
+
+static void add_many(json_object *spec)
+{
+    for (int i = 0; i < 9; i++) {
+        make_directory(in_work("many%d", i), 0755);
+        spec_add(spec, "mounts", "{'destination': '/many%d', 'type': 'bind', 'source': '%s', 'options': ['bind']}", i,
+            in_work("many%d", i));
+    }
+}
+static void user_namespace_many(void) { in_user_namespace(0, 0, add_many, true); }
+
+static void with_few_descriptors(void *data)
+{
+    struct rlimit few = {20, 20};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    start_container(data);
+}
+
+static void user_namespace_few_descriptors(void)
+{
+    share_all();
+    struct view *view = new_view();
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = view, .log = keep_log};
+    rfs_plan *plan = plan_with_flags(add_user_namespace(default_spec("runc")), RFS_OPTION_OWN_NAMESPACE);
+    struct start start = {container_of(plan), &callbacks, take_view, view};
+    int userns = -1;
+    wait_for_child(start_child(OTHER_NAMESPACES | CLONE_NEWUSER, with_few_descriptors, &start, &userns));
+    CHECK_THAT(strstr(view->mounts, "\n/proc "), "%s", view->mounts);
+    CHECK_THAT(!strstr(view->log, copied) == begins_with_one_tree(), "the log: %s", view->log);
+    close(userns);
+}
 
 /* ---- A failure changes nothing for the process ---- */
 
@@ -219,6 +310,45 @@ struct refusal {
     int call, code;
     bool stays; /* it comes before the namespace is made */
 };
+
+/* In a user namespace the process goes to the container's namespace first. */
+static void refused_in_user_namespace(void *data)
+{
+    const struct refusal *r = data;
+    static struct descriptors before, after;
+    rfs_error err = fresh_error();
+    list_descriptors(&before);
+    REQUIRE(filter_refuse((unsigned)r->call, (unsigned)r->code) == 0);
+    int rc = rfs_prepare(r->container, NULL, &err);
+    list_descriptors(&after);
+    if (rc != 0) /* otherwise the container's /dev/null stands for the host's */
+        check_descriptors(&before, &after, "after rfs_prepare()");
+    CHECK_THAT(rc == 0 || rc == -r->code || rc == -EINVAL || rc == -EPERM, "call %d: %s", r->call, err.message);
+    CHECK_THAT(rc != 0 || access("/bin", F_OK) == 0, "call %d: \"/\" is not the rootfs", r->call);
+}
+
+static void refused_calls_in_user_namespace(void)
+{
+    static const int calls[] = {SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_symlinkat, SYS_setns, SYS_unshare,
+        SYS_open_tree, SYS_move_mount, SYS_mount_setattr, SYS_fchdir, SYS_chroot, SYS_openat2, SYS_statx};
+    static const int codes[] = {ENOSYS, EINVAL, EPERM, ENOSPC, ENOMEM};
+    share_all();
+    char *before = read_all(host_proc, "self/mountinfo");
+    for (size_t i = 0; i < COUNT(calls); i++)
+        for (size_t k = 0; k < COUNT(codes); k++) {
+            rfs_plan *plan = plan_with_flags(add_user_namespace(default_spec("runc")), RFS_OPTION_OWN_NAMESPACE);
+            int userns = -1;
+            wait_for_child(start_child(OTHER_NAMESPACES | CLONE_NEWUSER, refused_in_user_namespace,
+                &(struct refusal){container_of(plan), calls[i], codes[k], false}, &userns));
+            close(userns);
+            rfs_plan_free(plan);
+            remove(image("dev/null")); /* of a container without its /dev */
+        }
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
+    free(before);
+    free(after);
+}
 
 static ino_t mount_namespace(void)
 {
@@ -365,6 +495,13 @@ int main(void)
         {"the same as after unshare: shared, which takes unshare", shared_container},
         {"the same as after unshare: mount(2)", by_mount2},
         {"the same as after unshare: no pivot", without_pivot},
+        {"in a user namespace: the same as after unshare", user_namespace},
+        {"in a user namespace: a mount that is changed later", user_namespace_remount},
+        {"in a user namespace: the host's sysfs", user_namespace_sysfs},
+        {"in a user namespace: a link to a file, which takes unshare", user_namespace_link},
+        {"in a user namespace: many sources, which take unshare", user_namespace_many},
+        {"in a user namespace: 20 descriptors", user_namespace_few_descriptors},
+        {"in a user namespace: each call refused", refused_calls_in_user_namespace},
         {"a failure leaves the process where it was", failure_then_another},
         {"each call refused", refused_calls},
         {"5,000 mounts on the host", many_mounts},

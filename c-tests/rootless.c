@@ -61,24 +61,6 @@ static void run(rfs_plan *plan, unsigned long without, void (*inside)(void), str
     close(userns);
 }
 
-static void owned_by(uid_t id)
-{
-    static const char *const paths[] = {"", "bin", "dev", "etc", "proc", "sys", "tmp"};
-    for (size_t i = 0; i < COUNT(paths); i++)
-        REQUIRE(lchown(image(paths[i]), id, id) == 0);
-}
-
-static json_object *user_spec(json_object *spec)
-{
-    if (access(image("bin"), F_OK) != 0)
-        make_image();
-    owned_by(100000);
-    spec_add(spec, "linux.namespaces", "{'type': 'user'}");
-    spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
-    spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 100000, 'size': 65536}]");
-    return spec;
-}
-
 static void inside_default(void)
 {
     struct stat st;
@@ -108,7 +90,7 @@ static void inside_default(void)
 static void default_bundle(void)
 {
     only_cgroup2();
-    run(plan_of(user_spec(default_spec("runc"))), 0, inside_default, (struct expected){0});
+    run(plan_of(add_user_namespace(default_spec("runc"))), 0, inside_default, (struct expected){0});
 }
 
 static void inside_hosts_sysfs(void)
@@ -137,7 +119,7 @@ static void inside_new_sysfs(void)
 static void sysfs(void)
 {
     only_cgroup2();
-    json_object *spec = user_spec(empty_spec());
+    json_object *spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['nosuid', 'noexec', 'nodev', 'ro']}");
     run(plan_of(json_object_get(spec)), CLONE_NEWNET, NULL,
         (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .says = "sysfs", .says_too = "RFS_OPTION_SYSFS_FROM_HOST"});
@@ -145,12 +127,12 @@ static void sysfs(void)
     run(plan, 0, inside_new_sysfs, (struct expected){0});
     run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ", .says_too = "sysfs: Operation not permitted"});
     /* the plan's own cgroups lie over it */
-    spec = user_spec(empty_spec());
+    spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['ro']}");
     spec_add(spec, "mounts", "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
     run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup, (struct expected){0});
     /* one that was to be written to has no such stand-in */
-    spec = user_spec(empty_spec());
+    spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['rw']}");
     run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, NULL,
         (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "sysfs"});
@@ -179,7 +161,7 @@ static void devpts(void)
         {"[{'containerID': 6, 'hostID': 100000, 'size': 5}]", inside_devpts_without_gid, "warning: devpts: the option \"gid=5\" is left out"},
         {"[]", inside_devpts, NULL},
     };
-    json_object *spec = user_spec(empty_spec());
+    json_object *spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5', 'mode=620', 'ptmxmode=666']}");
     for (size_t i = 0; i < COUNT(kinds); i++) {
         json_object *copy = NULL;
@@ -202,7 +184,7 @@ static void locked_flags(void)
 {
     make_directory(in_work("source"), 0755);
     REQUIRE(mount("x", in_work("source"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") == 0);
-    json_object *spec = user_spec(empty_spec());
+    json_object *spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/locked', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'ro']}", work);
     run(plan_of(spec), 0, inside_locked, (struct expected){.says = "locked"});
 }
@@ -264,7 +246,7 @@ static void rfsrun_user_namespace(void)
     make_directory(in_work("private/inner"), 0755);
     make_file(in_work("private/inner/file"), "x");
     REQUIRE(chmod(in_work("private"), 0700) == 0);
-    json_object *spec = user_spec(default_spec("runc"));
+    json_object *spec = add_user_namespace(default_spec("runc"));
     spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
     spec_add(spec, "mounts", "{'destination': '/own', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', 'ridmap=uids=7-100070-1#9-100090-1;gids=@0-0-100']}", work);
     spec_add(spec, "mounts", "{'destination': '/hidden', 'type': 'bind', 'source': '%s/private/inner', 'options': ['rbind', 'ro']}", work);

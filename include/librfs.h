@@ -700,9 +700,10 @@ typedef struct rfs_options {
 
 /**
  * rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
- * host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. If the
- * kernel, a hook, a point callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS)
- * first, and the log says why.
+ * host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. In a user
+ * namespace it does not copy them from 7.0 on, and the namespace is entered first. If the kernel, a hook, a point
+ * callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log says
+ * why.
  */
 #define RFS_OPTION_OWN_NAMESPACE 32768
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a mount is made: detached, by the mount API of Linux 5.2 to 5.12; or, where that is missing or refused, by mount(2)
-//! in a stage. Nobody sees a mount before it is complete and attached. The container's process and the host's side make
-//! their mounts here.
+//! How a mount is made: detached, by the mount API of Linux 5.2 to 5.12; or, where that is missing or refused, by
+//! mount(2) in a stage. Nobody sees a mount before it is complete and attached. The container's process and the
+//! host's side make their mounts here.
 #![forbid(unsafe_code)]
 
 pub mod attributes;
 mod detached;
+pub mod host;
 mod procfd;
 mod refusal;
 mod staged;
@@ -24,6 +25,7 @@ use crate::sys::fd::{ENTRY, open};
 use crate::sys::mount::{self, Attributes, clone_tree, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::mounted_on;
+use host::HostMounts;
 pub use procfd::is_astray;
 use procfd::{ProcFd, is_refused_by_module};
 use staged::{Place, Stage};
@@ -34,6 +36,8 @@ pub struct MountApi {
     is_classic: bool,
     /// MS_SLAVE or MS_PRIVATE, which copies of mounts and of those below them become; 0: they keep their propagation.
     copies: u64,
+    /// This process has left the host's mount namespace without a copy of it.
+    host: Option<HostMounts>,
     /// Made when it is first needed.
     stage: OnceCell<Stage>,
 }
@@ -95,6 +99,7 @@ impl MountApi {
         MountApi {
             is_classic,
             copies: 0,
+            host: None,
             stage: OnceCell::new(),
         }
     }
@@ -105,6 +110,19 @@ impl MountApi {
             copies,
             ..MountApi::new(false)
         }
+    }
+
+    /// What is mounted from the host is taken from what was kept of it.
+    pub fn with_host(self, host: HostMounts) -> Self {
+        MountApi {
+            host: Some(host),
+            ..self
+        }
+    }
+
+    /// The process is in the mount namespace of the container.
+    pub fn check_namespace(&self) -> Result<()> {
+        self.host.as_ref().map_or(Ok(()), HostMounts::check)
     }
 
     pub fn is_classic(&self) -> bool {
@@ -152,15 +170,17 @@ impl MountApi {
         } else {
             OpenTreeFlags::empty()
         };
-        let cloned = match source {
-            Source::Fd(fd) => clone_tree(fd, c"", below),
-            Source::Path { path, follow: true } => clone_tree(CWD, path, below),
-            Source::Path {
-                path,
-                follow: false,
-            } => clone_tree(CWD, path, below | OpenTreeFlags::AT_SYMLINK_NOFOLLOW),
+        let kept = match (&self.host, source) {
+            (Some(host), Source::Path { path, .. }) => host.visit(path, |there| {
+                clone_tree(there, c"", below).during("open_tree", name)
+            }),
+            _ => None,
         };
-        let tree = self.tree(cloned.during("open_tree", name)?, None, name);
+        let cloned = match kept {
+            Some(cloned) => cloned?,
+            None => clone_from_here(source, below).during("open_tree", name)?,
+        };
+        let tree = self.tree(cloned, None, name);
         if self.copies != 0 {
             tree.change(recursive, &Attributes::propagation(self.copies))?;
         }
@@ -192,7 +212,20 @@ impl MountApi {
     pub fn superblock<'a>(&'a self, wanted: &NewSuperblock<'a>) -> Result<Tree<'a>> {
         let name = wanted.fstype.to_bytes();
         if !self.is_classic && !wanted.needs_mount2 {
-            return Ok(self.tree(detached::superblock(wanted)?, None, name));
+            // The kernel makes another procfs and sysfs only where one is seen whole: mount_too_revealing() in
+            // fs/namespace.c.
+            let seen = match name {
+                b"proc" => Some(c"/proc"),
+                b"sysfs" => Some(c"/sys"),
+                _ => None,
+            };
+            let visited = self
+                .host
+                .as_ref()
+                .zip(seen)
+                .and_then(|(host, seen)| host.visit(seen, |_| detached::superblock(wanted)));
+            let made = visited.unwrap_or_else(|| detached::superblock(wanted));
+            return Ok(self.tree(made?, None, name));
         }
         let (fd, place) = self.stage()?.superblock(wanted)?;
         if self.is_classic {
@@ -215,7 +248,8 @@ impl MountApi {
             .adopt(&detached, is_directory)
             .map_err(|error| match is_refused_by_module(&error) {
                 true => error.on(name).explain(
-                    "a security module refuses to move mounts, and a mount that somebody else has opened can't be attached otherwise",
+                    "a security module refuses to move mounts, and a mount that somebody else has opened \
+                        can't be attached otherwise",
                 ),
                 false => error.on(name),
             })?;
@@ -230,6 +264,17 @@ impl MountApi {
             is_reachable: true,
             name,
         }
+    }
+}
+
+fn clone_from_here(source: Source<'_>, below: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
+    match source {
+        Source::Fd(fd) => clone_tree(fd, c"", below),
+        Source::Path { path, follow: true } => clone_tree(CWD, path, below),
+        Source::Path {
+            path,
+            follow: false,
+        } => clone_tree(CWD, path, below | OpenTreeFlags::AT_SYMLINK_NOFOLLOW),
     }
 }
 
@@ -288,8 +333,8 @@ impl<'a> Tree<'a> {
         self.fd
     }
 
-    /// The root of a mount that was attached; `None` for a file where a security module refuses to move mounts: it has no
-    /// way to it.
+    /// The root of a mount that was attached; `None` for a file where a security module refuses to move mounts: it
+    /// has no way to it.
     pub fn into_attached(self) -> Option<OwnedFd> {
         self.is_reachable.then_some(self.fd)
     }

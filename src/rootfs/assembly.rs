@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! RFS_OPTION_OWN_NAMESPACE: the caller is still in the host's mount namespace. The container's tree of mounts is put together
-//! detached, which Linux can since 6.15, and its namespace is made at the end: until then nothing has changed for the caller.
+//! RFS_OPTION_OWN_NAMESPACE: the caller is still in the host's mount namespace. The container's tree of mounts is put
+//! together detached, which Linux can since 6.15, and its namespace is made at the end: until then nothing has
+//! changed for the caller. A process in a user namespace that does not own the host's mounts can copy none of them:
+//! it goes to a namespace with a copy of the rootfs alone first, which Linux can make since 7.0.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,42 +13,60 @@ use super::callbacks::Level;
 use super::container::Container;
 use super::root::{self, propagation_of, separated};
 use super::source::{Place, place};
-use super::{Caller, Context, switch};
+use super::{Caller, Context, cgroup, switch};
 use crate::error::{During, Error, Result};
 use crate::mount::attributes::set_root_propagation;
+use crate::mount::host::{HostMounts, Obstacle};
 use crate::mount::{MountApi, Source, Tree};
-use crate::plan::{HookKind, Kind, Mount, Plan, Switch};
+use crate::plan::{CGROUP_MOUNTPOINT, HookKind, Kind, Link, Mount, Plan, Switch};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
-use crate::sys::mount::{Attributes, attach};
+use crate::sys::mount::{Attributes, attach, set_attributes};
 use crate::sys::namespace;
 
-/// The rootfs as a detached tree. `None`: a namespace must be made first; the log is told why.
-pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<(OwnedFd, MountApi)>> {
+/// Where the container is put together, if it is not below the old root.
+pub enum Begun {
+    /// Detached: its namespace is made at the end.
+    Detached(OwnedFd, MountApi),
+    /// In its namespace, where nothing else is mounted, by a process that has its root directory on the host until
+    /// the end.
+    Entered(OwnedFd, MountApi),
+}
+
+/// `None`: a namespace must be made first; the log is told why.
+pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<Begun>> {
     let plan = &*container.plan;
     let log = |why: &dyn core::fmt::Display| {
         let first = "unshare(CLONE_NEWNS) comes first, which copies the host's mounts";
         caller.log(Level::Debug, format_args!("{first}: {why}"));
+        Ok(None)
     };
     let copies = match obstacle(plan, caller) {
         Ok(copies) => copies,
-        Err(why) => {
-            log(&why);
-            return Ok(None);
-        }
+        Err(why) => return log(&why),
     };
     let Some(directory) = root::directory(container)? else {
-        log(&"the rootfs is no directory of this namespace");
-        return Ok(None);
+        return log(&"the rootfs is no directory of this namespace");
     };
     let api = MountApi::separating(copies);
-    match rehearse(plan, &api, directory.as_fd())
-        .and_then(|()| clone(plan, &api, directory.as_fd()))
-    {
-        Ok(rootfs) => Ok(Some((rootfs, api))),
-        Err(error) if is_missing(error.errno) => {
-            log(&error);
-            Ok(None)
+    match rehearse(plan, &api, directory.as_fd()) {
+        // The host's mounts belong to another user namespace, or the call is refused.
+        Err(error) if error.errno == Errno::PERM => {
+            return match leave(container, directory.as_fd(), copies) {
+                Ok((rootfs, host)) => Ok(Some(Begun::Entered(rootfs, api.with_host(host)))),
+                Err(Obstacle::Plan(why)) => log(&why),
+                Err(Obstacle::Refused(error)) if is_missing(error.errno) => log(&error),
+                Err(Obstacle::Refused(error) | Obstacle::Failed(error)) => Err(error),
+            };
         }
+        Err(error) if is_missing(error.errno) => return log(&error),
+        rehearsed => rehearsed?,
+    }
+    if let Some(why) = detached_obstacle(plan) {
+        return log(&why);
+    }
+    match clone(plan, &api, directory.as_fd()) {
+        Ok(rootfs) => Ok(Some(Begun::Detached(rootfs, api))),
+        Err(error) if is_missing(error.errno) => log(&error),
         Err(error) => Err(error),
     }
 }
@@ -59,7 +79,8 @@ fn is_missing(errno: Errno) -> bool {
     )
 }
 
-/// What copies of the host's mounts become; or what in the plan stands against a detached tree.
+/// What copies of the host's mounts become; or why the container can't be put together elsewhere than below the old
+/// root.
 fn obstacle(plan: &Plan, caller: Caller<'_>) -> core::result::Result<u64, &'static str> {
     let old_root = [
         HookKind::Prestart,
@@ -81,13 +102,21 @@ fn obstacle(plan: &Plan, caller: Caller<'_>) -> core::result::Result<u64, &'stat
     if plan.classic_mount || plan.mounts.iter().any(needs_mount2) {
         return Err("mount(2) makes no detached mounts");
     }
-    if plan.rootfs.idmap.is_some() || plan.mounts.iter().any(Mount::is_idmapped) {
-        return Err("whether a mount is idmapped can be seen only once it is attached");
-    }
-    if plan.mounts.iter().any(changes_attached) {
-        return Err("a mount is changed after it is attached");
+    if plan.rootfs.idmap.is_some() {
+        return Err("the host's side opens the rootfs");
     }
     separated(plan).ok_or("linux.rootfsPropagation lets mounts propagate")
+}
+
+/// What in the plan stands against mounts on a detached tree.
+fn detached_obstacle(plan: &Plan) -> Option<&'static str> {
+    if plan.mounts.iter().any(Mount::is_idmapped) {
+        return Some("whether a mount is idmapped can be seen only once it is attached");
+    }
+    if plan.mounts.iter().any(changes_attached) {
+        return Some("a mount is changed after it is attached");
+    }
+    None
 }
 
 fn needs_mount2(mount: &Mount) -> bool {
@@ -107,13 +136,87 @@ fn changes_attached(mount: &Mount) -> bool {
         || mount.is_on_root()
 }
 
-/// Whether a detached mount may be attached to another is found out where it leaves no trace: EINVAL before Linux 6.15, and
-/// security modules may refuse it.
+/// Whether a detached mount may be attached to another is found out where it leaves no trace: EINVAL before Linux
+/// 6.15, and security modules may refuse it.
 fn rehearse(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<()> {
     let name = plan.rootfs.path.as_bytes();
     let below = api.clone(Source::Fd(directory), true, name)?;
     let mut above = api.clone(Source::Fd(directory), true, name)?;
     above.attach(&below)
+}
+
+/// Keeps what the plan mounts from the host, and goes to a namespace that has the rootfs alone.
+fn leave(
+    container: &Container,
+    directory: BorrowedFd<'_>,
+    copies: u64,
+) -> core::result::Result<(OwnedFd, HostMounts), Obstacle> {
+    let plan = &*container.plan;
+    let mut host = HostMounts::new()?;
+    for mount in &plan.mounts {
+        keep_sources(container, &mut host, mount)?;
+    }
+    if container.may_fill_dev() {
+        // Nodes can't be made in a user namespace: mknod(2).
+        for device in &plan.devices {
+            host.keep(&device.path, true)?;
+        }
+    }
+    let name = plan.rootfs.path.as_bytes();
+    let root = host.leave(directory, name, copies)?;
+    let own = Attributes::propagation(propagation_of(plan));
+    match set_attributes(&root, c"", false, &own).during("mount_setattr", name) {
+        Ok(()) => Ok((root, host)),
+        Err(error) => Err(Obstacle::Failed(error)),
+    }
+}
+
+/// What a mount is made from, and what must be seen for it to be made.
+fn keep_sources(
+    container: &Container,
+    host: &mut HostMounts,
+    mount: &Mount,
+) -> core::result::Result<(), Obstacle> {
+    if mount.is_on_root() {
+        return Err(Obstacle::Plan("a mount becomes the root"));
+    }
+    if mount.from_host {
+        return Ok(());
+    }
+    match &mount.kind {
+        Kind::Filesystem(it) => {
+            if it.idmap.is_none() && it.fstype.as_c_str() == c"proc" {
+                host.keep(c"/proc", true)?;
+            }
+            if it.idmap.is_none() && it.fstype.as_c_str() == c"sysfs" {
+                host.keep(c"/sys", true)?;
+            }
+            match &it.instead {
+                Some(instead) => host.keep(&instead.source, true),
+                None => Ok(()),
+            }
+        }
+        Kind::Bind(it) => match container.source_fd(mount) {
+            Some(raw) => {
+                let fd = CallersFd::new(raw).during("fcntl", it.source.as_bytes())?;
+                match place(fd)?.1 {
+                    Place::Detached => Ok(()),
+                    _ => Err(Obstacle::Plan("a source is a descriptor of this namespace")),
+                }
+            }
+            None if it.relative || it.idmap.is_some() => Ok(()),
+            None => host.keep(&it.source, it.link == Link::Follow),
+        },
+        Kind::Cgroup(it) => {
+            if !it.is_unified && !cgroup::is_unified_alone() {
+                return Err(Obstacle::Plan(
+                    "cgroup v1 is found in the host's list of mounts",
+                ));
+            }
+            host.keep(it.path.as_deref().unwrap_or(CGROUP_MOUNTPOINT), true)
+        }
+        Kind::Remount(_) | Kind::Make(_) => Ok(()),
+    }
 }
 
 fn clone(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -139,7 +242,8 @@ pub fn copy_namespace(container: &Container) -> Result<()> {
         .map_err(explain_unshare)
 }
 
-/// Such a copy is still a peer of the host's mounts. mount_setattr(2) may be missing: it is changed once it is attached.
+/// Such a copy is still a peer of the host's mounts. mount_setattr(2) may be missing: it is changed once it is
+/// attached.
 pub fn separate_copy(plan: &Plan, tree: &Tree<'_>) -> Result<()> {
     match separated(plan) {
         Some(propagation) => tree.change(true, &Attributes::propagation(propagation)),
@@ -155,6 +259,13 @@ fn explain_unshare(error: Error) -> Error {
         }
         _ => error,
     }
+}
+
+/// The container's root becomes the root directory of this process, which is in its namespace.
+pub fn stand_in(cx: &Context<'_>) -> Result<()> {
+    cx.api.check_namespace()?;
+    rustix::process::fchdir(&cx.root).during("fchdir", b"/")?;
+    switch::chroot()
 }
 
 /// Makes the namespace, and the detached tree its root.
@@ -183,7 +294,9 @@ pub fn enter(cx: &Context<'_>) -> Result<()> {
 fn explain_attach(error: Error) -> Error {
     match error.errno {
         Errno::LOOP => error.explain(
-            "a source of a recursive bind has a mount namespace bound below it (as snapd does), which a newer namespace can't have: call unshare(CLONE_NEWNS) before rfs_prepare() and leave RFS_OPTION_OWN_NAMESPACE out",
+            "a source of a recursive bind has a mount namespace bound below it (as snapd does), which a newer \
+                namespace can't have: call unshare(CLONE_NEWNS) before rfs_prepare() and leave \
+                RFS_OPTION_OWN_NAMESPACE out",
         ),
         _ => error,
     }

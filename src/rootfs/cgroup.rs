@@ -16,7 +16,7 @@ use crate::mount::{MountApi, NewSuperblock, Source};
 use crate::plan::{CGROUP_MOUNTPOINT, Cgroup, Hierarchies as Asked, Mount, Parameters, Shape};
 use crate::sys::fd::{DIRECTORY, open};
 use crate::sys::mount::{CGROUP2, FsType};
-use crate::sys::path::{Name, PathBuf, components};
+use crate::sys::path::{Name, PathBuf, below, components};
 use crate::text::{Escaped, Quoted};
 
 const MEMBERSHIP: &str = "/proc/self/cgroup";
@@ -38,6 +38,11 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
             .on(CGROUP_MOUNTPOINT.to_bytes())
             .explain("the host has no cgroups mounted there")),
     }
+}
+
+/// The host has cgroup2 where the container's is taken from, and nothing of v1.
+pub fn is_unified_alone() -> bool {
+    rustix::fs::statfs(CGROUP_MOUNTPOINT).is_ok_and(|it| FsType(it.f_type as u32) == CGROUP2)
 }
 
 /// A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
@@ -78,8 +83,8 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     }
 }
 
-/// The directory of this process's cgroup: what the caller knows only after the clone. It is the whole hierarchy if there is
-/// no cgroup namespace, or none but its root is seen.
+/// The directory of this process's cgroup: what the caller knows only after the clone. It is the whole hierarchy if
+/// there is no cgroup namespace, or none but its root is seen.
 fn own_directory(wanted: &Cgroup) -> Result<PathBuf> {
     let mut path = match wanted.hierarchies {
         Asked::Unified => unified_mountpoint()?,
@@ -286,15 +291,6 @@ impl Hierarchy<'_> {
         }
         Ok(directory)
     }
-}
-
-/// What of a path lies below a directory, component by component.
-fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
-    if directory == b"/" {
-        return Some(path);
-    }
-    path.strip_prefix(directory)
-        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn unescaped(field: &[u8]) -> rustix::io::Result<PathBuf> {

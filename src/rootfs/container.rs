@@ -289,6 +289,11 @@ impl Container {
         self.plan.switch != Switch::Stay && !self.foreign_dev.get()
     }
 
+    /// Before the mounts are made: whether devices may be.
+    pub(super) fn may_fill_dev(&self) -> bool {
+        self.plan.switch != Switch::Stay && !self.plan.devices.is_empty()
+    }
+
     pub(super) fn set_root_mount(&self, id: u64) {
         self.root_mount.set(id);
     }

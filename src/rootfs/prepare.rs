@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use super::callbacks::{Callbacks, Level, Point};
 use super::container::Container;
-use super::root::{self, Entered};
+use super::root::{self, Entered, LastStep};
 use super::{Caller, Context, Umask, assembly, devices, mounts, stdio, switch};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::hooks;
@@ -37,7 +37,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     let Entered {
         rootfs,
         api,
-        is_detached,
+        last_step,
     } = entered;
     container.set_classic(api.is_classic());
     let mut cx = Context {
@@ -47,7 +47,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
         api: &api,
         root: rootfs,
     };
-    let started = start(&mut cx, is_detached);
+    let started = start(&mut cx, last_step);
     if started.is_err() && plan.switch == Switch::Chroot {
         // Without a mount namespace of its own the mounts would stay on the host. The first error tells why.
         let _ = unmount(&cx.root);
@@ -55,7 +55,7 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     started
 }
 
-fn start(cx: &mut Context<'_>, is_detached: bool) -> Result<()> {
+fn start(cx: &mut Context<'_>, last_step: LastStep) -> Result<()> {
     let plan = cx.plan;
     point(cx, Point::RootReady)?;
     for mount in &plan.mounts {
@@ -80,10 +80,10 @@ fn start(cx: &mut Context<'_>, is_detached: bool) -> Result<()> {
     cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
     cx.container.mounts_are_ready();
     point(cx, Point::MountsReady)?;
-    if is_detached {
-        assembly::enter(cx).map_err(|error| error.at(Stage::Pivot))?;
-    } else {
-        leave_old_root(cx)?;
+    match last_step {
+        LastStep::Switch => leave_old_root(cx)?,
+        LastStep::MakeNamespace => assembly::enter(cx).map_err(|error| error.at(Stage::Pivot))?,
+        LastStep::StandIn => assembly::stand_in(cx).map_err(|error| error.at(Stage::Pivot))?,
     }
     let new_root = status(&cx.root, c"")
         .during("statx", b"/")

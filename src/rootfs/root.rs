@@ -9,7 +9,7 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Caller;
-use super::assembly;
+use super::assembly::{self, Begun};
 use super::callbacks::Level;
 use super::complete::check_idmapped;
 use super::container::Container;
@@ -69,8 +69,18 @@ impl AsFd for Directory {
 pub(super) struct Entered {
     pub rootfs: OwnedFd,
     pub api: MountApi,
-    /// It is detached: its namespace is made at the end.
-    pub is_detached: bool,
+    pub last_step: LastStep,
+}
+
+/// What is left to do for the rootfs to become "/".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastStep {
+    /// It lies below the old root: the switch.
+    Switch,
+    /// It is detached: its namespace is made.
+    MakeNamespace,
+    /// It is the root of this process's namespace, but not yet of the process.
+    StandIn,
 }
 
 /// Makes the rootfs a mount of its own.
@@ -78,11 +88,18 @@ pub(super) fn enter(container: &Container, caller: Caller<'_>) -> Result<Entered
     let plan = &*container.plan;
     if plan.own_namespace {
         match assembly::begin(container, caller)? {
-            Some((rootfs, api)) => {
+            Some(Begun::Detached(rootfs, api)) => {
                 return Ok(Entered {
                     rootfs,
                     api,
-                    is_detached: true,
+                    last_step: LastStep::MakeNamespace,
+                });
+            }
+            Some(Begun::Entered(rootfs, api)) => {
+                return Ok(Entered {
+                    rootfs,
+                    api,
+                    last_step: LastStep::StandIn,
                 });
             }
             None => assembly::copy_namespace(container)?,
@@ -92,7 +109,7 @@ pub(super) fn enter(container: &Container, caller: Caller<'_>) -> Result<Entered
     Ok(Entered {
         rootfs,
         api,
-        is_detached: false,
+        last_step: LastStep::Switch,
     })
 }
 
@@ -213,7 +230,8 @@ pub(super) fn separated(plan: &Plan) -> Option<u64> {
     (start & MS_REC != 0 && propagation != 0).then_some(propagation)
 }
 
-/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside, and pivot_root(2) refuses a shared parent.
+/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside, and pivot_root(2) refuses a shared
+/// parent.
 fn separate(plan: &Plan, api: &MountApi, over: BorrowedFd<'_>) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
@@ -284,13 +302,15 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
     let error = error.on(plan.rootfs.path.as_bytes());
     match error.errno {
         Errno::INVAL => error.explain(
-            "the rootfs lies on no mount of this namespace: its descriptor was opened before unshare(2), or this process lives in a chroot(2), or the mount is unbindable",
+            "the rootfs lies on no mount of this namespace: its descriptor was opened before unshare(2), or \
+                this process lives in a chroot(2), or the mount is unbindable",
         ),
         _ => error,
     }
 }
 
-/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount or a new tmpfs, or the host's side opens it.
+/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount or a new tmpfs, or the host's
+/// side opens it.
 pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
     let rootfs = &container.plan.rootfs;
     if rootfs.tmpfs.is_some() {

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which mount namespace this is, to catch a forgotten unshare(2).
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, Result};
+use rustix::mount::OpenTreeFlags;
 
 /// What tells one mount namespace from another. What the kernel or a filter does not tell is missing.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// The unique id of the mount that "/" lies on (STATX_MNT_ID_UNIQUE, Linux 6.8). A new namespace has copies with other
-    /// ids (mount_namespaces(7)), and no id is ever used again.
+    /// The unique id of the mount that "/" lies on (STATX_MNT_ID_UNIQUE, Linux 6.8). A new namespace has copies with
+    /// other ids (mount_namespaces(7)), and no id is ever used again.
     unique_root: Option<u64>,
     /// The inode number of /proc/self/ns/mnt: namespaces(7).
     inode: Option<u64>,
@@ -57,11 +60,33 @@ pub fn copy() -> Result<()> {
     unshare(libc::CLONE_NEWNS)
 }
 
-/// A mount namespace with nothing but an empty root, which is also the working directory: since Linux 7.1. EINVAL before.
+/// A mount namespace with nothing but an empty root, which is also the working directory: since Linux 7.1. EINVAL
+/// before.
 pub fn empty() -> Result<()> {
     /// Of <linux/sched.h>.
     const UNSHARE_EMPTY_MNTNS: libc::c_int = 0x0010_0000;
     unshare(UNSHARE_EMPTY_MNTNS)
+}
+
+/// A mount namespace with a copy of what is mounted at a directory and below, which is its "/": since Linux 7.0.
+/// EINVAL before. It belongs to this process's user namespace, which need not own the directory's mount.
+pub fn of_tree(directory: impl AsFd) -> Result<OwnedFd> {
+    /// Of <linux/mount.h>.
+    const OPEN_TREE_NAMESPACE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(2);
+    let flags = OPEN_TREE_NAMESPACE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(directory, c"", flags)
+}
+
+/// Goes to a mount namespace, whose root becomes "/" and the working directory: setns(2).
+pub fn join(namespace: impl AsFd) -> Result<()> {
+    // SAFETY: it takes no pointer, and touches no descriptor.
+    if unsafe { libc::setns(namespace.as_fd().as_raw_fd(), libc::CLONE_NEWNS) } == 0 {
+        return Ok(());
+    }
+    Err(super::mount::last_errno())
 }
 
 fn unshare(flags: libc::c_int) -> Result<()> {

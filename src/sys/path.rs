@@ -86,6 +86,15 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|component| !component.is_empty() && *component != b".")
 }
 
+/// What of a path lies below a directory, component by component.
+pub fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+    if directory == b"/" {
+        return Some(path);
+    }
+    path.strip_prefix(directory)
+        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
 /// A path's directory and last component.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {

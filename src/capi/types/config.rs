@@ -264,9 +264,10 @@ pub const RFS_OPTION_KEEP_UMASK: u64 = 0x2000;
 /// rfs_container_set_rootfs_fd() gives it.
 pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
 /// rfs_prepare() makes the container's mount namespace: its caller has not. From Linux 7.1 that does not copy the
-/// host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. If the
-/// kernel, a hook, a point callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS)
-/// first, and the log says why.
+/// host's mounts, and from 6.15 a failure before the namespace is entered leaves the caller where it was. In a user
+/// namespace it does not copy them from 7.0 on, and the namespace is entered first. If the kernel, a hook, a point
+/// callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log says
+/// why.
 pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 /// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
 /// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.

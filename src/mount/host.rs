@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host's mounts, for a process in a user namespace that has left the host's mount namespace without a copy of
+//! it. Each directory of the host that something is mounted from is the root of a mount namespace of its own
+//! (open_tree(2) with OPEN_TREE_NAMESPACE, Linux 7.0), which the process joins for one call.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use crate::error::{During, Error, Result};
+use crate::sys::fd::{DIRECTORY, ENTRY, open};
+use crate::sys::mount::{Attributes, set_attributes, status};
+use crate::sys::namespace;
+use crate::sys::path::{PathBuf, below, split};
+use crate::sys::resolve::Root;
+
+/// The most directories: each takes a descriptor, and a start must work with 20.
+const MOST: usize = 8;
+
+pub struct HostMounts {
+    directories: [Option<Directory>; MOST],
+    /// The host's "/" and the caller's working directory, which stay this process's until the end. A path still leads
+    /// where it led before; what it leads to can be looked at and not mounted.
+    root: OwnedFd,
+    cwd: OwnedFd,
+    /// The mount namespace of the container.
+    container: Option<OwnedFd>,
+    /// The process could not come back to it.
+    is_lost: Cell<bool>,
+}
+
+struct Directory {
+    path: PathBuf,
+    namespace: OwnedFd,
+}
+
+/// Why something can't be mounted from here later.
+pub enum Obstacle {
+    /// The kernel, or a security module, refuses a call.
+    Refused(Error),
+    /// What is asked for.
+    Plan(&'static str),
+    /// It is too late for another way: the process has left.
+    Failed(Error),
+}
+
+impl From<Error> for Obstacle {
+    fn from(error: Error) -> Self {
+        Obstacle::Refused(error)
+    }
+}
+
+impl HostMounts {
+    pub fn new() -> Result<Self> {
+        Ok(HostMounts {
+            directories: [const { None }; MOST],
+            root: open(CWD, c"/", DIRECTORY).during("openat", b"/")?,
+            cwd: open(CWD, c".", DIRECTORY).during("openat", b".")?,
+            container: None,
+            is_lost: Cell::new(false),
+        })
+    }
+
+    /// Keeps what is at a path at hand. What can't be reached is left to the call that will want it.
+    pub fn keep(&mut self, path: &CStr, follow: bool) -> core::result::Result<(), Obstacle> {
+        if path.to_bytes().first() != Some(&b'/') {
+            return Err(Obstacle::Plan("a source is a relative path"));
+        }
+        let Ok(there) = open(CWD, path, ENTRY) else {
+            return Ok(());
+        };
+        let kind = status(&there, c"").during("statx", path.to_bytes())?;
+        if follow && kind.mode & libc::S_IFMT == libc::S_IFLNK {
+            return match open(CWD, path, DIRECTORY) {
+                Ok(directory) => self.keep_directory(path.to_bytes(), directory.as_fd()),
+                Err(_) => Err(Obstacle::Plan("a source is a symbolic link to a file")),
+            };
+        }
+        if kind.is_directory() {
+            return self.keep_directory(path.to_bytes(), there.as_fd());
+        }
+        let above = PathBuf::new(split(path.to_bytes()).0).during("mmap", b"")?;
+        match open(CWD, above.as_c_str(), DIRECTORY) {
+            Ok(directory) => self.keep_directory(above.as_c_str().to_bytes(), directory.as_fd()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn keep_directory(
+        &mut self,
+        path: &[u8],
+        directory: BorrowedFd<'_>,
+    ) -> core::result::Result<(), Obstacle> {
+        let path = PathBuf::new(path).during("mmap", b"")?;
+        for slot in &mut self.directories {
+            match slot {
+                Some(kept) if kept.path.as_c_str() == path.as_c_str() => return Ok(()),
+                Some(_) => {}
+                None => {
+                    let namespace = namespace::of_tree(directory)
+                        .during("open_tree", path.as_c_str().to_bytes())?;
+                    *slot = Some(Directory { path, namespace });
+                    return Ok(());
+                }
+            }
+        }
+        Err(Obstacle::Plan(
+            "there are too many directories to mount from",
+        ))
+    }
+
+    /// Goes to a mount namespace that has the rootfs alone, and gives its root. `propagation`: of its mounts, which
+    /// are peers of the host's until then.
+    pub fn leave(
+        &mut self,
+        rootfs: BorrowedFd<'_>,
+        name: &[u8],
+        propagation: u64,
+    ) -> core::result::Result<OwnedFd, Obstacle> {
+        let container = namespace::of_tree(rootfs).during("open_tree", name)?;
+        namespace::join(&container).during("setns", name)?;
+        self.container = Some(container);
+        self.enter(name, propagation).map_err(Obstacle::Failed)
+    }
+
+    fn enter(&self, name: &[u8], propagation: u64) -> Result<OwnedFd> {
+        let root = open(CWD, c"/", DIRECTORY).during("openat", name)?;
+        set_attributes(&root, c"", true, &Attributes::propagation(propagation))
+            .during("mount_setattr", name)?;
+        self.stand_on_host().during("chroot", b"/")?;
+        Ok(root)
+    }
+
+    fn stand_on_host(&self) -> rustix::io::Result<()> {
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(c".")?;
+        rustix::process::fchdir(&self.cwd)
+    }
+
+    /// The process is in the container's namespace again after a visit to another.
+    pub fn check(&self) -> Result<()> {
+        if self.is_lost.get() {
+            return Err(Error::system(Errno::INVAL, "setns")
+                .explain("the process could not come back to the container's mount namespace"));
+        }
+        Ok(())
+    }
+
+    /// Lets `act` run with what is at a path, in the namespace that has it. `None`: no directory that was kept has it.
+    pub fn visit<T>(
+        &self,
+        path: &CStr,
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let path = PathBuf::new(path.to_bytes()).ok()?;
+        let path = path.as_c_str().to_bytes();
+        let kept = self.directories.iter().flatten();
+        let above = kept.filter_map(|it| Some((it, below(it.path.as_c_str().to_bytes(), path)?)));
+        let (directory, rest) = above.min_by_key(|(_, rest)| rest.len())?;
+        Some(self.visit_directory(directory, path, rest, act))
+    }
+
+    fn visit_directory<T>(
+        &self,
+        directory: &Directory,
+        path: &[u8],
+        rest: &[u8],
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let rest = PathBuf::new(rest).during("mmap", b"")?;
+        namespace::join(&directory.namespace).during("setns", path)?;
+        let root = open(CWD, c"/", DIRECTORY);
+        // A link would be followed in this root, and not in the host's.
+        let there =
+            root.and_then(|root| Root::new(root.as_fd()).open_plain(rest.as_c_str(), ENTRY));
+        let done = there
+            .during("openat2", path)
+            .and_then(|there| act(there.as_fd()));
+        let back = self.container.as_ref().map_or(Ok(()), |container| {
+            namespace::join(container).and_then(|()| self.stand_on_host())
+        });
+        self.is_lost.set(self.is_lost.get() || back.is_err());
+        back.during("setns", path).and(done)
+    }
+}
