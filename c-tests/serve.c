@@ -199,27 +199,62 @@ static void inside_locks(void)
 {
     check_mount("/copied / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
     check_mount("/opened / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
-    CHECK(make_writable("/copied") == EPERM);
-    /* No lock comes with a detached mount: librfs(7), CAVEATS. */
-    CHECK(make_writable("/opened") == 0);
-    check_mount("/opened / rw,relatime* - tmpfs closed rw*");
+    check_mount("/recursive / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
+    check_mount("/recursive/below / ro,nosuid,nodev,relatime* - tmpfs closed *");
+    check_mount("/asked / ro,relatime* - * rw*");
+    check_mount("/file /file ro,relatime* - * rw*");
+    check_mount("/idmapped /inner ro,relatime,idmapped* - * rw*");
+    static const char *const locked[] = {"/copied", "/opened", "/recursive", "/recursive/below", "/asked", "/file",
+        "/idmapped", "/tmpfs"};
+    size_t count = COUNT(locked);
+    if (access("/tmpfs", F_OK) == 0)
+        check_mount("/tmpfs / ro,nosuid,relatime* - tmpfs * *");
+    else
+        count--;
+    for (size_t i = 0; i < count; i++)
+        CHECK_THAT(make_writable(locked[i]) == EPERM, "%s", locked[i]);
+    check_mount("/opened / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
+    /* What nothing forbids is as it was. */
+    check_mount("/open / rw,relatime* - tmpfs open rw*");
+    CHECK(make_writable("/open") == 0);
 }
 
-/* A bind from the copied namespace is locked as the host has it; one that the host's side opens is not. */
+static void closed(const char *directory)
+{
+    make_directory(in_work("%s", directory), 0755);
+    const char *path = in_work("%s", directory);
+    REQUIRE(mount("closed", path, "tmpfs", 0, NULL) == 0);
+    if (strstr(directory, "recursive"))
+        make_directory(in_work("%s/below", directory), 0755);
+    REQUIRE(mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0);
+}
+
+/* A bind from the copied namespace is locked as the host has it. So is a mount that the host's side opens, with its
+ * flags and those of the plan. */
 static void locks(void)
 {
-    static const char *const sources[] = {"open", "private/closed"};
     json_object *spec = user_spec();
-    for (size_t i = 0; i < COUNT(sources); i++) {
-        make_directory(in_work("%s", sources[i]), 0755);
-        const char *path = in_work("%s", sources[i]);
-        REQUIRE(mount("closed", path, "tmpfs", 0, NULL) == 0);
-        REQUIRE(mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0);
-    }
+    make_directory(in_work("private"), 0755);
+    mount_idmappable(in_work("private"));
+    make_directory(in_work("private/inner"), 0755);
+    make_directory(in_work("private/open"), 0755);
+    make_file(in_work("private/file"), "x");
+    REQUIRE(mount("open", in_work("private/open"), "tmpfs", 0, NULL) == 0);
+    closed("source");
+    closed("private/closed");
+    closed("private/recursive");
+    REQUIRE(mount("closed", in_work("private/recursive/below"), "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0);
     REQUIRE(chmod(in_work("private"), 0700) == 0);
     REQUIRE(chown(image(""), 100000, 100000) == 0 && chown(image("dev"), 100000, 100000) == 0);
-    spec_add(spec, "mounts", BIND("open", "/copied", "'bind'"));
+    spec_add(spec, "mounts", BIND("source", "/copied", "'bind'"));
     spec_add(spec, "mounts", BIND("private/closed", "/opened", "'bind'"));
+    spec_add(spec, "mounts", BIND("private/recursive", "/recursive", "'rbind'"));
+    spec_add(spec, "mounts", BIND("private", "/asked", "'bind', 'ro', 'idmap'"));
+    spec_add(spec, "mounts", BIND("private/file", "/file", "'bind', 'ro'"));
+    spec_add(spec, "mounts", BIND("private/inner", "/idmapped", "'bind', 'ro', 'idmap'"));
+    if (can_be_idmapped(work))
+        spec_add(spec, "mounts", "{'destination': '/tmpfs', 'type': 'tmpfs', 'options': ['ro', 'nosuid', 'idmap']}");
+    spec_add(spec, "mounts", BIND("private/open", "/open", "'bind'"));
     struct served served = {.plan = plan_of(spec), .inside = inside_locks};
     struct lacking lacking = lacking_on_host();
     if (lacking.call)

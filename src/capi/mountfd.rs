@@ -34,20 +34,22 @@ pub unsafe extern "C" fn rfs_plan_mountfd_needed(plan: *const rfs_plan, index: u
 }
 
 /// On the host's side: opens any mount of the plan but a remount, or the rootfs (RFS_MOUNTFD_ROOTFS), for the
-/// container's
-/// process: a detached clone of the source, or a new file system, with its flags, the propagation it would have in the
-/// container's namespace, and its idmapping. A mountfd callback can return it as it is. A file system of a namespace
-/// (proc, mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
+/// container's process: a detached clone of the source, or a new file system, with its flags, the propagation it
+/// would have in the container's namespace, and its idmapping. A mountfd callback can return it as it is. A file
+/// system of a namespace (proc, mqueue, sysfs, cgroup2) is that of the namespaces that the calling thread is in.
 ///
-/// userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts that
-/// are idmapped without mappings of their own. -1: none. For mappings of the mount's own a user namespace is made, by
-/// a process that is gone before this returns; it sends no SIGCHLD, and no wait(2) without __WALL sees it.
-/// mntns_fd: the mount namespace in which paths are meant (/proc/PID/ns/mnt), borrowed: in the container's own, sources
-/// that earlier mounts brought are found. A process that enters it is made, and is gone before this returns. -1: the
-/// caller's. A mount's source_fd, and rootfs_fd, is taken as a descriptor of this process.
-/// Any thread may call it. Needs root on the host, for an idmapped mount over the file system too, and /proc.
+/// userns_fd: the container's user namespace (/proc/PID/ns/user), borrowed, with its mappings written; for mounts
+/// that are idmapped without mappings of their own, and to lock the mount's flags: with it, and a plan for a
+/// container in a user namespace, the container's root can't clear "ro", "nosuid", "nodev" and "noexec" again. -1:
+/// none. For mappings of the mount's own a user namespace is made, by a process that is gone before this returns; it
+/// sends no SIGCHLD, and no wait(2) without __WALL sees it. mntns_fd: the mount namespace in which paths are meant
+/// (/proc/PID/ns/mnt), borrowed: in the container's own, sources that earlier mounts brought are found. A process
+/// that enters it is made, and is gone before this returns. -1: the caller's. A mount's source_fd, and rootfs_fd, is
+/// taken as a descriptor of this process. Any thread may call it. Needs root on the host, for an idmapped mount over
+/// the file system too, and /proc.
 ///
 /// Returns a descriptor (O_CLOEXEC), which is the caller's, or a negative errno.
+/// -ENOSPC: no mount namespace can be made to lock the mount's flags (user.max_mnt_namespaces).
 /// -EINVAL: no such mount, or a remount; no mappings; a file system that can't be idmapped; the mappings are
 /// refused. -ENOSYS: the kernel has no mount_setattr(2) (Linux 5.12). -EPERM: no privilege. -ENOENT and so on: the
 /// source.

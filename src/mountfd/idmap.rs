@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use libc::{CLONE_NEWNS, CLONE_NEWUSER};
 
+use super::Wanted;
+use super::lock::{Stage, is_restricted};
 use crate::error::{During, Error, Result};
-use crate::plan::{Idmap, Ids};
+use crate::plan::{Idmap, Ids, Plan};
 use crate::sys::fd::CallersFd;
 use crate::sys::userns;
 
@@ -16,6 +18,8 @@ pub struct Namespaces<'a> {
     /// The mount namespace in which paths are meant; `None`: the caller's own.
     mounts: Option<CallersFd>,
     made: Vec<(&'a Ids, OwnedFd)>,
+    /// Where mounts are locked; made when it is first needed.
+    stage: Option<Stage>,
 }
 
 impl<'a> Namespaces<'a> {
@@ -27,7 +31,30 @@ impl<'a> Namespaces<'a> {
             containers: containers.during("fcntl", b"userns_fd")?,
             mounts: borrow(mntns, "mntns_fd", CLONE_NEWNS)?,
             made: Vec::new(),
+            stage: None,
         })
+    }
+
+    /// A copy of a mount whose flags the container's root can't clear. `None`: there are none, or the container is in
+    /// no user namespace of its own, or the mount comes from the container's mount namespace.
+    pub(super) fn lock(
+        &mut self,
+        plan: &Plan,
+        wanted: Wanted<'_>,
+        tree: &OwnedFd,
+    ) -> Result<Option<OwnedFd>> {
+        let Some(userns) = self.containers.as_ref().filter(|_| plan.user_namespace) else {
+            return Ok(None);
+        };
+        let may_clear = self.mounts.is_none() && !userns::is_own(userns);
+        if !may_clear || !is_restricted(tree, wanted.is_recursive())? {
+            return Ok(None);
+        }
+        let stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => Stage::new()?,
+        };
+        self.stage.insert(stage).lock(userns, tree).map(Some)
     }
 
     pub(super) fn mounts(&self) -> Option<CallersFd> {
@@ -39,7 +66,8 @@ impl<'a> Namespaces<'a> {
         if *ids == Ids::Containers {
             return self.containers.as_ref().ok_or_else(|| {
                 Error::invalid(
-                    "the mount is idmapped, but neither has mappings of its own nor is userns_fd given, the container's user namespace",
+                    "the mount is idmapped, but neither has mappings of its own nor is userns_fd given, the \
+                        container's user namespace",
                 )
             });
         }

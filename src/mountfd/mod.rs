@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod idmap;
+mod lock;
 mod open;
 mod request;
 mod serve;
@@ -45,6 +46,15 @@ impl<'a> Wanted<'a> {
             Wanted::Rootfs(rootfs) if rootfs.idmap.is_some() => Need::Certainly,
             Wanted::Rootfs(rootfs) if rootfs.ask_if_unreachable => Need::Possibly,
             Wanted::Rootfs(_) | Wanted::PassedOver(_) => Need::Never,
+        }
+    }
+
+    /// It comes with the mounts below.
+    fn is_recursive(&self) -> bool {
+        match self {
+            Wanted::Mount(mount) => matches!(&mount.kind, Kind::Bind(bind) if bind.recursive),
+            Wanted::Rootfs(_) => true,
+            Wanted::PassedOver(_) => false,
         }
     }
 

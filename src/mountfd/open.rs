@@ -15,7 +15,7 @@ use crate::plan::{Bind, Idmap, Kind, Mount, Plan, Switch};
 use crate::sys::fd::{self, CallersFd, DIRECTORY};
 use crate::sys::flags;
 use crate::sys::mount::{Attributes, FsType, fs_type};
-use crate::sys::process;
+use crate::sys::{namespace, process};
 
 /// Opens what the plan has. The error does not tell which.
 pub fn open<'a>(
@@ -35,6 +35,11 @@ pub fn open<'a>(
     if let Some(mapping) = wanted.idmap() {
         idmap(&opened, mapping, namespaces.of(mapping)?).map_err(explain)?;
     }
+    let opened = match namespaces.lock(plan, wanted, &opened)? {
+        Some(locked) => locked,
+        None => opened,
+    };
+    set_propagation(plan, wanted, &opened).map_err(explain)?;
     Ok(opened)
 }
 
@@ -52,7 +57,7 @@ fn explain(error: Error) -> Error {
 
 /// In a process of its own, which shares the table of descriptors with the caller.
 fn open_in(plan: &Plan, wanted: Wanted<'_>, mntns: CallersFd) -> Answer {
-    let opened = process::enter_mount_namespace(mntns.as_fd())
+    let opened = namespace::join(mntns)
         .during("setns", b"mntns_fd")
         .and_then(|()| open_here(plan, wanted));
     match opened {
@@ -61,11 +66,11 @@ fn open_in(plan: &Plan, wanted: Wanted<'_>, mntns: CallersFd) -> Answer {
     }
 }
 
-fn accept(answer: Option<Answer>) -> Result<OwnedFd> {
+pub(super) fn accept(answer: Option<Answer>) -> Result<OwnedFd> {
     let answer = answer.ok_or_else(|| {
         Error::check(
             Errno::CHILD,
-            "the process that entered the mount namespace was killed",
+            "the process that entered a mount namespace for it was killed",
         )
     })?;
     if answer.errno != 0 {
@@ -82,15 +87,14 @@ fn open_here(plan: &Plan, wanted: Wanted<'_>) -> Result<OwnedFd> {
         Wanted::PassedOver(_) => Err(Error::invalid(
             "the mount is optional, and was passed over by the plan: there is nothing to open",
         )),
-        Wanted::Mount(mount) => open_mount(&api, plan, mount),
+        Wanted::Mount(mount) => open_mount(&api, mount),
     }
 }
 
-fn open_mount(api: &MountApi, plan: &Plan, mount: &Mount) -> Result<OwnedFd> {
+fn open_mount(api: &MountApi, mount: &Mount) -> Result<OwnedFd> {
     let tree = match &mount.kind {
         Kind::Bind(bind) => {
             let tree = clone(api, bind)?;
-            separate(plan, api, &tree)?;
             // The container's process sets them, too; but not before it has relabelled, which "ro" would forbid.
             if let (Some(change), None) = (&bind.change, &bind.relabel) {
                 api.change_bind(&tree, change, tree.name())?;
@@ -114,10 +118,6 @@ fn open_mount(api: &MountApi, plan: &Plan, mount: &Mount) -> Result<OwnedFd> {
     let is_relabelled = matches!(&mount.kind, Kind::Bind(bind) if bind.relabel.is_some());
     if let Some(recursive) = mount.recursive.filter(|_| !is_relabelled) {
         api.change_recursively(&tree, recursive, tree.name())?;
-    }
-    if mount.from_host {
-        let mut all = mount.propagation.iter();
-        all.try_for_each(|&flags| api.set_propagation(&tree, flags))?;
     }
     Ok(tree.into_fd())
 }
@@ -160,7 +160,6 @@ fn rootfs(api: &MountApi, plan: &Plan) -> Result<OwnedFd> {
     let tree = api
         .clone(Source::Fd(directory), true, path)
         .map_err(explain_source)?;
-    separate(plan, api, &tree)?;
     Ok(tree.into_fd())
 }
 
@@ -185,9 +184,22 @@ fn explain_source(error: Error) -> Error {
     }
 }
 
+/// Last, because a copy for another user namespace changes it.
+fn set_propagation(plan: &Plan, wanted: Wanted<'_>, tree: &OwnedFd) -> Result<()> {
+    let api = MountApi::new(false);
+    let Wanted::Mount(mount) = wanted else {
+        return separate(plan, &api, tree);
+    };
+    if matches!(mount.kind, Kind::Bind(_)) {
+        separate(plan, &api, tree)?;
+    }
+    let mut asked = mount.propagation.iter().filter(|_| mount.from_host);
+    asked.try_for_each(|&flags| api.set_propagation(tree, flags))
+}
+
 /// What the source's copy in the container's namespace would have: a clone of a shared mount would
 /// carry the container's mounts to the host.
-fn separate(plan: &Plan, api: &MountApi, tree: &Tree<'_>) -> Result<()> {
+fn separate(plan: &Plan, api: &MountApi, tree: &OwnedFd) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
     }

@@ -82,8 +82,17 @@ pub fn of_tree(directory: impl AsFd) -> Result<OwnedFd> {
 
 /// Goes to a mount namespace, whose root becomes "/" and the working directory: setns(2).
 pub fn join(namespace: impl AsFd) -> Result<()> {
+    set(namespace, libc::CLONE_NEWNS)
+}
+
+/// Goes to a user namespace, in which this process then has all capabilities. EINVAL if it is there already.
+pub fn join_user(namespace: impl AsFd) -> Result<()> {
+    set(namespace, libc::CLONE_NEWUSER)
+}
+
+fn set(namespace: impl AsFd, kind: libc::c_int) -> Result<()> {
     // SAFETY: it takes no pointer, and touches no descriptor.
-    if unsafe { libc::setns(namespace.as_fd().as_raw_fd(), libc::CLONE_NEWNS) } == 0 {
+    if unsafe { libc::setns(namespace.as_fd().as_raw_fd(), kind) } == 0 {
         return Ok(());
     }
     Err(super::mount::last_errno())

@@ -120,16 +120,6 @@ pub fn in_child<const N: usize>(call: impl FnOnce() -> [u8; N]) -> Result<Option
     Ok((left.is_whole.load(SeqCst) == 1).then_some(bytes))
 }
 
-/// setns(2), for a process that shares its directories with no other.
-pub fn enter_mount_namespace(namespace: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: setns(2) touches no memory.
-    if unsafe { libc::syscall(libc::SYS_setns, namespace.as_raw_fd(), libc::CLONE_NEWNS) } == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
-}
-
 /// Where the two children can fail.
 #[derive(Clone, Copy)]
 enum Call {

@@ -73,6 +73,14 @@ pub fn is_namespace(fd: BorrowedFd<'_>, kind: c_int) -> bool {
     found == kind
 }
 
+/// Whether a user namespace is the one that this process is in. Without a procfs it is taken for another.
+pub fn is_own(namespace: impl AsFd) -> bool {
+    let own = rustix::fs::stat(c"/proc/self/ns/user");
+    let it = rustix::fs::fstat(namespace);
+    own.and_then(|own| Ok((own, it?)))
+        .is_ok_and(|(own, it)| (own.st_dev, own.st_ino) == (it.st_dev, it.st_ino))
+}
+
 /// A process that does nothing but be in a new user namespace. Killed and reaped by the drop.
 struct Holder(OwnedFd);
 
