@@ -64,6 +64,8 @@ bench: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/start.py $(STAGE)
 	python3 benches/hostmounts.py $(STAGE)
+	RFS_KERNELS_APPEND=rfs.tests=hostmounts tests/kernels/run.sh $(STAGE) 7.3
+	sed -n 's/^ratio hostmounts/ratio 7.3-hostmounts/p' build/kernels/7.3.log
 
 check:
 	@scripts/check.sh '$(TEST)' '$(CASE)'

@@ -386,10 +386,10 @@ static void refused(void *data)
 
 static void refused_calls(void)
 {
-    static const struct { int call; bool stays; } calls[] = {
+    const struct { int call; bool stays; } calls[] = {
         {SYS_fsopen, true}, {SYS_fsconfig, true}, {SYS_fsmount, true}, {SYS_mknodat, true}, {SYS_symlinkat, true},
-        {SYS_unshare, true}, {SYS_open_tree, false}, {SYS_move_mount, false}, {SYS_mount_setattr, false}, {SYS_mount,
-            false},
+        {SYS_unshare, !begins_with_one_tree()}, {SYS_open_tree, false}, {SYS_move_mount, false},
+        {SYS_mount_setattr, false}, {SYS_mount, false},
         {SYS_fchdir, false}, {SYS_chroot, false}, {SYS_pivot_root, false}, {SYS_umount2, false}, {SYS_statx, false}};
     static const int codes[] = {ENOSYS, EINVAL, EACCES, ENOSPC, ENOMEM};
     share_all();
@@ -407,6 +407,98 @@ static void refused_calls(void)
     free(before);
     free(after);
 }
+
+static void start_without_unshare(void *data)
+{
+    REQUIRE(filter_refuse(SYS_unshare, EINVAL) == 0);
+    start_container(data);
+}
+
+/* As on Linux 7.0, which makes no empty namespace. */
+static void namespace_of_the_rootfs(void)
+{
+    if (!begins_with_one_tree())
+        return; /* `refused_calls` sees that it fails */
+    share_all();
+    struct view *views[] = {new_view(), new_view()};
+    view_container(spec_with_all(), 0, CONTAINER_NAMESPACES, views[0]);
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = views[1], .log = keep_log};
+    rfs_plan *plan = plan_with_flags(spec_with_all(), RFS_OPTION_OWN_NAMESPACE);
+    char *before = read_all(host_proc, "self/mountinfo");
+    in_child(OTHER_NAMESPACES, start_without_unshare,
+        &(struct start){container_of(plan), &callbacks, take_view, views[1]});
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
+    check_same(views, false);
+    rfs_plan_free(plan);
+}
+
+/* ---- A mount namespace bound below a source, as snapd has them ---- */
+
+static void hold_namespace(void *data)
+{
+    int *pipes = data;
+    char byte;
+    close(pipes[3]);
+    REQUIRE(write(pipes[1], "", 1) == 1 && read(pipes[2], &byte, 1) == 0);
+}
+
+struct pinned {
+    rfs_container *container;
+    bool may_fail;
+};
+
+static void start_pinned(void *data)
+{
+    const struct pinned *p = data;
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(p->container, NULL, &err);
+    if (rc != 0 && p->may_fail) {
+        CHECK_ERROR(rc, &err, .code = -ELOOP, .says = "has a mount namespace bound below it");
+        return;
+    }
+    REQUIRE_SUCCESS(rc, &err);
+    REQUIRE_SUCCESS(rfs_finalize(p->container, &err), &err);
+    /* The rest of the source is there, and the namespace is not. */
+    check_mount("/bound /source* ro,relatime* - tmpfs test rw*");
+    CHECK(access("/bound/below", F_OK) == 0 && access("/bound/pin", F_OK) == 0);
+    check_no_mount("/bound/pin");
+}
+
+static void with_pinned_namespace(bool in_user_namespace)
+{
+    int pipes[4];
+    REQUIRE(pipe2(pipes, O_CLOEXEC) == 0 && pipe2(pipes + 2, O_CLOEXEC) == 0);
+    char byte, path[64];
+    pid_t pid = start_child(CLONE_NEWNS, hold_namespace, pipes, NULL);
+    close(pipes[2]);
+    REQUIRE(read(pipes[0], &byte, 1) == 1);
+    share_all(); /* not before, or the child's namespace would get what is mounted here */
+    make_file(in_work("source/pin"), "");
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid);
+    REQUIRE(mount(path, in_work("source/pin"), NULL, MS_BIND, NULL) == 0);
+    for (int own = 0; own < 2; own++) {
+        json_object *spec = default_spec("runc");
+        if (in_user_namespace)
+            add_user_namespace(spec);
+        spec_add(spec, "mounts",
+            "{'destination': '/bound', 'type': 'bind', 'source': '%s', 'options': ['rbind', 'ro']}", in_work("source"));
+        rfs_plan *plan = plan_with_flags(spec, own ? RFS_OPTION_OWN_NAMESPACE : 0);
+        struct pinned pinned = {container_of(plan), own && !in_user_namespace};
+        unsigned long namespaces = own ? OTHER_NAMESPACES : CONTAINER_NAMESPACES;
+        if (in_user_namespace)
+            namespaces |= CLONE_NEWUSER;
+        int userns = -1;
+        wait_for_child(start_child(namespaces, start_pinned, &pinned, &userns));
+        close(userns);
+        rfs_plan_free(plan);
+    }
+    close(pipes[3]);
+    wait_for_child(pid);
+}
+
+static void pinned_namespace(void) { with_pinned_namespace(false); }
+static void pinned_in_user_namespace(void) { with_pinned_namespace(true); }
 
 /* ---- Many mounts ---- */
 
@@ -504,6 +596,9 @@ int main(void)
         {"in a user namespace: each call refused", refused_calls_in_user_namespace},
         {"a failure leaves the process where it was", failure_then_another},
         {"each call refused", refused_calls},
+        {"no empty namespace: one of the rootfs", namespace_of_the_rootfs},
+        {"a mount namespace bound below a source", pinned_namespace},
+        {"a mount namespace bound below a source: in a user namespace", pinned_in_user_namespace},
         {"5,000 mounts on the host", many_mounts},
         {"options that exclude each other", combinations},
         {"descriptors of the caller's namespace", descriptors},

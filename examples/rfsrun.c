@@ -326,7 +326,8 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'}, {"no-pivot", no_argument, NULL, 'n'},
-        {"plan", no_argument, NULL, 'p'}, {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'},
+        {"own-namespace", no_argument, NULL, 'o'}, {"plan", no_argument, NULL, 'p'},
+        {"rootless", no_argument, NULL, 'r'}, {"time", no_argument, NULL, 't'},
         {"unshare", no_argument, NULL, 'u'},
         {"verbose", no_argument, NULL, 'v'}, {"version", no_argument, NULL, 'V'}, {0}};
     static const char usage[] =
@@ -336,6 +337,7 @@ int main(int argc, char **argv)
         "  --rootless     as an ordinary user, in a user namespace\n"
         "  --time         print how long rfs_prepare and rfs_finalize took\n"
         "  --no-pivot     move the root instead of pivot_root (for a host on an initial ramfs)\n"
+        "  --own-namespace  leave the mount namespace to rfs_prepare, before Linux 7 too\n"
         "  --unshare      make the mount namespace before rfs_prepare, which copies the host's mounts, on Linux 7 too\n"
         "  -v, --verbose  print the library's choices\n"
         "  --version      print the library's version\n"
@@ -345,7 +347,7 @@ int main(int argc, char **argv)
     struct run run = {.terminal.master = -1, .namespaces.user.fd = -1};
     rfs_options changes = {.size = sizeof(changes), .flags = RFS_OPTION_SYSFS_FROM_HOST};
     rfs_error err = {.size = sizeof(err)};
-    bool show_plan = false, rootless = false, unshare_first = false;
+    bool show_plan = false, rootless = false, unshare_first = !namespaces_begin_empty();
     int status = run_sealed(argv);
 
     if (status < 0)
@@ -354,6 +356,7 @@ int main(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "+vh", options, NULL)) != -1;)
         switch (option) {
         case 'n': changes.flags |= RFS_OPTION_NO_PIVOT; break;
+        case 'o': unshare_first = false; break;
         case 'p': show_plan = true; break;
         case 'r':
             rootless = true;
@@ -383,7 +386,7 @@ int main(int argc, char **argv)
         changes.gid_mappings = &gid;
         changes.n_uid_mappings = changes.n_gid_mappings = 1;
     }
-    if (namespaces_makes_mount(run.json) && !unshare_first && namespaces_begin_empty())
+    if (namespaces_makes_mount(run.json) && !unshare_first)
         changes.flags |= RFS_OPTION_OWN_NAMESPACE;
     run.namespaces.mount_later = changes.flags & RFS_OPTION_OWN_NAMESPACE;
     if (rfs_config_from_oci(text, strlen(text), bundle, &run.config, &err) < 0 ||

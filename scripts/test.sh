@@ -229,6 +229,9 @@ check errors tests/errors/run.py "$stage"
 check parity tests/parity/run.py "$stage"
 grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 
+# The corpus shows the same when rfs_prepare() makes the namespace.
+check parity-own-namespace tests/parity/run.py --own-namespace "$stage"
+
 # Without the system calls that there are fallbacks for.
 suite refusals tests/refusals/run.py build/c-tests
 mapfile -t filters <tests/refusals/filters

@@ -184,12 +184,18 @@ fn keep_sources(
         return Ok(());
     }
     match &mount.kind {
+        Kind::Filesystem(it) if it.idmap.is_some() => Ok(()),
         Kind::Filesystem(it) => {
-            if it.idmap.is_none() && it.fstype.as_c_str() == c"proc" {
-                host.keep(c"/proc", true)?;
-            }
-            if it.idmap.is_none() && it.fstype.as_c_str() == c"sysfs" {
-                host.keep(c"/sys", true)?;
+            match it.fstype.to_bytes() {
+                b"proc" => host.keep(c"/proc", true)?,
+                b"sysfs" => host.keep(c"/sys", true)?,
+                b"tmpfs" | b"ramfs" | b"devpts" | b"mqueue" | b"cgroup2" => {}
+                // As overlay does.
+                _ => {
+                    return Err(Obstacle::Plan(
+                        "a file system may take paths of the host as its parameters",
+                    ));
+                }
             }
             match &it.instead {
                 Some(instead) => host.keep(&instead.source, true),
@@ -268,7 +274,7 @@ pub fn stand_in(cx: &Context<'_>) -> Result<()> {
     switch::chroot()
 }
 
-/// Makes the namespace, and the detached tree its root.
+/// Makes the namespace, and the detached tree its root: in the way that costs least.
 pub fn enter(cx: &Context<'_>) -> Result<()> {
     let root = cx.root.as_fd();
     if namespace::empty().is_ok() {
@@ -279,9 +285,13 @@ pub fn enter(cx: &Context<'_>) -> Result<()> {
         rustix::process::fchdir(root).during("fchdir", b"/")?;
         return switch::chroot();
     }
-    namespace::copy()
-        .during("unshare", b"CLONE_NEWNS")
-        .map_err(explain_unshare)?;
+    // The tree itself goes over its copy or the copy of the host's, because a copy's mounts have other ids.
+    let is_small = namespace::of_tree(root).is_ok_and(|copy| namespace::join(copy).is_ok());
+    if !is_small {
+        namespace::copy()
+            .during("unshare", b"CLONE_NEWNS")
+            .map_err(explain_unshare)?;
+    }
     set_root_propagation(cx.plan.start_propagation())?;
     let over = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     attach(root, over)

@@ -4,7 +4,7 @@
 
 usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
 The new ones are downloaded, and stay in RFS_KERNELS_CACHE (/var/tmp/librfs-kernels).
-With --unshare the other is rfsrun itself, which makes the mount namespace before rfs_prepare() instead of leaving it to that.
+With --own-namespace the other is rfsrun itself, which leaves the mount namespace to rfs_prepare() also before Linux 7.
 With --refuse the others are not runc and crun, but rfsrun itself without some system calls; what may differ is in ../refusals/bundles.md.
 """
 import argparse
@@ -33,7 +33,7 @@ REFUSE = [os.path.join(HERE, "../../c-tests", name) for name in ("refuse.c", "fi
 # The system's own, of Debian 12, and those of the release that will be Debian 14.
 PEERS = ("old runc", "old crun", "new runc", "new crun")
 NEWER = "forky"
-UNSHARING = "rfsrun --unshare"
+OWN_NAMESPACE = "rfsrun --own-namespace"
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 PATH_MAX = 4096
@@ -223,8 +223,9 @@ def run_container(case, runtime, work, rfsrun, probe, group):
         command = [program_of(runtime), "--cgroup-manager=disabled", *common]
     if case.user:
         command = ["setpriv", "--clear-groups", f"--regid={case.user}", f"--reuid={case.user}", *command]
-    if runtime == UNSHARING:
-        command.insert(command.index(rfsrun) + 1, "--unshare")
+    if runtime == OWN_NAMESPACE:
+        if not case.unshare:
+            command.insert(command.index(rfsrun) + 1, "--own-namespace")
     elif runtime not in ("rfsrun", *PEERS):
         command = [os.path.dirname(rfsrun) + "/refuse", *runtime.split(), "--", *command]
 
@@ -459,7 +460,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("-v", "--verbose", action="store_true", help="show explained differences and messages too")
     parser.add_argument("--refuse", metavar="'ERRNO CALL,...'", action="append", help="see c-tests/refuse.c; for more than one, again")
-    parser.add_argument("--unshare", dest="refuse", action="store_const", const=[UNSHARING], help="see above")
+    parser.add_argument("--own-namespace", dest="refuse", action="store_const", const=[OWN_NAMESPACE], help="see above")
     parser.add_argument("prefix")
     parser.add_argument("pattern", nargs="*")
     arguments = parser.parse_args()
