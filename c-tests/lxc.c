@@ -18,6 +18,28 @@
 #include <unistd.h>
 
 static rfs_config *config;
+/* RFS_OPTION_* of every container of a case. */
+static uint64_t always;
+
+static void set_options(rfs_options options)
+{
+    rfs_error err = fresh_error();
+    options.size = sizeof options;
+    options.flags |= always;
+    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+}
+
+static void set_flags(uint64_t flags)
+{
+    set_options((rfs_options){.flags = flags});
+}
+
+static void begin_without_rootfs(void)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
+    set_flags(RFS_OPTION_HOST_ROOT);
+}
 
 static void begin(void)
 {
@@ -25,6 +47,7 @@ static void begin(void)
     if (access(image("bin"), F_OK) != 0)
         make_image();
     REQUIRE_SUCCESS(rfs_config_new(image(""), &config, &err), &err);
+    set_flags(0);
 }
 
 /* Gives the index. */
@@ -57,18 +80,6 @@ static void add_mount(const char *source, const char *destination, const char *t
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
     free(copy);
-}
-
-static void set_options(rfs_options options)
-{
-    rfs_error err = fresh_error();
-    options.size = sizeof options;
-    REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
-}
-
-static void set_flags(uint64_t flags)
-{
-    set_options((rfs_options){.flags = flags});
 }
 
 static void plan_fails(const char *says)
@@ -413,11 +424,9 @@ static int in_host_root(void *userdata, rfs_point point)
 
 static void host_root(void)
 {
-    rfs_error err = fresh_error();
     make_directory(in_work("here"), 0755);
     char *dev = list_directory("/dev");
-    REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
-    set_flags(RFS_OPTION_HOST_ROOT);
+    begin_without_rootfs();
     add_mount("proc", "/proc", "proc", "ro,nosuid,nodev,noexec", 0, 0);
     add_mount("here", in_work("here"), "tmpfs", "", 0, 0);
     add_mount("made", in_work("here/made"), "tmpfs", "ro,create=dir", 0, 0);
@@ -427,8 +436,7 @@ static void host_root(void)
     char *after = list_directory("/dev");
     CHECK(strcmp(dev, after) == 0);
     CHECK(access(in_work("here/made"), F_OK) != 0);
-    REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
-    set_flags(RFS_OPTION_HOST_ROOT);
+    begin_without_rootfs();
     add_mount("x", in_work("missing"), "tmpfs", "", 0, 0);
     run_refused("no mount point", plan_of_config(config), NULL,
                 &(struct expected){-ENOENT, RFS_STAGE_MOUNTS, RFS_OBJECT_MOUNT, 0, "create=dir", NULL,
@@ -438,8 +446,7 @@ static void host_root(void)
                                    {.flags = RFS_OPTION_ROOTFS_LATER},
                                    {.flags = RFS_OPTION_PTMX_BIND}, {.rootfs_propagation = "rshared"}, {.cwd = "/x"}};
     for (size_t i = 0; i < COUNT(refused); i++) {
-        REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
-        set_flags(RFS_OPTION_HOST_ROOT);
+        begin_without_rootfs();
         set_options(refused[i]);
         plan_fails("RFS_OPTION_HOST_ROOT: ");
     }
@@ -514,54 +521,231 @@ static void one_hierarchy(void)
     plan_fails("\"nonsense\" is no controller");
 }
 
-/* 10: examples/lxc-like.c with the entries of LXC's common.conf, userns.conf and nesting.conf. */
-static void run_example(bool user_namespace)
+/* A hierarchy of the host's: one of a controller, not of the host's own cgroup if there is such a one. */
+struct hierarchy {
+    char controller[64], own[256], unified[256];
+};
+
+static const char *in_hierarchy(const char *controller, const char *file)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "/sys/fs/cgroup/%.63s/%.32s", controller, file);
+    return path;
+}
+
+static void find_hierarchy(struct hierarchy *found)
+{
+    char line[512];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    REQUIRE(file);
+    while (fgets(line, sizeof line, file)) {
+        char controllers[256] = "", own[256];
+        if (sscanf(line, "%*d::%255s", found->unified) == 1)
+            continue;
+        REQUIRE(sscanf(line, "%*d:%255[^:]:%255s", controllers, own) == 2);
+        if (strpbrk(controllers, "=,") || access(in_hierarchy(controllers, "cgroup.procs"), F_OK) != 0)
+            continue;
+        if (found->controller[0] && strcmp(own, "/") == 0)
+            continue;
+        snprintf(found->controller, sizeof found->controller, "%.63s", controllers);
+        snprintf(found->own, sizeof found->own, "%s", own);
+    }
+    fclose(file);
+    if (!found->controller[0])
+        skip_case("the host has no controller of cgroup v1 mounted");
+}
+
+static void look_at_controller(void *data)
+{
+    const struct hierarchy *h = data;
+    char pattern[512];
+    snprintf(pattern, sizeof pattern, "/cgroup %s rw,nosuid,*relatime - cgroup * *%s*", h->own, h->controller);
+    check_mount(pattern);
+    snprintf(pattern, sizeof pattern, "/frozen %s ro,*relatime - cgroup * *%s*", h->own, h->controller);
+    check_mount(pattern);
+    CHECK(access("/cgroup/cgroup.procs", W_OK) == 0 && access("/cgroup/notify_on_release", F_OK) == 0);
+    CHECK(mkdir("/frozen/x", 0755) == -1 && errno == EROFS);
+    if (access("/unified", F_OK) != 0)
+        return;
+    check_mount("/unified / rw,*relatime - cgroup2 * *");
+    CHECK(access("/unified/cgroup.procs", F_OK) == 0 && access("/unified/notify_on_release", F_OK) != 0);
+}
+
+static void start_in_cgroup_namespace(void *data)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(this_container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(this_container, &err), &err);
+    look_at_controller(data);
+}
+
+static void real_controller(void)
+{
+    struct hierarchy h = {.controller = ""};
+    find_hierarchy(&h);
+    const bool unified = access(in_hierarchy("unified", "cgroup.procs"), F_OK) == 0;
+    for (int namespace = 0; namespace < 2; namespace++) {
+        begin();
+        char options[128];
+        snprintf(options, sizeof options, "nosuid,%s", h.controller);
+        add_mount("cgroup", "/cgroup", "cgroup", options, 0, 0);
+        snprintf(options, sizeof options, "ro,%s", h.controller);
+        add_mount("cgroup", "/frozen", "cgroup", options, 0, 0);
+        if (unified)
+            add_mount("cgroup", "/unified", "cgroup", "unified", 0, 0);
+        if (!namespace) {
+            run_container(plan_of_config(config), NULL, look_at_controller, &h);
+            continue;
+        }
+        set_flags(RFS_OPTION_CGROUP_NAMESPACE);
+        snprintf(h.own, sizeof h.own, "/");
+        this_container = container_of(plan_of_config(config));
+        in_child(CONTAINER_NAMESPACES | CLONE_NEWCGROUP, start_in_cgroup_namespace, &h);
+    }
+    begin();
+    char options[128];
+    snprintf(options, sizeof options, "name=systemd,%s", h.controller);
+    add_mount("cgroup", "/cgroup", "cgroup", options, 0, 0);
+    run_refused("of two hierarchies", plan_of_config(config), NULL,
+                &(struct expected){.code = -ENODEV, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                   .says = "no hierarchy of cgroup v1"});
+}
+
+/* 10: examples/lxc-like.c with all that LXC's common.conf, userns.conf and nesting.conf say. */
+#define ALLOW(devices) "lxc.cgroup.devices.allow = " devices "\nlxc.cgroup2.devices.allow = " devices "\n"
+
+static const char common_conf[] =
+    "# Default configuration\n\n"
+    "lxc.tty.dir = lxc\n"
+    "lxc.pty.max = 1024\n"
+    "lxc.tty.max = 4\n"
+    "lxc.cap.drop = mac_admin mac_override sys_time sys_module sys_rawio\n"
+    "lxc.hook.clone = /usr/share/lxc/hooks/clonehostname\n"
+    "lxc.cgroup.devices.deny = a\nlxc.cgroup2.devices.deny = a\n"
+    ALLOW("c *:* m") ALLOW("b *:* m") ALLOW("c 1:3 rwm") ALLOW("c 1:5 rwm") ALLOW("c 1:7 rwm") ALLOW("c 5:0 rwm")
+    ALLOW("c 5:1 rwm") ALLOW("c 5:2 rwm") ALLOW("c 1:8 rwm") ALLOW("c 1:9 rwm") ALLOW("c 136:* rwm")
+    ALLOW("c 10:229 rwm")
+    "lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\n"
+    "lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0\n"
+    "lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp\n"
+    "lxc.include = %s/\n"; /* common.conf.d */
+
+static const char userns_conf[] =
+    "lxc.cgroup.devices.deny =\nlxc.cgroup.devices.allow =\nlxc.cgroup2.devices.deny =\nlxc.cgroup2.devices.allow =\n"
+    "lxc.cap.drop =\nlxc.cap.keep =\n"
+    "lxc.tty.dir =\n"
+    "lxc.mount.auto = sys:rw\n";
+
+static const char nesting_conf[] =
+    "lxc.apparmor.profile = lxc-container-default-with-nesting\n"
+    "lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n"
+    "lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n";
+
+/* What both look for. M: a mount with a beginning of its options. */
+#define LOOK \
+    "b=/bin/busybox; fail() { echo \"failed: $*\"; $b cat /proc/self/mountinfo; exit 1; }; " \
+    "M() { $b grep -q \" $1\" /proc/self/mountinfo || fail \"$1\"; }; " \
+    "T() { test \"$@\" || fail test \"$@\"; }; " \
+    "M \"/ r.*shared:\"; M \"/proc rw,nosuid,nodev,noexec\"; M \"/proc/sys ro\"; M \"/proc/sys/net rw\"; " \
+    "test ! -e /proc/sysrq-trigger || M \"/proc/sysrq-trigger ro\"; M \"/dev rw.* tmpfs none rw,size=\"; " \
+    "M \"/dev/.lxc/proc rw\"; M \"/dev/.lxc/sys rw\"; " \
+    "M \"/dev/pts rw,nosuid,noexec.*ptmxmode=666,max=1028\"; M \"/dev/ptmx \"; M \"/dev/console rw.* - devpts \"; " \
+    "M \"/volume ro,nosuid\"; T -c /dev/null; T -c /dev/ptmx; T -L /dev/fd; T $$ = 1; T -f /dev/hooked/autodev; " \
+    "for t in 1 2 3 4; do T -c /dev/tty$t; : </dev/tty$t || fail tty$t; done; : </dev/console || fail console; " \
+    "T -w /sys/fs/cgroup/cgroup.procs -o -w /sys/fs/cgroup/unified/cgroup.procs; "
+
+/* In a sandboxed shell of the container; its output goes to the test's. */
+static void run_example(const char *configuration, const char *look)
 {
     const char *program = getenv("LXC_LIKE");
     if (!program)
         skip_case("there is no LXC_LIKE");
-    make_image();
-    make_directory(in_work("conf.d"), 0755);
-    make_file(in_work("conf.d/nesting.conf"),
-              "lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n"
-              "lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n");
-    char text[4096];
-    snprintf(text, sizeof text,
-             "# common.conf\nlxc.tty.dir = lxc\nlxc.pty.max = 1024\nlxc.tty.max = 4\n"
-             "lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\n"
-             "lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0\n"
-             "%s"
-             "lxc.include = %s/\n"
-             "lxc.hook.mount = mkdir $LXC_ROOTFS_MOUNT/dev/hooked\n"
-             "lxc.rootfs.path = dir:%s\n",
-             user_namespace ? "lxc.mount.auto = sys:rw\nlxc.idmap = u 0 100000 65536\n"
-                              "lxc.idmap = g 0 100000 65536\n" : "",
-             in_work("conf.d"), image(""));
-    make_file(in_work("config"), text);
-    static const char *const owned[] = {"", "bin", "dev", "etc", "proc", "sys", "tmp"};
-    for (size_t i = 0; user_namespace && i < COUNT(owned); i++)
-        CHECK(lchown(image(owned[i]), 100000, 100000) == 0);
-    char command[4096];
-    snprintf(command, sizeof command,
-             "%s %s /bin/busybox sh -c '"
-             "m=/proc/self/mountinfo; b=/bin/busybox; fail() { echo \"$1 is missing\"; $b cat $m; exit 1; }; "
-             "for p in \"/proc rw,nosuid,nodev,noexec\" \"/proc/sys ro\" \"/proc/sys/net rw\" "
-             "\"/sys r[ow],nosuid,nodev,noexec\" /dev/.lxc/proc /dev/pts /dev/ptmx /dev/tty4; do "
-             "$b grep -q \" $p\" $m || fail \"$p\"; done; "
-             "test -c /dev/null && test -c /dev/ptmx && test -c /dev/tty1 && test -d /dev/hooked && test $$ = 1' >&2",
-             program, in_work("config"));
+    make_file(in_work("config"), configuration);
+    char command[8192];
+    snprintf(command, sizeof command, "%s %s /bin/busybox sh -c '%s' >&2", program, in_work("config"), look);
     CHECK_THAT(system(command) == 0, "%s", command);
+}
+
+/* userns: what comes of userns.conf, or "". */
+static void run_shipped(const char *userns, const char *look)
+{
+    if (access(image("bin"), F_OK) != 0)
+        make_image();
+    image_directory("volume", 0755);
+    make_directory(in_work("volume"), 0755);
+    REQUIRE(mount("volume", in_work("volume"), "tmpfs", MS_NOSUID, NULL) == 0);
+    make_directory(in_work("conf.d"), 0755);
+    make_file(in_work("conf.d/nesting.conf"), nesting_conf);
+    make_file(in_work("conf.d/other"), "lxc.mount.entry = /missing missing none bind 0 0\n"); /* no *.conf */
+    make_file(in_work("fstab"), "# source destination type options\n\n");
+    char common[4096], text[8192];
+    snprintf(common, sizeof common, common_conf, in_work("conf.d"));
+    make_file(in_work("common.conf"), common);
+    make_file(in_work("userns.conf"), userns);
+    snprintf(text, sizeof text,
+             "lxc.mount.entry = /missing missing none bind 0 0\nlxc.mount.entry =\n"
+             "lxc.include = %s\nlxc.include = %s\n"
+             "lxc.mount.fstab = %s\n"
+             "lxc.mount.entry = %s %s/volume none bind,ro 0 0\n"
+             "lxc.hook.mount = r=$LXC_ROOTFS_MOUNT; test ! -e $r/dev/null &&"
+             " { test -e $r/sys/fs/cgroup/cgroup.procs || test -e $r/sys/fs/cgroup/unified/cgroup.procs; }\n"
+             "lxc.hook.mount = mkdir $LXC_ROOTFS_MOUNT/dev/hooked\n"
+             "lxc.hook.autodev = : >$LXC_ROOTFS_MOUNT/dev/hooked/autodev\n"
+             "lxc.rootfs.path = dir:%s\n",
+             in_work("common.conf"), in_work("userns.conf"), in_work("fstab"), in_work("volume"), image(""), image(""));
+    run_example(text, look);
 }
 
 static void example(void)
 {
-    run_example(false);
+    run_shipped("", LOOK
+                "M \"/sys ro,nosuid,nodev,noexec\"; M \"/sys/devices/virtual/net rw\"; "
+                "M \"/dev/lxc/tty1 .* - devpts\"; M \"/dev/lxc/console .* - devpts\"; "
+                "T $($b readlink /dev/tty4) = lxc/tty4; ");
 }
 
 static void example_in_user_namespace(void)
 {
-    run_example(true);
+    char text[4096];
+    snprintf(text, sizeof text, "%slxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n", userns_conf);
+    make_image();
+    static const char *const owned[] = {"", "bin", "dev", "etc", "proc", "sys", "tmp"};
+    for (size_t i = 0; i < COUNT(owned); i++)
+        CHECK(lchown(image(owned[i]), 100000, 100000) == 0);
+    run_shipped(text, LOOK "M \"/sys rw,\"; M \"/dev/tty1 .* - devpts\"; T ! -e /dev/lxc; T ! -L /dev/tty1; "
+                           "M \"/dev/null rw,nosuid,noexec\"; ");
 }
+
+static void example_without_rootfs(void)
+{
+    char text[4096], look[4096];
+    make_directory(in_work("here"), 0755);
+    snprintf(text, sizeof text, "lxc.mount.auto = proc:mixed\nlxc.mount.entry = here %s tmpfs rw,nodev\n"
+                                "lxc.hook.mount = mkdir $LXC_ROOTFS_MOUNT%s/hooked\n",
+             in_work("here") + 1, in_work("here"));
+    snprintf(look, sizeof look, "test -d %s/hooked -a $$ = 1 && grep -q \" /proc/sys ro\" /proc/self/mountinfo &&"
+                                " grep -q \" %s rw,nodev\" /proc/self/mountinfo", in_work("here"), in_work("here"));
+    run_example(text, look);
+    CHECK(access(in_work("here/hooked"), F_OK) != 0);
+}
+
+/* The same by mount(2). */
+#define BY_MOUNT2(name) \
+    static void name##_by_mount2(void) \
+    { \
+        always = RFS_OPTION_CLASSIC_MOUNT; \
+        name(); \
+    }
+BY_MOUNT2(lines)
+BY_MOUNT2(restrictions)
+BY_MOUNT2(relative)
+BY_MOUNT2(refused_relative)
+BY_MOUNT2(points)
+BY_MOUNT2(final_propagation)
+BY_MOUNT2(host_root)
+BY_MOUNT2(ptmx)
+BY_MOUNT2(one_hierarchy)
+BY_MOUNT2(real_controller)
 
 int main(void)
 {
@@ -577,8 +761,20 @@ int main(void)
         {"no rootfs", host_root},
         {"ptmx as a bind", ptmx},
         {"one hierarchy of cgroups", one_hierarchy},
+        {"a controller of the host's cgroup v1", real_controller},
+        {"by mount(2): lines of fstab", lines_by_mount2},
+        {"by mount(2): what a source forbids stays", restrictions_by_mount2},
+        {"by mount(2): relative binds, and below /proc", relative_by_mount2},
+        {"by mount(2): relative binds that are refused", refused_relative_by_mount2},
+        {"by mount(2): the order of the points", points_by_mount2},
+        {"by mount(2): propagation at the end", final_propagation_by_mount2},
+        {"by mount(2): no rootfs", host_root_by_mount2},
+        {"by mount(2): ptmx as a bind", ptmx_by_mount2},
+        {"by mount(2): one hierarchy of cgroups", one_hierarchy_by_mount2},
+        {"by mount(2): a controller of the host's cgroup v1", real_controller_by_mount2},
         {"the example", example},
         {"the example in a user namespace", example_in_user_namespace},
+        {"the example without a rootfs", example_without_rootfs},
     };
     return run_cases(cases, COUNT(cases));
 }
