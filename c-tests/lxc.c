@@ -170,9 +170,15 @@ static void refused_lines(void)
     line("%s missing none bind", work);
     run_refused("no mount point", plan_of_config(config), NULL,
                 &(struct expected){-ENOENT, RFS_STAGE_MOUNTS, RFS_OBJECT_MOUNT, 0, "create=dir", NULL, "/missing"});
-    begin();
-    add_mount(work, "/x", "bind", "bind,nonsense", 0, 0); /* the other doors */
-    plan_fails("nonsense");
+    /* the other doors */
+    static const char *const meaningless[] = {"nonsense", "newinstance"};
+    for (size_t i = 0; i < COUNT(meaningless); i++) {
+        char options[64];
+        snprintf(options, sizeof options, "bind,%s", meaningless[i]);
+        begin();
+        add_mount(work, "/x", "bind", options, 0, 0);
+        plan_fails(meaningless[i]);
+    }
 }
 
 /* 2: what a source forbids. */
@@ -202,6 +208,39 @@ static void restrictions(void)
     begin();
     add_mount("proc", "/proc", "proc", "", RFS_MOUNT_KEEP_RESTRICTIONS, 0);
     plan_fails("RFS_MOUNT_KEEP_RESTRICTIONS");
+}
+
+/* What the host's side has opened: its callback gives it. */
+static int given_mountfd(void *userdata, const rfs_mount_request *request)
+{
+    (void)request;
+    return fcntl(*(int *)userdata, F_DUPFD_CLOEXEC, 0);
+}
+
+static void look_at_hosts_restrictions(void *data)
+{
+    (void)data;
+    check_mount("/kept / ro,nosuid,nodev,noexec,relatime - tmpfs strict *");
+}
+
+static void restrictions_from_host(void)
+{
+    begin();
+    make_directory(in_work("strict"), 0755);
+    REQUIRE(mount("strict", in_work("strict"), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0);
+    add_mount(in_work("strict"), "/kept", "bind", "ro,suid,exec", RFS_MOUNT_KEEP_RESTRICTIONS | RFS_MOUNT_FROM_HOST, 0);
+    rfs_plan *plan = plan_of_config(config);
+    rfs_error err = fresh_error();
+    int fd = rfs_mountfd_open(plan, 0, -1, -1, &err);
+    struct lacking lacking = lacking_on_host();
+    if (lacking.call) {
+        CHECK_ERROR(fd, &err, .code = lacking.code, .stage = RFS_STAGE_MOUNTFD, .says = lacking.call);
+        return;
+    }
+    REQUIRE_SUCCESS(fd >= 0 ? 0 : fd, &err);
+    REQUIRE(umount2(in_work("strict"), MNT_DETACH) == 0); /* its path leads elsewhere now */
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &fd, .mountfd = given_mountfd};
+    run_container(plan, &callbacks, look_at_hosts_restrictions, NULL);
 }
 
 /* 3 and 4: sys:mixed and proc:mixed. */
@@ -338,6 +377,20 @@ static void points(void)
 }
 
 /* 6: propagation at the end. */
+static int peer_group(const char *mountpoint)
+{
+    char line[4096], path[2048];
+    int group, found = 0;
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "%*d %*d %*s %*s %2047s %*s shared:%d", path, &group) == 2 && strcmp(path, mountpoint) == 0)
+            found = group;
+    CHECK_THAT(found != 0, "%s is not shared", mountpoint);
+    if (file)
+        fclose(file);
+    return found;
+}
+
 static void look_at_propagation(void *data)
 {
     (void)data;
@@ -345,6 +398,8 @@ static void look_at_propagation(void *data)
     check_mount("/proc / *relatime shared - proc proc *");
     check_mount("/volume / *relatime shared master - tmpfs volume *");
     check_mount("/proc/sys /sys ro,relatime shared - proc proc *");
+    /* No peer of what it covers: a mount on /proc/sys must not show below it. */
+    CHECK(peer_group("/proc/sys") != peer_group("/proc") && peer_group("/") != peer_group("/proc"));
 }
 
 static void final_propagation(void)
@@ -365,6 +420,12 @@ static void final_propagation(void)
 }
 
 /* 7: idmap=PATH. */
+static void look_at_idmapped(void *data)
+{
+    (void)data;
+    CHECK_OWNER(AT_FDCWD, "/x/file", 100007, 100008);
+}
+
 static void user_namespace(void)
 {
     if (!kernel_idmaps())
@@ -379,6 +440,8 @@ static void user_namespace(void)
     int userns = user_namespace_from(100000);
     add_mount(in_work("source"), "/x", "bind", "bind", RFS_MOUNT_USERNS_FD, userns);
     add_mount(in_work("source"), "/y", "bind", "bind", RFS_MOUNT_USERNS_FD, 999);
+    set_flags(RFS_OPTION_USER_NAMESPACE);
+    line("%s z none bind,create=dir,idmap=container", in_work("source"));
     rfs_plan *plan = plan_of_config(config);
     CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_CERTAINLY);
     rfs_error err = fresh_error();
@@ -390,7 +453,15 @@ static void user_namespace(void)
     }
     REQUIRE_SUCCESS(fd >= 0 ? 0 : fd, &err);
     CHECK_OWNER(fd, "file", 100007, 100008);
+    CHECK(rfs_plan_mountfd_needed(plan, 2) == RFS_MOUNTFD_CERTAINLY);
+    int containers = rfs_mountfd_open(plan, 2, user_namespace_from(200000), -1, &err);
+    REQUIRE_SUCCESS(containers >= 0 ? 0 : containers, &err);
+    CHECK_OWNER(containers, "file", 200007, 200008);
     CHECK_ERROR(rfs_mountfd_open(plan, 1, -1, -1, &err), &err, .code = -EBADF, .says = "rfs_mount.userns_fd 999");
+    begin();
+    add_mount(in_work("source"), "/x", "bind", "bind", RFS_MOUNT_USERNS_FD, userns);
+    const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &fd, .mountfd = given_mountfd};
+    run_container(plan_of_config(config), &callbacks, look_at_idmapped, NULL);
     begin();
     add_mount(in_work("source"), "/x", "bind", "bind,idmap=uids=0-1-1;gids=0-1-1", RFS_MOUNT_USERNS_FD, userns);
     plan_fails("userns_fd: it excludes mappings");
@@ -400,10 +471,28 @@ static void user_namespace(void)
 }
 
 /* 8: no rootfs. */
+/* How many mounts have "/" as their mount point. */
+static int mounts_on_root(void)
+{
+    char *table = mount_table();
+    int n = strncmp(table, "/ ", 2) == 0;
+    for (const char *at = table; (at = strstr(at, "\n/ ")); at++)
+        n++;
+    free(table);
+    return n;
+}
+
+static int mounts_on_hosts_root;
+
 static void look_at_host_root(void *data)
 {
     const char *there = data;
     char pattern[4300];
+    CHECK_THAT(mounts_on_root() == mounts_on_hosts_root, "the root has been bound on itself");
+    snprintf(pattern, sizeof pattern, "%s/../there/frozen", there);
+    CHECK(access(pattern, W_OK) == -1 && errno == EROFS);
+    snprintf(pattern, sizeof pattern, "%s/../there/hidden", there);
+    CHECK(rmdir(pattern) == -1 && errno == EBUSY); /* a mount */
     snprintf(pattern, sizeof pattern, "%s / rw,relatime - tmpfs here rw*", there);
     check_mount(pattern);
     snprintf(pattern, sizeof pattern, "%s/made / ro,relatime - tmpfs made *", there);
@@ -430,6 +519,12 @@ static void host_root(void)
     add_mount("proc", "/proc", "proc", "ro,nosuid,nodev,noexec", 0, 0);
     add_mount("here", in_work("here"), "tmpfs", "", 0, 0);
     add_mount("made", in_work("here/made"), "tmpfs", "ro,create=dir", 0, 0);
+    rfs_error err = fresh_error();
+    make_directory(in_work("there/frozen"), 0755);
+    make_directory(in_work("there/hidden"), 0755);
+    REQUIRE_SUCCESS(rfs_config_add_readonly_path(config, in_work("there/frozen"), &err), &err);
+    REQUIRE_SUCCESS(rfs_config_add_masked_path(config, in_work("there/hidden"), &err), &err);
+    mounts_on_hosts_root = mounts_on_root();
     struct points p = {0};
     const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &p, .point = in_host_root};
     run_container(plan_of_config(config), &callbacks, look_at_host_root, (void *)in_work("here"));
@@ -458,6 +553,48 @@ static void host_root(void)
 }
 
 /* 9: what is asked for by itself. */
+static void look_at_hosts_sysfs(void)
+{
+    check_mount("/sys / ro,* - sysfs * *");
+    CHECK(access("/sys/kernel", X_OK) == 0);
+}
+
+static void start_in_user_namespace(void *data)
+{
+    const struct expected *refused = data;
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(this_container, NULL, &err);
+    if (refused) {
+        check_error_at(__FILE__, __LINE__, rc, &err, refused);
+        return;
+    }
+    REQUIRE_SUCCESS(rc, &err);
+    REQUIRE_SUCCESS(rfs_finalize(this_container, &err), &err);
+    look_at_hosts_sysfs();
+}
+
+/* The caller's network namespace is not the user namespace's. */
+static void sysfs_from_host(void)
+{
+    only_cgroup2();
+    static const rfs_id_mapping mapping = {.container_id = 0, .host_id = 100000, .count = 65536};
+    struct expected refused = {.code = -EPERM, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                               .says = "sysfs", .says_too = "RFS_OPTION_SYSFS_FROM_HOST"};
+    for (int asked = 0; asked < 2; asked++) {
+        int userns;
+        begin();
+        owned_by(100000);
+        set_options((rfs_options){.flags = RFS_OPTION_USER_NAMESPACE | (asked ? RFS_OPTION_SYSFS_FROM_HOST : 0),
+                                  .uid_mappings = &mapping, .n_uid_mappings = 1,
+                                  .gid_mappings = &mapping, .n_gid_mappings = 1});
+        add_mount("sysfs", "/sys", "sysfs", "ro,nosuid,nodev,noexec", 0, 0);
+        this_container = container_of(plan_of_config(config));
+        wait_for_child(start_child((CONTAINER_NAMESPACES & ~CLONE_NEWNET) | CLONE_NEWUSER, start_in_user_namespace,
+                                   asked ? NULL : &refused, &userns));
+        close(userns);
+    }
+}
+
 static void look_at_ptmx(void *data)
 {
     (void)data;
@@ -753,12 +890,14 @@ int main(void)
         {"lines of fstab, with LXC's own entries", lines},
         {"lines that are refused", refused_lines},
         {"what a source forbids stays", restrictions},
+        {"what a source forbids stays, by the host's side", restrictions_from_host},
         {"relative binds, and below /proc", relative},
         {"relative binds that are refused", refused_relative},
         {"the order of the points, and what a hook has made", points},
         {"propagation at the end", final_propagation},
         {"a user namespace for a mount", user_namespace},
         {"no rootfs", host_root},
+        {"the host's sysfs is asked for", sysfs_from_host},
         {"ptmx as a bind", ptmx},
         {"one hierarchy of cgroups", one_hierarchy},
         {"a controller of the host's cgroup v1", real_controller},
