@@ -574,6 +574,8 @@ static void umask_and_cwd(void)
     run_container(plan_of(spec), NULL, inside_process, NULL);
 }
 
+static int terminal_flags;
+
 /* Between rfs_prepare() and rfs_finalize(), and not later. */
 static int bind_own_console(void *data, rfs_point point)
 {
@@ -585,7 +587,7 @@ static int bind_own_console(void *data, rfs_point point)
     CHECK(access("/dev/console", F_OK) == -1);
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(pty >= 0 && unlockpt(pty) == 0);
-    int terminal = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int terminal = open(ptsname(pty), terminal_flags | O_NOCTTY | O_CLOEXEC);
     REQUIRE(terminal >= 0);
     REQUIRE_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
     struct stat st;
@@ -623,8 +625,9 @@ static json_object *spec_with_terminals(void)
     return spec;
 }
 
-static void console(void)
+static void console_by(int flags)
 {
+    terminal_flags = flags;
     json_object *spec = spec_with_terminals();
     int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     REQUIRE(pty >= 0 && unlockpt(pty) == 0);
@@ -633,6 +636,9 @@ static void console(void)
     rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &outside, .point = bind_own_console};
     run_container(plan_of(spec), &callbacks, no_console_any_more, NULL);
 }
+
+static void console(void) { console_by(O_RDWR); }
+static void console_by_path(void) { console_by(O_PATH); }
 
 static struct stat hosts_terminal;
 
@@ -858,6 +864,7 @@ int main(void)
         {"devices bound from the host", bound_devices},
         {"umask and cwd", umask_and_cwd},
         {"console", console},
+        {"console, by a descriptor from O_PATH", console_by_path},
         {"a console of the host's devpts, before the switch", console_before_the_switch},
         {"read-only tmpfs and /dev, modes", readonly_mounts},
         {"read-only tmpfs with a file open for writing", readonly_while_written},

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, RawFd};
 
 use rustix::fs::CWD;
 
-use super::complete::finish;
+use super::complete::{finish, set_propagation};
 use super::source::{Place, place};
 use super::target::{self, Target};
 use super::{Umask, bind};
 use crate::error::{During, Error, Object, Result, Stage};
-use crate::mount::{MountApi, unmount};
+use crate::mount::{MountApi, is_refusal, unmount};
 use crate::plan::{Kind, Mount, Plan, Shape, Switch, proc};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::{PROC, Status, fs_type};
@@ -72,11 +72,21 @@ fn attach_planned(
     check(&root, mount, tree, &status, &target)?;
     let api = MountApi::new(false);
     let mut tree = api.adopt(tree.duplicate().during("fcntl", b"mountfd")?, b"")?;
-    tree.attach(&target)?;
-    finish(&api, mount, &tree).inspect_err(|_| {
-        // If this fails, too, the first error still tells why the mount is not as it should be.
-        let _ = unmount(&tree);
-    })
+    tree.attach(&target).map_err(|error| match error.errno {
+        errno if is_refusal(errno) => error.explain(
+            "a detached mount is attached by move_mount(2), which this kernel, a seccomp policy or a security module \
+             refuses, and there is no other call for it",
+        ),
+        _ => error,
+    })?;
+    // Whether the target lies below a shared mount is not in this plan.
+    let propagated = set_propagation(&api, mount, &tree);
+    propagated
+        .and_then(|()| finish(&api, mount, &tree))
+        .inspect_err(|_| {
+            // If this fails, too, the first error still tells why the mount is not as it should be.
+            let _ = unmount(&tree);
+        })
 }
 
 /// In the namespace of the plan's maker, the host's own "/" would be the container's.

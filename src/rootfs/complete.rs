@@ -76,7 +76,7 @@ pub fn change_all(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -
     set_propagation(cx.api, mount, fd)
 }
 
-fn set_propagation(api: &MountApi, mount: &Mount, fd: impl AsFd) -> Result<()> {
+pub fn set_propagation(api: &MountApi, mount: &Mount, fd: impl AsFd) -> Result<()> {
     let mut all = mount.propagation.iter();
     all.try_for_each(|&flags| api.set_propagation(&fd, flags))
 }

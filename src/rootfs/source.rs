@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has opened.
+//! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has
+//! opened.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,7 +78,8 @@ fn from_container<'a>(cx: &Context<'a>, bind: &'a Bind) -> Result<Tree<'a>> {
         .clone(Source::Fd(source.as_fd()), bind.recursive, name);
     cloned.map_err(|error| match error.errno {
         Errno::INVAL => error.explain(
-            "the source lies on an unbindable mount, or has mounts below that are locked: then bind it recursively (rbind)",
+            "the source lies on an unbindable mount, or has mounts below that are locked: then bind it \
+                recursively (rbind)",
         ),
         _ => error,
     })
@@ -102,8 +104,8 @@ pub fn from_descriptor<'a>(
     Ok(tree)
 }
 
-/// A detached mount itself, which lies nowhere else and can't be cloned before Linux 6.15. Of anything else the mount is
-/// copied.
+/// A detached mount itself, which lies nowhere else and can't be cloned before Linux 6.15. Of anything else the mount
+/// is copied.
 pub fn of_callers<'a>(
     api: &'a MountApi,
     fd: CallersFd,
@@ -123,7 +125,8 @@ pub fn of_callers<'a>(
 pub fn explain_foreign(error: Error, given: core::fmt::Arguments<'_>) -> Error {
     match error.errno {
         Errno::INVAL => error.explain(format_args!(
-            "{given} lies on a mount of another mount namespace, or on an unbindable one: open it after unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
+            "{given} lies on a mount of another mount namespace, or on an unbindable one: open it after \
+                unshare(2), or give a detached mount (open_tree(2) with OPEN_TREE_CLONE)"
         )),
         _ => error,
     }
@@ -142,7 +145,8 @@ fn explain_source(cx: &Context<'_>, error: Error, bind: &Bind) -> Error {
             error.explain(format_args!("the bind's source: {found}"))
         }
         Errno::ACCESS => error.explain(format_args!(
-            "the bind's source can't be reached from here: {found}; rfs_callbacks.mountfd could open it on the host's side"
+            "the bind's source can't be reached from here: {found}; rfs_callbacks.mountfd could open it on \
+                the host's side"
         )),
         Errno::INVAL if cx.plan.start_propagation() & flags::MS_UNBINDABLE != 0 => error.explain(
             "linux.rootfsPropagation is unbindable or runbindable, and so is the mount that the source lies on",
@@ -271,7 +275,8 @@ fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
         (_, Place::Attached) => "is a mount that is attached",
     };
     Err(Error::invalid(format_args!(
-        "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as open_tree(2) gives with OPEN_TREE_CLONE"
+        "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as \
+            open_tree(2) gives with OPEN_TREE_CLONE"
     )))
 }
 
@@ -299,7 +304,9 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
         mount_of(fd.as_fd(), c"..")? != own.mount_id
             || (own.mount_id != 0 && mount_of(CWD, c"/")? == own.mount_id)
     } else {
-        is_attached(own.mount_id).during("read", b"/proc/self/mountinfo")?
+        is_attached(&fd, own.mount_id)
+            .during("read", b"/proc/self/mountinfo")
+            .map_err(explain_list)?
     };
     let place = if is_attached {
         Place::Attached
@@ -307,4 +314,15 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
         Place::Detached
     };
     Ok((own, place))
+}
+
+/// Whether a file's mount is attached is looked up in a list before Linux 6.8.
+fn explain_list(error: Error) -> Error {
+    match error.errno {
+        Errno::NOENT => error.explain(
+            "no procfs of this process's pid namespace is mounted on /proc; a process that has joined a container's \
+             pid namespace is in it only after a fork(2)",
+        ),
+        _ => error,
+    }
 }

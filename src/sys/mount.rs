@@ -228,9 +228,9 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
     })
 }
 
-/// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on another, or
-/// nothing is above, and a named file if it lies on another than its directory. Of a file that has no name here that can't
-/// be told, and the calls that want a root refuse another by themselves.
+/// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on
+/// another, or nothing is above, and a named file if it lies on another than its directory. Of a file that has no
+/// name here that can't be told, and the calls that want a root refuse another by themselves.
 fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     let opened;
     let fd = if path.is_empty() {
@@ -286,6 +286,13 @@ fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
 /// Whether the mount that a descriptor lies on is idmapped. `None`: that can't be told, as statmount(2) is
 /// missing (before Linux 6.8) or the mount is attached in no namespace of this process's.
 pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
+    let attributes = attached_attributes(mount).ok()?;
+    attributes.map(|attributes| attributes & libc::MOUNT_ATTR_IDMAP != 0)
+}
+
+/// The MOUNT_ATTR_* of the mount that a descriptor lies on, if it is attached in this process's namespace:
+/// statmount(2), since Linux 6.8. ENOSYS before.
+pub fn attached_attributes(mount: impl AsFd) -> Result<Option<u64>> {
     use rustix::fs::{AtFlags, StatxFlags};
     /// The same on all architectures but alpha, where it is another call's that fails.
     const SYS_STATMOUNT: libc::c_long = 457;
@@ -299,9 +306,9 @@ pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
         mount_id: u64,
         wanted: u64,
     }
-    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, STATX_MNT_ID_UNIQUE).ok()?;
+    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, STATX_MNT_ID_UNIQUE)?;
     if stat.stx_mask & STATX_MNT_ID_UNIQUE.bits() == 0 {
-        return None;
+        return Err(Errno::NOSYS);
     }
     let request = Request {
         size: size_of::<Request>() as u32,
@@ -321,8 +328,14 @@ pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
             0,
         )
     };
-    let known = result == 0 && given[1] & STATMOUNT_MNT_BASIC != 0;
-    known.then_some(given[8] & libc::MOUNT_ATTR_IDMAP != 0)
+    match result {
+        0 if given[1] & STATMOUNT_MNT_BASIC != 0 => Ok(Some(given[8])),
+        0 => Err(Errno::NOSYS),
+        _ => match last_errno() {
+            Errno::NOENT => Ok(None),
+            errno => Err(errno),
+        },
+    }
 }
 
 impl Status {

@@ -106,9 +106,17 @@ fn unshare(flags: libc::c_int) -> Result<()> {
     Err(super::mount::last_errno())
 }
 
-/// Whether a mount is attached in this process's namespace: proc_pid_mountinfo(5) lists those by
-/// id. (A mount attached in another namespace can't be moved from here in any case.)
-pub fn is_attached(mount_id: u64) -> Result<bool> {
+/// Whether the mount that a descriptor lies on is attached in this process's namespace. (A mount attached in another
+/// namespace can't be moved from here in any case.)
+pub fn is_attached(mount: impl AsFd, mount_id: u64) -> Result<bool> {
+    match super::mount::attached_attributes(mount) {
+        Ok(attached) => Ok(attached.is_some()),
+        Err(_) => is_listed(mount_id),
+    }
+}
+
+/// proc_pid_mountinfo(5) lists the attached mounts by their ids.
+fn is_listed(mount_id: u64) -> Result<bool> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let list = rustix::fs::openat(CWD, c"/proc/self/mountinfo", flags, Mode::empty())?;
     let mut buffer = [0; 4096];
