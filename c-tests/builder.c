@@ -142,7 +142,7 @@ static void bad_options(void)
         rfs_options options;
     } list[] = {
         {-EINVAL, "flag", {.flags = 1ull << 40}},
-        {-EINVAL, "flag", {.flags = RFS_OPTION_TMPFS_ROOTFS << 1}},
+        {-EINVAL, "flag", {.flags = RFS_OPTION_MOUNTS_BELOW_PROC << 1}},
         {-EINVAL, "umask", {.flags = RFS_OPTION_UMASK, .umask = 01000}},
         {-EINVAL, "ropagation", {.rootfs_propagation = "rprivat"}},
         {-EINVAL, "cwd", {.cwd = "relative"}},

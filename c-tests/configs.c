@@ -487,6 +487,114 @@ static void shared_in_slave(void)
     run_container(plan_of(spec), NULL, inside_slave_root, NULL);
 }
 
+/* ---- podman run -v /proc/sys/net:/proc/sys/net: RFS_OPTION_MOUNTS_BELOW_PROC ---- */
+
+static void write_forwarding(int expected)
+{
+    int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
+    CHECK_THAT((fd < 0 ? errno : 0) == expected, "ip_forward: %s", strerror(errno));
+    close(fd);
+}
+
+static void inside_mounts_below_proc(void *data)
+{
+    (void)data;
+    check_mount("/proc/version /from/file rw,* - *");
+    check_mount("/proc/sys/net /sys/net rw,* - proc proc rw*");
+    struct stat own, proc;
+    CHECK(stat("/proc/sys/net", &own) == 0 && stat("/proc", &proc) == 0 && own.st_dev == proc.st_dev);
+    write_forwarding(0);
+    int fd = open("/proc/sys/kernel/domainname", O_WRONLY | O_CLOEXEC);
+    CHECK(fd < 0 && errno == EROFS); /* the rest is read-only as before */
+    char text[8] = "";
+    fd = open("/etc/mtab", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, text, sizeof text) == 1 && text[0] == 'x');
+    close(fd);
+}
+
+static void inside_readonly_proc_sys(void *data)
+{
+    (void)data;
+    write_forwarding(EROFS);
+}
+
+static json_object *spec_below_proc(void)
+{
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    spec_add(spec, "linux.readonlyPaths", "'/proc/sys'");
+    return spec;
+}
+
+static void mounts_below_proc(void)
+{
+    make_image();
+    image_directory("etc", 0755);
+    image_link("../proc/self/mounts", "etc/mtab");
+    make_file(in_work("from/file"), "x");
+    json_object *spec = spec_below_proc();
+    run_container(plan_of(json_object_get(spec)), NULL, inside_readonly_proc_sys, NULL);
+    spec_add(spec, "mounts", BIND("from/file", "/proc/version", "'bind'"));
+    spec_add(spec, "mounts", BIND("from/file", "/etc/mtab", "'bind'"));
+    spec_add(spec, "mounts", "{'destination': '/proc/sys/net', 'type': 'bind', 'source': '/proc/sys/net', "
+             "'options': ['rbind', 'rw']}");
+    rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_MOUNTS_BELOW_PROC);
+    CHECK_THAT(strstr(rfs_plan_warning(plan, 0), "that of the container's own /proc"), "%s", rfs_plan_warning(plan, 0));
+    run_container(plan, NULL, inside_mounts_below_proc, NULL);
+}
+
+static void refused_below_proc(void)
+{
+    make_image();
+    image_directory("image-proc", 0755);
+    make_file(in_work("from/file"), "x");
+    make_directory(in_work("from/directory"), 0755);
+    static const struct {
+        const char *source, *destination, *type, *says;
+        uint64_t flags;
+    } cases[] = {
+        {"%s/from/directory", "/proc/sys", "bind", "only a file on a file", RFS_OPTION_MOUNTS_BELOW_PROC},
+        {"/proc/self", "/proc/sys", "bind", "only a file on a file", RFS_OPTION_MOUNTS_BELOW_PROC},
+        {"%s/from/file", "/proc/sys", "bind", "only a file on a file", RFS_OPTION_MOUNTS_BELOW_PROC},
+        {"tmpfs", "/proc/sys", "tmpfs", "nothing may be mounted below /proc", RFS_OPTION_MOUNTS_BELOW_PROC},
+        {"%s/from/file", "/proc/version", "bind", "RFS_OPTION_MOUNTS_BELOW_PROC allows it", 0}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char source[4096];
+        snprintf(source, sizeof source, cases[i].source, work);
+        rfs_error err = fresh_error();
+        rfs_plan *plan = NULL;
+        json_object *spec = spec_below_proc();
+        spec_add(spec, "mounts", "{'destination': '%s', 'type': '%s', 'source': '%s'}", cases[i].destination,
+                 cases[i].type, source);
+        rfs_config *config = config_from_json(spec);
+        rfs_options options = {.size = sizeof options, .flags = cases[i].flags};
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        int rc = rfs_plan_new(config, &plan, &err);
+        if (rc != 0)
+            CHECK_ERROR(rc, &err, .code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = cases[i].says);
+        else
+            run_refused(source, plan, NULL,
+                        &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                           .index = 1, .says = cases[i].says});
+        rfs_config_free(config);
+    }
+}
+
+/* What the image has on /proc is no procfs, and a file of it is not what a file may be bound on. */
+static void no_procfs_below_proc(void)
+{
+    make_image();
+    if (access(image("proc"), F_OK) != 0)
+        image_directory("proc", 0755);
+    image_file("proc/version", "of the image");
+    make_file(in_work("from/file"), "x");
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", BIND("from/file", "/proc/version", "'bind'"));
+    run_refused("a false /proc", plan_with_flags(spec, RFS_OPTION_MOUNTS_BELOW_PROC), NULL,
+                &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                   .says = "only a file on a file"});
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -509,6 +617,9 @@ int main(void)
         {"rw on locked sources", locked_sources},
         {"a remount that keeps flags", remount_keeps_flags},
         {"a shared mount in a slave root", shared_in_slave},
+        {"mounts below /proc", mounts_below_proc},
+        {"mounts below /proc that are refused", refused_below_proc},
+        {"mounts below a /proc that is no procfs", no_procfs_below_proc},
     };
     return run_cases(cases, COUNT(cases));
 }

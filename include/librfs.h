@@ -714,6 +714,14 @@ typedef struct rfs_options {
 #define RFS_OPTION_KEEP_LOCKED 524288
 
 /**
+ * Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
+ * /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
+ * that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
+ * misled by a mount there (CVE-2019-16884).
+ */
+#define RFS_OPTION_MOUNTS_BELOW_PROC 2097152
+
+/**
  * The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
  * It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
  */

@@ -459,7 +459,7 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
 /// # Safety
 /// The strings are NULL or end with NUL.
 unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
-    const KNOWN: u64 = 2 * RFS_OPTION_TMPFS_ROOTFS - 1;
+    const KNOWN: u64 = 2 * RFS_OPTION_MOUNTS_BELOW_PROC - 1;
     known_flags("rfs_options", options.flags, KNOWN)?;
     let rootfs_fd = given_fd(
         "rootfs_fd",
@@ -479,6 +479,7 @@ unsafe fn apply(config: &mut Config, options: &rfs_options) -> Result<()> {
     config.separate_masks |= has(RFS_OPTION_SEPARATE_MASKS);
     config.classic_mount |= has(RFS_OPTION_CLASSIC_MOUNT);
     config.keep_locked |= has(RFS_OPTION_KEEP_LOCKED);
+    config.mounts_below_proc |= has(RFS_OPTION_MOUNTS_BELOW_PROC);
     config.tmpfs_rootfs |= has(RFS_OPTION_TMPFS_ROOTFS);
     config.keep_umask |= has(RFS_OPTION_KEEP_UMASK);
     config.rootfs_later |= has(RFS_OPTION_ROOTFS_LATER);

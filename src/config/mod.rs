@@ -33,6 +33,7 @@ pub struct Config {
     pub umask: u32,
     pub keep_umask: bool,
     pub keep_locked: bool,
+    pub mounts_below_proc: bool,
     /// The rootfs need not be there yet when the plan is made.
     pub rootfs_later: bool,
     pub mount_label: Option<Bytes>,
@@ -84,6 +85,7 @@ impl Config {
             umask: 0o022,
             keep_umask: false,
             keep_locked: false,
+            mounts_below_proc: false,
             rootfs_later: false,
             mount_label: None,
             mount_context_type: None,

@@ -62,7 +62,7 @@ pub fn make(
             owner: file.owner,
         }),
         create: None,
-        below_proc: false,
+        below_proc: proc::Below::Nothing,
         destination_nofollow: false,
         from_host: false,
         optional: false,

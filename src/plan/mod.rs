@@ -145,7 +145,7 @@ pub struct Mount {
     /// What is made if the mount point is missing; `None`: what the mount's root is.
     pub create: Option<Create>,
     /// It goes below /proc: only what lies in the container's procfs may.
-    pub below_proc: bool,
+    pub below_proc: proc::Below,
     /// The mount point must exist, and may be a symbolic link.
     pub destination_nofollow: bool,
     /// The host's side makes it: RFS_MOUNT_FROM_HOST.
@@ -358,6 +358,17 @@ pub struct Bind {
     pub idmap: Option<Idmap>,
     /// The host's side may be asked for a source that can't be opened.
     pub ask_if_unreachable: bool,
+}
+
+impl Bind {
+    /// By path, and not in the container.
+    fn is_itself_below_proc(&self, destination: &CStr) -> bool {
+        let by_path = self.source_fd.is_none() && self.idmap.is_none() && !self.relative;
+        by_path
+            && proc::target(destination.to_bytes()) != proc::Target::Proc
+            && destination.to_bytes().starts_with(b"/proc/")
+            && self.source.as_c_str() == destination
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

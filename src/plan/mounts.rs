@@ -97,14 +97,20 @@ pub fn mount(
             warn(format!("mounts[{index}]: an empty option is ignored"));
         }
     }
-    let below_proc = match proc::target(destination.as_bytes()) {
-        proc::Target::Refused if options.relative && options.set & MS_REMOUNT == 0 => true,
-        proc::Target::Refused => return Err(Error::invalid(proc::REFUSED)),
+    let below_proc = match options.set & MS_REMOUNT {
+        0 if is_bind && config.mounts_below_proc => proc::Below::Files,
+        0 if is_bind && options.relative => proc::Below::OwnProcfs,
+        _ => proc::Below::Nothing,
+    };
+    match proc::target(destination.as_bytes()) {
+        proc::Target::Refused if below_proc == proc::Below::Nothing => {
+            return Err(Error::invalid(proc::REFUSED));
+        }
         proc::Target::Proc if !is_bind && fstype != b"proc" => {
             return Err(Error::invalid(proc::NOT_PROCFS));
         }
-        _ => false,
-    };
+        _ => {}
+    }
     let never_root: [&[u8]; 4] = [b"proc", b"sysfs", b"cgroup", b"cgroup2"];
     if destination.as_c_str() == c"/" && !is_bind && never_root.contains(&fstype) {
         return Err(Error::invalid(format_args!(
@@ -126,7 +132,16 @@ pub fn mount(
         }
         Kind::Remount(change)
     } else if is_bind {
-        let bind = bind(config, wanted, &options)?;
+        let mut bind = bind(config, wanted, &options)?;
+        // As `-v /proc/sys/net:/proc/sys/net` of Podman means it.
+        if below_proc == proc::Below::Files && bind.is_itself_below_proc(&destination) {
+            warn(format!(
+                "mounts[{index}]: {} is bound on itself: that of the container's own /proc",
+                Quoted(destination.as_bytes())
+            ));
+            bind.relative = true;
+            bind.ask_if_unreachable = false;
+        }
         if options.relabel.is_some() && bind.relabel.is_none() {
             warn(format!(
                 "mounts[{index}]: without a mount label \"z\" and \"Z\" mean nothing, and nothing is relabelled"

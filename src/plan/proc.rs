@@ -26,6 +26,16 @@ pub enum Target {
     Refused,
 }
 
+/// What may be mounted below /proc besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    Nothing,
+    /// Something of the container's own procfs: "relative".
+    OwnProcfs,
+    /// That, or a file over a file: RFS_OPTION_MOUNTS_BELOW_PROC.
+    Files,
+}
+
 /// `path`: absolute, without links, ".", ".." or doubled slashes.
 pub fn target(path: &[u8]) -> Target {
     match path.strip_prefix(b"/proc") {
@@ -35,8 +45,8 @@ pub fn target(path: &[u8]) -> Target {
     }
 }
 
-pub const REFUSED: &str = "nothing may be mounted below /proc but the files that lxcfs \
-                           provides (cpuinfo, meminfo, stat, uptime and so on)";
+pub const REFUSED: &str = "nothing may be mounted below /proc but the files that lxcfs provides (cpuinfo, meminfo, \
+                           stat, uptime and so on), unless RFS_OPTION_MOUNTS_BELOW_PROC allows it";
 pub const NOT_PROCFS: &str = "only a proc file system, new or bound, may be mounted on /proc";
 
 #[cfg(test)]

@@ -120,8 +120,8 @@ fn check(
     status: &Status,
     target: &Target<'_>,
 ) -> Result<()> {
-    if mount.below_proc {
-        bind::check_same_procfs(root, tree, b"mountfd", status)?;
+    if target.is_below_proc {
+        bind::check_below_proc(root, mount, tree, b"mountfd", status, target)?;
     }
     if target.is_proc && fs_type(tree).during("fstatfs", b"mountfd")? != PROC {
         return Err(Error::invalid(proc::NOT_PROCFS));

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use super::callbacks::Level;
 use super::complete::{attach, attach_complete, change_bind};
-use super::{Context, relabel, source, target};
+use super::target::{self, Target};
+use super::{Context, relabel, source};
 use crate::error::{During, Error, Result};
 use crate::mount::{Tree, open_source};
 use crate::plan::{Bind, Link, Mount, Shape, proc};
@@ -28,8 +29,8 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     let tree = source::open(cx, mount, wanted)?;
     let root = status(&tree, c"").during("statx", tree.name())?;
     let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
-    if mount.below_proc {
-        check_same_procfs(&cx.root(), &tree, tree.name(), &root)?;
+    if target.is_below_proc {
+        check_below_proc(&cx.root(), mount, &tree, tree.name(), &root, &target)?;
     }
     if target.is_proc {
         check_procfs(cx, mount, wanted, &tree, &root)?;
@@ -47,25 +48,37 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     attach(cx, mount, tree, &target).map(Some)
 }
 
-/// What lies below /proc must be of the container's own procfs.
-pub fn check_same_procfs(
+/// What is mounted below /proc is of the container's own procfs, or a file on a file of it.
+pub fn check_below_proc(
     container: &Root<'_>,
+    mount: &Mount,
     tree: impl AsFd,
     name: &[u8],
     root: &Status,
+    target: &Target<'_>,
 ) -> Result<()> {
     let proc = container
         .open_plain(c"/proc", OFlags::PATH | OFlags::DIRECTORY)
         .during("openat2", b"/proc")?;
     let containers = status(&proc, c"").during("statx", b"/proc")?;
-    let is_procfs = fs_type(&proc).during("fstatfs", b"/proc")? == PROC
-        && containers.inode == PROC_ROOT_INO
-        && fs_type(tree).during("fstatfs", name)? == PROC;
-    if is_procfs && containers.file_system == root.file_system {
+    let is_own = |other: &Status| containers.file_system == other.file_system;
+    let is_procfs =
+        fs_type(&proc).during("fstatfs", b"/proc")? == PROC && containers.inode == PROC_ROOT_INO;
+    if is_procfs && fs_type(tree).during("fstatfs", name)? == PROC && is_own(root) {
+        return Ok(());
+    }
+    if mount.below_proc == proc::Below::OwnProcfs {
+        return Err(Error::invalid(
+            "below /proc only something of the container's own /proc may be bound, with \"relative\"",
+        ));
+    }
+    let there = status(target, c"").during("statx", mount.destination.to_bytes())?;
+    if is_procfs && is_own(&there) && !there.is_directory() && !root.is_directory() {
         return Ok(());
     }
     Err(Error::invalid(
-        "below /proc only something of the container's own /proc may be bound, with \"relative\"",
+        "below /proc only a file on a file, or something of the container's own /proc, may be bound \
+         (RFS_OPTION_MOUNTS_BELOW_PROC)",
     ))
 }
 

@@ -19,6 +19,8 @@ pub struct Target<'a> {
     /// It was there before.
     pub existed: bool,
     pub is_proc: bool,
+    /// It lies below /proc, where not everything may be mounted.
+    pub is_below_proc: bool,
 }
 
 /// How a destination is opened.
@@ -26,8 +28,8 @@ pub struct Target<'a> {
 struct How {
     /// What is made where nothing is.
     create: Create,
-    /// It may be below /proc: what is mounted there is checked.
-    below_proc: bool,
+    /// Whether it may be below /proc: what is mounted there is checked.
+    below_proc: proc::Below,
 }
 
 impl AsFd for Target<'_> {
@@ -55,7 +57,7 @@ const MODE_OF_FILES: u32 = 0o644;
 pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
     let how = How {
         create: Create::Shape(shape),
-        below_proc: false,
+        below_proc: proc::Below::Nothing,
     };
     open_as(root, destination, how)
 }
@@ -109,6 +111,7 @@ pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Targ
                     fd,
                     existed: !made,
                     is_proc: false,
+                    is_below_proc: false,
                 });
             }
             // A link on the way, or something that is no directory.
@@ -136,6 +139,7 @@ fn existing<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
         fd: Opened::Below(fd),
         existed: true,
         is_proc: rule == proc::Target::Proc,
+        is_below_proc: false,
     })
 }
 
@@ -153,7 +157,7 @@ pub fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
 
 fn at<'a>(root: &Root<'a>, path: &CStr, how: How) -> Result<Target<'a>> {
     let rule = match proc::target(path.to_bytes()) {
-        proc::Target::Refused if how.below_proc => proc::Target::Refused,
+        proc::Target::Refused if how.below_proc != proc::Below::Nothing => proc::Target::Refused,
         _ => refuse_below_proc(path)?,
     };
     let (fd, existed) = match root.open_plain(path, OFlags::PATH) {
@@ -165,6 +169,7 @@ fn at<'a>(root: &Root<'a>, path: &CStr, how: How) -> Result<Target<'a>> {
         fd,
         existed,
         is_proc: rule == proc::Target::Proc,
+        is_below_proc: rule == proc::Target::Refused,
     })
 }
 
@@ -213,6 +218,7 @@ pub fn plain_directory<'a>(root: &Root<'a>, mount: &Mount) -> Result<Target<'a>>
     Ok(Target {
         fd,
         existed,
+        is_below_proc: false,
         is_proc: proc::target(destination.to_bytes()) == proc::Target::Proc,
     })
 }

@@ -272,6 +272,11 @@ pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
 /// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
 /// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
 pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
+/// Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
+/// /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
+/// that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
+/// misled by a mount there (CVE-2019-16884).
+pub const RFS_OPTION_MOUNTS_BELOW_PROC: u64 = 0x200000;
 /// The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
 /// It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
 pub const RFS_OPTION_TMPFS_ROOTFS: u64 = 0x100000;
