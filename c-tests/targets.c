@@ -205,7 +205,8 @@ static void fresh_flags(void)
 {
     make_image();
     json_object *spec = empty_spec();
-#define FRESH(path, source, options) "{'destination': '" path "', 'type': 'tmpfs', 'source': '" source "', 'options': [" options "]}"
+#define FRESH(path, source, options) \
+    "{'destination': '" path "', 'type': 'tmpfs', 'source': '" source "', 'options': [" options "]}"
     spec_add(spec, "mounts", FRESH("/1", "one", "'nosuid', 'nodev', 'noexec', 'noatime'"));
     spec_add(spec, "mounts", FRESH("/2", "two", "'strictatime'"));
     spec_add(spec, "mounts", FRESH("/3", "three", "'nodiratime'"));
@@ -239,14 +240,16 @@ static void inside_source_fd(void *data)
 static void with_closed_source_fd(void *data)
 {
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EBADF, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT, .index = 0,
                 .says = "mounts[0]", .says_too = "source_fd");
 }
 
 static void with_foreign_source_fd(void *data)
 {
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT, .index = 0,
                 .says = "mounts[0]", .says_too = "unshare(2)");
 }
 
@@ -290,7 +293,7 @@ static void inside_overlays(void *data)
 {
     (void)data;
     check_mount("/joined / rw,relatime - overlay overlay rw,lowerdir=*upperdir=*");
-    check_mount("/comma / rw,relatime - overlay overlay rw,lowerdir=*upperdir=*");
+    check_mount("/comma / rw,relatime - overlay overlay rw,lowerdir*=*upperdir=*"); /* or "lowerdir+" */
     check_mount("/flags / ro,nosuid,relatime - overlay overlay ro,lowerdir=*");
     CHECK(access("/joined/low", F_OK) == 0 && access("/joined/up", F_OK) == 0);
     CHECK(access("/comma/low", F_OK) == 0 && access("/comma/second", F_OK) == 0);
@@ -338,9 +341,12 @@ static void tmpfs_in_one_option(void)
     static const uint64_t flags[] = {0, RFS_OPTION_CLASSIC_MOUNT};
     for (size_t i = 0; i < COUNT(flags); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '/old', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['size=1m,mode=1770']}");
-        spec_add(spec, "mounts", "{'destination': '/new', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro,size=1m,,mode=700', 'nosuid,']}");
-        spec_add(spec, "mounts", "{'destination': '/list', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mpol=bind:0,0,mode=711']}");
+        spec_add(spec, "mounts", "{'destination': '/old', 'type': 'tmpfs', 'source': 'tmpfs', "
+                 "'options': ['size=1m,mode=1770']}");
+        spec_add(spec, "mounts", "{'destination': '/new', 'type': 'tmpfs', 'source': 'tmpfs', "
+                 "'options': ['ro,size=1m,,mode=700', 'nosuid,']}");
+        spec_add(spec, "mounts", "{'destination': '/list', 'type': 'tmpfs', 'source': 'tmpfs', "
+                 "'options': ['mpol=bind:0,0,mode=711']}");
         run_container(plan_with_flags(spec, flags[i]), NULL, inside_modes, NULL);
     }
 }
@@ -434,7 +440,8 @@ static void refused(void *data)
     const struct refusal *r = data;
     rfs_error err = fresh_error();
     int rc = rfs_prepare(container_to_refuse, NULL, &err);
-    if (!CHECK_ERROR(rc, &err, .code = r->code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1]", .says_too = r->says))
+    if (!CHECK_ERROR(rc, &err, .code = r->code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                          .index = 1, .says = "mounts[1]", .says_too = r->says))
         note("... for %s", r->name);
 }
 
@@ -443,21 +450,28 @@ static void targets_refused(void)
     static const struct refusal list[] = {
         {"proc over a symlink", "proc", "/data", PROC, 0, NULL},
         {"proc over a symlink to nothing", "proc", "/nothing", PROC, 0, NULL},
-        {"sysfs over a symlink", "sys", "/data", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
-        {"sysfs through a symlink", "link", "/data", "{'destination': '/link/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
-        {"proc elsewhere, through a symlink", "link", "/data", "{'destination': '/link/proc', 'type': 'proc', 'source': 'proc'}", 0, NULL},
+        {"sysfs over a symlink", "sys", "/data",
+         "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
+        {"sysfs through a symlink", "link", "/data",
+         "{'destination': '/link/sys', 'type': 'sysfs', 'source': 'sysfs'}", 0, NULL},
+        {"proc elsewhere, through a symlink", "link", "/data",
+         "{'destination': '/link/proc', 'type': 'proc', 'source': 'proc'}", 0, NULL},
         {"tmpfs on a symlink to /", "link", "/", TMPFS("/link", ""), -EINVAL, NULL},
         {"tmpfs on a symlink to ..", "link", "../..", TMPFS("/link", ""), -EINVAL, NULL},
-        {"bind on a symlink to /", "link", "/", "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
+        {"bind on a symlink to /", "link", "/",
+         "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
         {"tmpfs on a symlink to /proc", "link", "/proc", TMPFS("/link", ""), -EINVAL, NULL},
         {"tmpfs on a symlink to below /proc", "link", "/proc/sys", TMPFS("/link", ""), -EINVAL, NULL},
         {"tmpfs below a symlink to /proc", "link", "/proc", TMPFS("/link/sys", ""), -EINVAL, NULL},
-        {"bind on a symlink to below /proc", "link", "/proc/self/attr", "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
-        {"directory of a tree over /proc", "x", "y", "{'destination': '/proc', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
+        {"bind on a symlink to below /proc", "link", "/proc/self/attr",
+         "{'destination': '/link', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
+        {"directory of a tree over /proc", "x", "y",
+         "{'destination': '/proc', 'type': 'bind', 'source': '%s', 'options': ['bind']}", -EINVAL, NULL},
         {"a loop of symlinks", "link", "link", TMPFS("/link", ""), -ELOOP, NULL},
         {"tmpfs on a file", "link", "/file", TMPFS("/link", ""), 0, "directory"},
         {"tmpfs below a file", "link", "/file", TMPFS("/link/below", ""), -ENOTDIR, NULL},
-        {"a directory on a file", "link", "/file", "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind']}", 0, "directory"},
+        {"a directory on a file", "link", "/file",
+         "{'destination': '/file', 'type': 'bind', 'source': '%s', 'options': ['bind']}", 0, "directory"},
     };
     for (size_t i = 0; i < COUNT(list); i++) {
         REQUIRE(mount("test", work, "tmpfs", 0, "mode=755,size=64m") == 0);

@@ -13,6 +13,12 @@ pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     make(wanted).map_err(|error| refusal::explain(error, wanted))
 }
 
+/// Whether an overlay's lower directories can be given one by one: any directory will do to ask with.
+pub fn overlay_takes_layers() -> bool {
+    let asked = Superblock::open(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/")));
+    asked.is_ok()
+}
+
 fn make(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     let fstype = wanted.fstype.to_bytes();
     let superblock = Superblock::open(wanted.fstype).during("fsopen", fstype)?;

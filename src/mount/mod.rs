@@ -65,6 +65,8 @@ pub struct NewSuperblock<'a> {
     pub attributes: u64,
     /// fsconfig(2) can't express all of it.
     pub needs_mount2: bool,
+    /// See plan::Filesystem.
+    pub layers: Option<&'a dyn Parameters>,
 }
 
 impl Filesystem {
@@ -77,6 +79,7 @@ impl Filesystem {
             mode: None,
             attributes: self.attributes,
             needs_mount2: self.needs_mount2,
+            layers: self.layers.as_ref().map(|it| it as &dyn Parameters),
         }
     }
 }
@@ -226,6 +229,15 @@ impl MountApi {
                 .and_then(|(host, seen)| host.visit(seen, |_| detached::superblock(wanted)));
             let made = visited.unwrap_or_else(|| detached::superblock(wanted));
             return Ok(self.tree(made?, None, name));
+        }
+        if let (false, Some(parameters)) = (self.is_classic, wanted.layers) {
+            if detached::overlay_takes_layers() {
+                let made = detached::superblock(&NewSuperblock {
+                    parameters,
+                    ..*wanted
+                });
+                return Ok(self.tree(made?, None, name));
+            }
         }
         let (fd, place) = self.stage()?.superblock(wanted)?;
         if self.is_classic {

@@ -172,6 +172,7 @@ fn filesystem(step: Step, filesystem: &Filesystem) -> Step {
         .idmap(&filesystem.idmap)
         .optional("root_label", filesystem.root_label.as_deref())
         .flag("mount2", filesystem.needs_mount2)
+        .flag("lowerdir_one_by_one", filesystem.layers.is_some())
 }
 
 fn bind(step: Step, bind: &Bind) -> Step {

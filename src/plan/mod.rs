@@ -12,6 +12,7 @@ mod hooks;
 mod idmap;
 pub mod label;
 mod later;
+mod layers;
 mod make;
 mod mounts;
 mod options;
@@ -26,6 +27,7 @@ pub use crate::config::{Content, HookKind};
 use crate::error::{Error, Result};
 use crate::sys::flags;
 use attributes::{BindChange, Change};
+use data::Data;
 
 pub use crate::config::options::Shape;
 
@@ -276,6 +278,8 @@ pub struct Filesystem {
     pub idmap: Option<Idmap>,
     /// fsconfig(2) can't express all of it: mount(2) makes it.
     pub needs_mount2: bool,
+    /// With these parameters instead fsconfig(2) can, if the kernel's overlay takes its lower directories one by one.
+    pub layers: Option<Vec<Parameter>>,
     /// What is bound if the kernel refuses a new one with EPERM, as RFS_OPTION_SYSFS_FROM_HOST asks for.
     pub instead: Option<Instead>,
 }
@@ -306,7 +310,7 @@ impl CopyUp {
     };
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parameter {
     pub key: CString,
     pub value: Option<CString>,
@@ -325,19 +329,37 @@ impl Parameters for Vec<Parameter> {
 }
 
 impl Filesystem {
-    /// fsconfig(2) can't take all of it.
-    fn is_beyond_fsconfig(&self) -> bool {
-        let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
-        // Before Linux 6.5 an overlay's directory may not have a comma in its name there: legacy_parse_param() in
-        // fs/fs_context.c.
+    /// Decides how it is made.
+    fn choose_calls(&mut self) -> Result<()> {
         let is_overlay = self.fstype.as_c_str() == c"overlay";
-        let has_comma = |it: &Parameter, value: &CString| {
-            is_overlay && !label::is_label(it.key.to_bytes()) && value.as_bytes().contains(&b',')
+        // Before Linux 6.5 an overlay's directory may not have a comma in its name with fsconfig(2):
+        // legacy_parse_param() in fs/fs_context.c.
+        let has_comma = |it: &Parameter| {
+            let value = it.value.as_ref().map_or(&b""[..], |value| value.as_bytes());
+            is_overlay && !label::is_label(it.key.to_bytes()) && value.contains(&b',')
         };
+        self.needs_mount2 =
+            self.is_beyond_fsconfig(&self.parameters) || self.parameters.iter().any(has_comma);
+        if !self.needs_mount2 {
+            return Ok(());
+        }
+        if is_overlay {
+            let layers = layers::one_by_one(&self.parameters);
+            self.layers = layers.filter(|layers| !self.is_beyond_fsconfig(layers));
+        }
+        match self.layers {
+            None => Data::new(&self.parameters).map(drop),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// fsconfig(2) can't take all of it.
+    fn is_beyond_fsconfig(&self, parameters: &[Parameter]) -> bool {
+        let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
         is_long(&self.source)
-            || self.parameters.iter().any(|it| match &it.value {
+            || parameters.iter().any(|it| match &it.value {
                 None => is_long(&it.key) || it.key.as_c_str() == c"iversion",
-                Some(value) => is_long(&it.key) || is_long(value) || has_comma(it, value),
+                Some(value) => is_long(&it.key) || is_long(value),
             })
     }
 }

@@ -7,7 +7,6 @@ use std::ffi::{CStr, CString};
 use rustix::io::Errno;
 
 use super::attributes::{BindChange, Change, SUPERBLOCK_FLAGS};
-use super::data::Data;
 use super::options::Options;
 use super::{
     Bind, Cgroup, CopyUp, Create, Filesystem, Hierarchies, Idmap, Instead, Kind, Link, Mount,
@@ -457,12 +456,10 @@ fn new_superblock(
         root_label: None,
         idmap: None,
         needs_mount2: false,
+        layers: None,
         instead: None,
     };
-    made.needs_mount2 = made.is_beyond_fsconfig();
-    if made.needs_mount2 {
-        Data::new(&made.parameters)?;
-    }
+    made.choose_calls()?;
     Ok(made)
 }
 

@@ -234,6 +234,7 @@ fn attach_hierarchy(
             mode: None,
             attributes: wanted.hierarchy,
             needs_mount2: false,
+            layers: None,
         })?;
         return attach(cx, mount, tree, target).map(drop);
     }
