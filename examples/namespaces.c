@@ -45,7 +45,8 @@ static void read_namespaces(struct namespaces *n, struct json_object *config)
             fail("config.json: linux.namespaces[%zu].path: %s: %s", i, path, strerror(errno));
         if (ioctl(fd, NS_GET_NSTYPE) != known[k].type)
             fail("config.json: linux.namespaces[%zu].path: %s: it is no %s namespace", i, path, name);
-        *(known[k].type == CLONE_NEWUSER ? &n->user : &n->joined[n->n_joined++]) = (struct joined){fd, known[k].type, path};
+        struct joined *joined = known[k].type == CLONE_NEWUSER ? &n->user : &n->joined[n->n_joined++];
+        *joined = (struct joined){fd, known[k].type, path};
     }
     if ((json_at(config, "/hostname") || json_at(config, "/domainname")) && !namespaces_have(n, CLONE_NEWUTS))
         fail("config.json: hostname: it needs a uts namespace, or the host would be renamed");
@@ -67,7 +68,8 @@ static size_t read_ranges(struct id_range **ranges, struct json_object *list)
 
 bool namespaces_begin_empty(void)
 {
-    enum { NAMESPACE = 2, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000 }; /* OPEN_TREE_NAMESPACE, AT_RECURSIVE, AT_EMPTY_PATH */
+    /* OPEN_TREE_NAMESPACE, AT_RECURSIVE, AT_EMPTY_PATH */
+    enum { NAMESPACE = 2, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000 };
 
     /* Without an effect: a kernel that knows the flags looks at the descriptor, another one at the flags. */
     return syscall(SYS_open_tree, -1, "", NAMESPACE | RECURSIVE | EMPTY_PATH) < 0 && errno == EBADF;
@@ -94,7 +96,8 @@ bool namespaces_without_mappings(struct json_object *config)
         if (name && strcmp(name, "user") == 0 && path && *path)
             return false; /* it has its own */
     }
-    return json_length(json_at(config, "/linux/uidMappings")) == 0 && json_length(json_at(config, "/linux/gidMappings")) == 0;
+    return json_length(json_at(config, "/linux/uidMappings")) == 0 &&
+        json_length(json_at(config, "/linux/gidMappings")) == 0;
 }
 
 void namespaces_read(struct namespaces *n, struct json_object *config, bool rootless)
@@ -191,8 +194,8 @@ pid_t namespaces_clone(const struct namespaces *n)
     pid_t between = fork();
     if (between == 0) {
         /* The root of a user namespace that is joined may trace what is in it, and there would find the host's root
-         * directory (CVE-2016-9962). Executing the container's program ends it. A user namespace that is made is nobody's yet,
-         * and a user must be able to write its mappings. */
+         * directory (CVE-2016-9962). Executing the container's program ends it. A user namespace that is made is
+         * nobody's yet, and a user must be able to write its mappings. */
         if (!(n->made & CLONE_NEWUSER))
             prctl(PR_SET_DUMPABLE, 0);
         join_all(n);
@@ -230,7 +233,8 @@ static void write_map(pid_t pid, const char *name, const struct id_range *ranges
     char text[4096]; /* the kernel takes less */
     size_t length = 0;
     for (size_t i = 0; i < n && length < sizeof(text); i++)
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%u %u %u\n", ranges[i].inside, ranges[i].outside, ranges[i].count);
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%u %u %u\n", ranges[i].inside,
+            ranges[i].outside, ranges[i].count);
     if (length >= sizeof(text) || !write_proc(pid, name, text))
         fail("writing /proc/%d/%s: %s", (int)pid, name, length >= sizeof(text) ? "too many ranges" : strerror(errno));
 }
@@ -289,12 +293,25 @@ void namespaces_map_ids(struct namespaces *n, pid_t pid)
     n->user.fd = open_user_namespace(pid);
 }
 
-const char *namespaces_enter(const struct namespaces *n)
+/* Whether 0 is in the container. Where there are no ranges the user namespace is joined, and has its own. */
+static bool maps_root(const struct id_range *ranges, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        if (ranges[i].inside == 0 && ranges[i].count > 0)
+            return true;
+    return n == 0;
+}
+
+const char *namespaces_enter(const struct namespaces *n, uid_t uid, gid_t gid)
+{
+    if (maps_root(n->uids, n->n_uids))
+        uid = 0;
+    if (maps_root(n->gids, n->n_gids))
+        gid = 0;
     /* With the user's own ids alone, the kernel lets no groups be set. */
     if (namespaces_have(n, CLONE_NEWUSER) &&
-        ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0))
-        return "becoming root in the user namespace";
+        ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0))
+        return "becoming root, or process.user, in the user namespace";
     uint64_t later = made_by_clone | (n->mount_later ? CLONE_NEWNS : 0);
     return unshare((int)(n->made & ~later)) == 0 ? NULL : making;
 }

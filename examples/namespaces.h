@@ -25,7 +25,8 @@ struct namespaces {
     uint64_t made;           /* CLONE_NEW* */
     struct joined joined[8]; /* but for a user namespace */
     size_t n_joined;
-    struct joined user;      /* path NULL: none is joined. fd: of one that is made too, once its ids are mapped; else -1 */
+    /* path NULL: none is joined. fd: of one that is made too, once its ids are mapped; else -1. */
+    struct joined user;
     struct id_range *uids, *gids; /* of the user namespace that is made */
     size_t n_uids, n_gids;
     bool mount_later; /* a new mount namespace is left to rfs_prepare */
@@ -56,8 +57,8 @@ pid_t namespaces_clone(const struct namespaces *namespaces);
  * newuidmap(1). */
 void namespaces_map_ids(struct namespaces *namespaces, pid_t pid);
 
-/* In the container, once the mappings are written: becomes its root, and makes the namespaces that were not made with the
- * process. Returns NULL, or what failed (see errno). */
-const char *namespaces_enter(const struct namespaces *namespaces);
+/* In the container, once the mappings are written: becomes its root, or these ids where they have no 0, and makes the
+ * namespaces that were not made with the process. Returns NULL, or what failed (see errno). */
+const char *namespaces_enter(const struct namespaces *namespaces, uid_t uid, gid_t gid);
 
 #endif

@@ -130,7 +130,7 @@ static _Noreturn void container(struct run *run)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
         _exit(FAILED);
-    if ((failed = namespaces_enter(&run->namespaces)))
+    if ((failed = namespaces_enter(&run->namespaces, process->uid, process->gid)))
         report_error(sock, FAILED, "%s: %s", failed, strerror(errno));
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     callbacks.mountfd = run->mounts >= 0 ? ask_for_mount : NULL;
@@ -181,7 +181,8 @@ static _Noreturn void container(struct run *run)
 static void run_host_hooks(struct run *run)
 {
     rfs_error err = {.size = sizeof(err)};
-    if (run_hooks(run, RFS_HOOKS_PRESTART, "creating", &err) && run_hooks(run, RFS_HOOKS_CREATE_RUNTIME, "creating", &err)) {
+    if (run_hooks(run, RFS_HOOKS_PRESTART, "creating", &err) &&
+        run_hooks(run, RFS_HOOKS_CREATE_RUNTIME, "creating", &err)) {
         send(run->sock, "", 1, MSG_NOSIGNAL);
     } else {
         fprintf(stderr, "rfsrun: %s\n", err.message);
@@ -245,8 +246,8 @@ static int supervise(struct run *run, int signals)
     return status;
 }
 
-/* Whether there is anything to open for the container's process. In the host's user namespace that can do nothing about a
- * source that can't be reached. */
+/* Whether there is anything to open for the container's process. In the host's user namespace that can do nothing about
+ * a source that can't be reached. */
 static bool needs_mounts(const struct run *run)
 {
     int enough = namespaces_have(&run->namespaces, CLONE_NEWUSER) ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
@@ -256,8 +257,8 @@ static bool needs_mounts(const struct run *run)
     return false;
 }
 
-/* In a process of its own, so that this one goes on to serve signals and the terminal. It ends with the other side of the
- * socket. */
+/* In a process of its own, so that this one goes on to serve signals and the terminal. It ends with the other side of
+ * the socket. */
 static pid_t serve_mounts(const struct run *run)
 {
     rfs_error err = {.size = sizeof(err)};
