@@ -794,7 +794,7 @@ static void inside_ignored(void *data)
 {
     (void)data;
     check_mount("/x /from rw,relatime - tmpfs test rw*");
-    static const char *const options[] = {"size=5", "mode=777", "copy"};
+    static const char *const options[] = {"nocopy", "mode=777", "copy"};
     for (size_t i = 0; i < COUNT(options); i++) {
         char warning[100];
         snprintf(warning, sizeof warning, "W: mounts[0]: the option \"%s\" means nothing for a bind", options[i]);
@@ -808,7 +808,7 @@ static void ignored_of_bind(void)
     make_image();
     make_directory(in_work("from"), 0755);
     json_object *spec = empty_spec();
-    spec_add(spec, "mounts", BIND("from", "/x", "'bind', 'size=5', 'mode=777', 'copy'"));
+    spec_add(spec, "mounts", BIND("from", "/x", "'bind', 'nocopy', 'mode=777', 'copy'"));
     run_container(plan_of(spec), &with_log, inside_ignored, NULL);
 }
 
@@ -829,6 +829,8 @@ static void meaningless_of_bind(void)
         {"", "options[1]: \"\" is empty"},
         {"nonsense", "means nothing for a bind; leave it out"},
         {"nonsense=5", "means nothing for a bind; leave it out"},
+        {"size=5", "means nothing for a bind; leave it out"},
+        {"uid=5", "means nothing for a bind; leave it out"},
         {"mode", "means nothing for a bind"},
         {"tmpcopyup", "\"tmpcopyup\" is for a tmpfs only"},
         {"sync", "\"sync\" is for a new file system"},

@@ -11,16 +11,7 @@ use crate::text::Quoted;
 
 /// What engines write among the options of a bind, though it means nothing there: Podman hands on what is said of a
 /// named volume. With "=" at the end whatever the value is.
-const IGNORED_FOR_BINDS: [&[u8]; 8] = [
-    b"copy",
-    b"nocopy",
-    b"mode=",
-    b"size=",
-    b"uid=",
-    b"gid=",
-    b"nr_blocks=",
-    b"nr_inodes=",
-];
+const IGNORED_FOR_BINDS: [&[u8]; 3] = [b"copy", b"nocopy", b"mode="];
 
 /// Other words for an option.
 const SYNONYMS: [(&[u8], &str); 5] = [

@@ -220,7 +220,7 @@ Case("options/recursive-clear-symfollow", each("rsymfollow", "rbind"), NESTED + 
 Case("options/recursive-and-plain", [B("/t/a", options="rbind,ro,rnoexec"), B("/t/b", options="rbind,rro,rw"),
                                      B("/t/c", options="bind,rro")], NESTED)
 Case("options/recursive-of-tmpfs", [M("/t/a", "tmpfs", "none", "rro")])
-Case("options/bind-ignores-data", [B("/t/a", options="bind,size=1m,mode=777,copy,nocopy")], DIR)
+Case("options/bind-ignores-data", [B("/t/a", options="bind,mode=777,copy,nocopy")], DIR)
 for name, option, hint in (("joined", "rbind,ro", "rbind"), ("synonym", "readonly", "ro"), ("space", " ro", "ro"), ("misspelt", "rroo", "rro"),
                            ("empty", "", "empty"), ("unknown", "nonsense", "leave it out")):
     Case("options/bind-meaningless-" + name, [{**B("/t/a"), "options": ["bind", option]}], DIR, fails=hint)
