@@ -6,7 +6,7 @@ STAGE = build/stage
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi attacks attacks-long bench check deps demo test test-kernels parity lint header install uninstall dist deb rpm cross \
+.PHONY: help all abi attacks attacks-long bench check deps demo html test test-kernels parity lint header install uninstall dist deb rpm cross \
 	clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make deb      make Debian packages of it, in build/deb; make rpm the same for Fedora, in build/rpm'
 	@echo 'make cross    build for other machines, and run there what mounts nothing: MACHINES="$(MACHINES)"'
 	@echo 'make deps     install the Debian packages that are missing (as root; else name them)'
+	@echo 'make html     write the manual pages as HTML, in build/html'
 	@echo 'make header   write include/librfs.h anew from src/capi, and the lists of symbols'
 	@echo 'make abi      record additions to the binary interface (with BREAK=yes any change)'
 	@echo 'make lint     cargo fmt --check, cargo clippy'
@@ -94,6 +95,10 @@ test-kernels: deps
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets --all-features --locked -- -D warnings
+
+html:
+	scripts/deps.sh html
+	scripts/html.sh
 
 header:
 	RFS_WRITE_HEADER=1 cargo test --locked --features header --test header

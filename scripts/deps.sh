@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Sees to what has to be installed: as root with apt-get, otherwise it only says what is missing.
-# usage: deps.sh demo|test
+# usage: deps.sh demo|html|test
 set -eu
 
 status=0
@@ -11,6 +11,9 @@ if ! command -v cargo >/dev/null; then
 fi
 
 packages='pkgconf gcc libc6-dev meson ninja-build libjson-c-dev busybox-static'
+if [ "$1" != demo ]; then
+	packages="$packages mandoc"
+fi
 if [ "$1" = test ]; then
 	# runc and crun are asked for their default configurations, debootstrap for a Debian to run;
 	# of the kernels in tests/kernels one is given an ext4, and modules may be compressed.

@@ -100,6 +100,17 @@ abi_compiles() {
 	done
 }
 
+# Each function and type of the header has a page by its own name.
+manual_pages() {
+	local pages name
+	pages=$(dirname "$(find "$stage" -name librfs.7)")/..
+	sed -nE 's/^typedef .*\<(rfs_[a-z_]+)( \{|;)$/\1/p; s/^[a-z].*\<(rfs_[a-z_]+)\(.*/\1/p' include/librfs.h | sort -u >"$logs/names"
+	[ "$(wc -l <"$logs/names")" -gt 45 ] || return 1
+	while read -r name; do
+		[ -s "$pages/man3/$name.3" ] || { echo "there is no $name(3)"; return 1; }
+	done <"$logs/names"
+}
+
 # Nothing is left of what make install installed.
 uninstall() {
 	local prefix=$PWD/build/uninstall
@@ -198,6 +209,8 @@ check stripped sh -c '! readelf -SW "$1" | grep -w .symtab' - "$(find "$stage" -
 check linking tests/linking/run.sh "$stage"
 check bindings tests/bindings/run.sh "$stage"
 check licenses scripts/check-licenses.py
+check html scripts/html.sh
+check manual manual_pages
 check header header_compiles
 check native-libraries native_libraries
 check readme-example readme_example

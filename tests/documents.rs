@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the header declares is in a manual page.
+//! What the header declares is in a manual page, and packages have the version of Cargo.toml.
 
 use std::{fs, path::Path};
 
@@ -32,4 +32,20 @@ fn every_constant_and_function_is_in_a_manual_page() {
     assert!(declared.len() > 100, "only {} were found", declared.len());
     declared.retain(|name| !manual.contains(&name.as_str()));
     assert!(declared.is_empty(), "in no page of man/: {declared:?}");
+}
+
+#[test]
+fn packages_have_the_version() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let version = env!("CARGO_PKG_VERSION");
+    for (path, begin) in [
+        ("packaging/librfs.spec", "Version:        "),
+        ("debian/changelog", "librfs ("),
+        ("include/librfs.h", "#define RFS_VERSION \""),
+    ] {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix(begin));
+        let found = found.unwrap_or_else(|| panic!("{path}: no line begins with {begin:?}"));
+        assert!(found.starts_with(version), "{path}: {found}, not {version}");
+    }
 }
