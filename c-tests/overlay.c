@@ -23,7 +23,9 @@ static bool gives_layers(void)
     if (!has_mount_setattr())
         return false;
     int fd = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-    bool takes = fd >= 0 && syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, "lowerdir+", "/", 0) == 0;
+    /* Before Linux 6.5 any option is taken, but for a comma. */
+    bool takes = fd >= 0 && syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, "lowerdir+", "/,", 0) != 0;
+    takes = takes && errno == ENOENT;
     if (fd >= 0)
         close(fd);
     return takes;

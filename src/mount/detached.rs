@@ -4,6 +4,8 @@
 use core::ffi::CStr;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+
 use super::{NewSuperblock, refusal};
 use crate::error::{During, Error, Result};
 use crate::sys::mount::Superblock;
@@ -13,10 +15,12 @@ pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     make(wanted).map_err(|error| refusal::explain(error, wanted))
 }
 
-/// Whether an overlay's lower directories can be given one by one: any directory will do to ask with.
+/// Whether an overlay's lower directories can be given one by one. A kernel that knows "lowerdir+" looks for the
+/// directory. One from 6.5 on that doesn't says EINVAL. Before 6.5 any option is taken, but none with a comma:
+/// legacy_parse_param() in fs/fs_context.c.
 pub fn overlay_takes_layers() -> bool {
-    let asked = Superblock::open(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/")));
-    asked.is_ok()
+    let asked = Superblock::open(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/,")));
+    matches!(asked, Ok(()) | Err(Errno::NOENT))
 }
 
 fn make(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {

@@ -38,7 +38,7 @@ cp "$(unpacked bookworm apparmor)/sbin/apparmor_parser" "$work/policies/" &&
 machine() {
 	case ${1#*/} in
 	"$1") ;;
-	v1 | hybrid) echo "rfs.cgroup=${1#*/} rfs.tests=test-cgroups,test-container,test-concurrent,test-allocation,rfsrun-demo" ;;
+	v1 | hybrid) echo "rfs.cgroup=${1#*/} rfs.tests=test-cgroups,test-container,test-lxc,test-concurrent,test-allocation,rfsrun-demo" ;;
 	selinux) echo "security=selinux selinux=1 enforcing=1 rfs.tests=test-labels,rfsrun-demo" ;;
 	apparmor) echo "security=apparmor rfs.tests=test-apparmor" ;;
 	*) echo "kernels: no machine is known as $1" >&2; return 1 ;;
