@@ -9,15 +9,16 @@ use rustix::io::Errno;
 
 use super::callbacks::Level;
 use super::complete::{attach, change_bind};
-use super::mountinfo::{self, Entry, unescape};
+use super::hierarchies::{self, Hierarchy, discover};
+use super::mountinfo;
 use super::{Context, filesystem, masks, target};
 use crate::error::{During, Error, Result};
 use crate::mount::{MountApi, NewSuperblock, Source};
 use crate::plan::{CGROUP_MOUNTPOINT, Cgroup, Hierarchies as Asked, Mount, Parameters, Shape};
 use crate::sys::fd::{DIRECTORY, open};
 use crate::sys::mount::{CGROUP2, FsType};
-use crate::sys::path::{Name, PathBuf, below, components};
-use crate::text::{Escaped, Quoted};
+use crate::sys::path::{Name, PathBuf, components};
+use crate::text::Quoted;
 
 const MEMBERSHIP: &str = "/proc/self/cgroup";
 
@@ -94,14 +95,9 @@ fn own_directory(wanted: &Cgroup) -> Result<PathBuf> {
         return Ok(path);
     }
     let text = mountinfo::read_file(MEMBERSHIP)?;
-    let mut lines = text.split(|&b| b == b'\n');
-    let Some(own) = lines.find_map(|line| line.strip_prefix(b"0::")) else {
+    let Some(own) = hierarchies::unified(&text) else {
         return Ok(path);
     };
-    // A cgroup outside of the namespace's begins with "/..": cgroup_namespaces(7).
-    if components(own).next().is_none_or(|first| first == b"..") {
-        return Ok(path);
-    }
     for component in components(own) {
         path.push(component).during("open_tree", own)?;
     }
@@ -117,7 +113,7 @@ fn unified_mountpoint() -> Result<PathBuf> {
             "options: \"unified\", but the host has no cgroup2 mounted",
         ));
     };
-    unescaped(first.mountpoint).during("mmap", b"")
+    first.unescaped_mountpoint().during("mmap", b"")
 }
 
 fn not_there(sentence: &'static str) -> Error {
@@ -260,145 +256,5 @@ impl Parameters for Controllers<'_> {
         self.0.split(|&b| b == b',').try_for_each(|controller| {
             set(&Name::new(controller).during("fsconfig", controller)?, None)
         })
-    }
-}
-
-struct Hierarchy<'a> {
-    /// "cpu,cpuacct", "name=systemd".
-    controllers: &'a [u8],
-    /// The cgroup of this process in it.
-    own: &'a [u8],
-    mount: Entry<'a>,
-}
-
-impl Hierarchy<'_> {
-    fn mountpoint(&self) -> rustix::io::Result<PathBuf> {
-        unescaped(self.mount.mountpoint)
-    }
-
-    /// The cgroup of this process, as a path on the host below the hierarchy's mount point.
-    fn own_directory(&self, mountpoint: PathBuf) -> Result<PathBuf> {
-        let root = unescaped(self.mount.root).during("mmap", b"")?;
-        let mut directory = mountpoint;
-        let Some(below) = below(root.as_c_str().to_bytes(), self.own) else {
-            return Err(Error::invalid(format_args!(
-                "the cgroup {} of this process is outside of what is mounted at {}",
-                Escaped(self.own),
-                Escaped(directory.as_c_str().to_bytes())
-            )));
-        };
-        for component in components(below) {
-            directory.push(component).during("open_tree", self.own)?;
-        }
-        Ok(directory)
-    }
-}
-
-fn unescaped(field: &[u8]) -> rustix::io::Result<PathBuf> {
-    let mut bytes = crate::sys::page::Grown::new();
-    for byte in unescape(field) {
-        bytes.push(byte)?;
-    }
-    PathBuf::new(&bytes)
-}
-
-/// The first mount of each v1 hierarchy that this process is in: cgroups(7).
-struct Hierarchies<'a, M> {
-    own: &'a [u8],
-    mounts: M,
-    /// A bit for each line of `own` whose hierarchy was found.
-    found: u64,
-}
-
-/// `own`: /proc/self/cgroup. `mounts`: /proc/self/mountinfo.
-fn discover<'a>(own: &'a [u8], mounts: &'a [u8]) -> impl Iterator<Item = Hierarchy<'a>> {
-    Hierarchies {
-        own,
-        mounts: mountinfo::entries(mounts).filter(|mount| mount.fstype == b"cgroup"),
-        found: 0,
-    }
-}
-
-impl<'a, M: Iterator<Item = Entry<'a>>> Iterator for Hierarchies<'a, M> {
-    type Item = Hierarchy<'a>;
-
-    fn next(&mut self) -> Option<Hierarchy<'a>> {
-        loop {
-            let mount = self.mounts.next()?;
-            let is_of = |controllers: &[u8]| {
-                let mut options = mount.options.split(|&b| b == b',');
-                options.any(|option| controllers.split(|&b| b == b',').any(|it| it == option))
-            };
-            let lines = self.own.split(|&b| b == b'\n').filter_map(membership);
-            // The kernel has far fewer hierarchies.
-            let mut lines = (0..u64::BITS).zip(lines);
-            let found = self.found;
-            let line = lines.find(|(number, (controllers, _))| {
-                found & (1 << number) == 0 && is_of(controllers)
-            });
-            if let Some((number, (controllers, own))) = line {
-                self.found |= 1 << number;
-                return Some(Hierarchy {
-                    controllers,
-                    own,
-                    mount,
-                });
-            }
-        }
-    }
-}
-
-/// "4:cpu,cpuacct:/path": the controllers (or "name=systemd") and the path. v2's line has no controllers.
-fn membership(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = line.splitn(3, |&b| b == b':').skip(1);
-    let controllers = fields
-        .next()
-        .filter(|controllers| !controllers.is_empty())?;
-    Some((controllers, fields.next()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memberships_are_read() {
-        assert_eq!(
-            membership(b"4:cpu,cpuacct:/a:b"),
-            Some((&b"cpu,cpuacct"[..], &b"/a:b"[..]))
-        );
-        assert_eq!(membership(b"0::/"), None);
-        assert_eq!(membership(b""), None);
-    }
-
-    #[test]
-    fn a_path_lies_below_another_by_components() {
-        assert_eq!(below(b"/", b"/x"), Some(&b"/x"[..]));
-        assert_eq!(below(b"/x", b"/x/y"), Some(&b"/y"[..]));
-        assert_eq!(below(b"/x", b"/x"), Some(&b""[..]));
-        assert_eq!(below(b"/x", b"/xset/y"), None);
-        assert_eq!(below(b"/z", b"/x"), None);
-    }
-
-    #[test]
-    fn the_first_mount_of_each_hierarchy_is_found() {
-        let own = b"5:cpu,cpuacct:/x/y\n4:name=systemd:/z\n0::/\n";
-        let mounts = b"1 0 0:1 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
-            2 0 0:1 / /again rw - cgroup cgroup rw,cpu,cpuacct\n\
-            3 0 0:2 /z /a\\040b rw - cgroup cgroup rw,xattr,name=systemd\n\
-            4 0 0:3 / /other rw - cgroup cgroup rw,memory\n";
-        let found: Vec<_> = discover(own, mounts)
-            .map(|it| {
-                let mountpoint = it.mountpoint().unwrap();
-                let directory = it.own_directory(mountpoint).unwrap();
-                (it.controllers.to_vec(), directory.as_c_str().to_owned())
-            })
-            .collect();
-        let expected = [
-            (&b"cpu,cpuacct"[..], c"/sys/fs/cgroup/cpu,cpuacct/x/y"),
-            (b"name=systemd", c"/a b"),
-        ];
-        let expected = expected.map(|(controllers, path)| (controllers.to_vec(), path.to_owned()));
-        assert_eq!(found, expected);
     }
 }

@@ -6,6 +6,7 @@ use rustix::fs::{CWD, OFlags};
 use crate::error::{During, Error, Result};
 use crate::sys::fd::open;
 use crate::sys::page::Grown;
+use crate::sys::path::PathBuf;
 
 /// A file of the process in procfs, whole.
 pub fn read_file(path: &'static str) -> Result<Grown<u8>> {
@@ -25,6 +26,24 @@ pub struct Entry<'a> {
     pub fstype: &'a [u8],
     /// The options of the superblock, with commas between them.
     pub options: &'a [u8],
+}
+
+impl Entry<'_> {
+    pub fn unescaped_root(&self) -> rustix::io::Result<PathBuf> {
+        path(self.root)
+    }
+
+    pub fn unescaped_mountpoint(&self) -> rustix::io::Result<PathBuf> {
+        path(self.mountpoint)
+    }
+}
+
+fn path(field: &[u8]) -> rustix::io::Result<PathBuf> {
+    let mut bytes = Grown::new();
+    for byte in unescape(field) {
+        bytes.push(byte)?;
+    }
+    PathBuf::new(&bytes)
 }
 
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
