@@ -70,13 +70,16 @@ impl Answer {
         packet
     }
 
+    /// `None`: not an answer, which says why it gives nothing.
     pub fn decode(packet: &[u8; ANSWER]) -> Option<Self> {
         let half = |at: usize| [packet[at], packet[at + 1], packet[at + 2], packet[at + 3]];
         let errno = i32::from_ne_bytes(half(16));
         let length = u32::from_ne_bytes(half(20)) as usize;
         let text = packet.get(24..24 + length.min(MESSAGE))?;
+        let is_whole = errno == 0 || !text.is_empty();
         // Linux's MAX_ERRNO.
-        (number(packet, 0) == MAGIC && (0..=4095).contains(&errno)).then(|| Answer {
+        let is_errno = (0..=4095).contains(&errno);
+        (number(packet, 0) == MAGIC && is_errno && is_whole).then(|| Answer {
             index: number(packet, 8),
             errno,
             message: Text::path(text),
@@ -248,6 +251,8 @@ mod tests {
         let mut packet = answer.encode();
         packet[20..24].copy_from_slice(&u32::MAX.to_ne_bytes());
         assert!(Answer::decode(&packet).is_some_and(|it| it.message.as_bytes().len() <= MESSAGE));
+        packet[20..24].copy_from_slice(&0_u32.to_ne_bytes());
+        assert!(Answer::decode(&packet).is_none());
         packet[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
         assert!(Answer::decode(&packet).is_none());
     }
