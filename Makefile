@@ -3,11 +3,13 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STAGE = build/stage
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?=
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi attacks attacks-long bench check deps demo html test test-kernels parity lint header install uninstall dist deb rpm cross \
-	clean
+.PHONY: help all abi attacks attacks-long bench check deps demo fuzz html test test-kernels parity lint header install uninstall dist \
+	deb rpm cross clean
 
 help:
 	@echo 'make demo     build, install into $(STAGE), and run a busybox container with examples/rfsrun.c'
@@ -15,6 +17,8 @@ help:
 	@echo "              make check TEST=binds CASE='locked*' runs cases of one C test"
 	@echo 'make test     run all tests (as root: they make containers)'
 	@echo 'make attacks  attack containers as hostile images do (as root); docs/security.md has the table'
+	@echo 'make fuzz     give the parsers what they do not expect, with cargo-fuzz: FUZZ_SECONDS=$(FUZZ_SECONDS) for each of'
+	@echo '              FUZZ_TARGETS (all); fuzz/README.md has more'
 	@echo 'make bench    time a start against crun, runc and the least it can cost (as root)'
 	@echo 'make parity   compare rfsrun with runc and crun, bundle by bundle (as root)'
 	@echo 'make test-kernels  run the C tests on kernels of Debian: KERNELS="$(KERNELS)" (as root)'
@@ -83,6 +87,9 @@ attacks: deps
 
 attacks-long:
 	RACE_ROUNDS=20000 FAULTS_ALL=1 $(MAKE) --no-print-directory attacks
+
+fuzz:
+	scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 parity: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=

@@ -199,6 +199,10 @@ check format cargo fmt --check
 check clippy cargo clippy --all-targets --all-features --locked -- -D warnings
 check oldest-rust oldest_rust
 suite cargo-test cargo test --locked --all-features
+# The targets of fuzz/ for longer, and that `make fuzz` would compile.
+suite fuzz env RFS_FUZZ_SECONDS=10 cargo test --locked --test fuzz -- --nocapture --test-threads=1
+grep '^fuzz: ' "$logs/fuzz.log" | sed 's/^/      /'
+check fuzz-compiles cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir build/fuzz/target -- -D warnings
 
 check install env -u MAKEFLAGS make --no-print-directory install PREFIX="$stage" DESTDIR=
 check abi scripts/abi.py check
