@@ -84,7 +84,7 @@ def overlay_in_a_user_namespace():
 # What a kernel may be unable to do, the cases that then must fail, and why they say so.
 LACKING = [
     (idmap_a_tmpfs, "idmap/*", "*(tmpfs)* does not support idmapped mounts on this kernel*"),
-    (overlay_in_a_user_namespace, "user/overlay", "*mount overlay: Operation not permitted"),
+    (overlay_in_a_user_namespace, "user/overlay", "*mount overlay: Operation not permitted*"),
 ]
 
 
