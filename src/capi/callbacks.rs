@@ -58,7 +58,7 @@ impl Callbacks for rfs_callbacks {
             Point::BeforeSwitch => RFS_POINT_BEFORE_SWITCH,
             Point::AfterSwitch => RFS_POINT_AFTER_SWITCH,
         };
-        // SAFETY: as above.
+        // SAFETY: the function and its userdata are the caller's, who promised that they fit.
         answer(unsafe { call(self.userdata, point) }).map(drop)
     }
 
@@ -83,7 +83,7 @@ impl Callbacks for rfs_callbacks {
         let text = Text::<1023>::format(message);
         let mut line = [0; 1024];
         line[..text.as_bytes().len()].copy_from_slice(text.as_bytes());
-        // SAFETY: as above; the line ends with NUL.
+        // SAFETY: the function and its userdata are the caller's, who promised that they fit; the line ends with NUL.
         unsafe { log(self.userdata, level, line.as_ptr().cast()) };
     }
 }

@@ -24,19 +24,19 @@ const LARGEST_ARRAY: usize = 64 << 20;
 /// `repr(C)`, begins with `size: u64`, and is valid when all its bytes are zero.
 pub unsafe trait Sized64: Copy {}
 
-// SAFETY: so they are declared; pointers, integers and optional functions may be zero.
+// SAFETY: the header declares the struct so, and its pointers, integers and optional functions may be zero.
 unsafe impl Sized64 for rfs_mount {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers and integers may be zero.
 unsafe impl Sized64 for rfs_device {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers and integers may be zero.
 unsafe impl Sized64 for rfs_file {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers and integers may be zero.
 unsafe impl Sized64 for rfs_hook {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers and integers may be zero.
 unsafe impl Sized64 for rfs_mount_request {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers and integers may be zero.
 unsafe impl Sized64 for rfs_options {}
-// SAFETY: as above.
+// SAFETY: the header declares the struct so, and its pointers, integers and optional functions may be zero.
 unsafe impl Sized64 for rfs_callbacks {}
 
 pub fn null(name: &str) -> Error {
@@ -154,7 +154,7 @@ pub unsafe fn strings(
 ) -> Result<Vec<Bytes>> {
     // SAFETY: as promised by the caller.
     let strings = unsafe { slice(name, first, length) }?;
-    // SAFETY: as above.
+    // SAFETY: the caller promised that each string is NULL or ends with NUL.
     let string = |&string: &*const c_char| unsafe { required(one, string) };
     strings.iter().map(string).collect()
 }

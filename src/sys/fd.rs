@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Descriptors that belong to the caller.
+//! Opening descriptors, and descriptors that belong to the caller.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-/// For a directory that is only a place to look things up in.
+/// Opens a directory only to look things up in it.
 pub const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// For a place of any kind, also of a link itself.
+/// Opens a file of any kind as a place: a symbolic link itself, too.
 pub const ENTRY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// openat(2) of something that exists.
+/// Opens a file that exists: openat(2).
 pub fn open(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
@@ -32,7 +32,7 @@ impl CallersFd {
         Ok(fd)
     }
 
-    /// A descriptor of ours for what it refers to.
+    /// A descriptor that this library owns, for the same open file.
     pub fn duplicate(self) -> Result<OwnedFd> {
         rustix::io::fcntl_dupfd_cloexec(self.as_fd(), 0)
     }
@@ -40,23 +40,24 @@ impl CallersFd {
 
 impl AsFd for CallersFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the number is not -1. The header demands that the descriptor stay open during the call. Where it does not,
-        // system calls fail with EBADF or act on what the caller has opened in its place; no memory depends on it.
+        // SAFETY: the number is not -1. The header demands that the descriptor stay open during the call. If the
+        // caller closes it, system calls fail with EBADF or act on what the caller has opened in its place; no memory
+        // depends on it.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }
 
-/// Takes over the number that a callback returned, which may not be open at all.
+/// Takes over the descriptor that a callback returned. Its number may be wrong, so it is tried first.
 ///
 /// # Errors
-/// EBADF if it is not.
+/// EBADF if no descriptor with that number is open.
 pub fn adopt(raw: RawFd) -> Result<OwnedFd> {
     CallersFd::new(raw)?;
-    // SAFETY: it is open, and the header says that the library owns what the callback returns.
+    // SAFETY: the descriptor is open, and the header says that the library owns what the callback returns.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// 0, 1 and 2, each of which may be closed: a system call on it then fails with EBADF.
+/// Standard input, output and error. Each may be closed: then a system call on it fails with EBADF.
 pub const STANDARD: [StandardFd; 3] = [StandardFd(0), StandardFd(1), StandardFd(2)];
 
 /// One of the process's standard descriptors.
@@ -65,13 +66,13 @@ pub struct StandardFd(RawFd);
 
 impl AsFd for StandardFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the number is not -1, and nothing of this library closes it.
+        // SAFETY: the number is not -1, and no code of this library closes it.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }
 
 impl StandardFd {
-    /// dup3(2) onto it, without O_CLOEXEC.
+    /// Makes it a duplicate of another descriptor that execve(2) leaves open: dup3(2) without O_CLOEXEC.
     pub fn replace(self, with: BorrowedFd<'_>) -> Result<()> {
         loop {
             // SAFETY: dup3(2) touches no memory; 0, 1 and 2 belong to the caller, who asked for this.

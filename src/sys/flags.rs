@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The one table of the flags that a mount can have: a row for each, in the words of every system call that knows it
-//! and of the mount options that ask for it. A new flag is one row.
+//! The one table of the flags that a mount can have. A flag is one row, which names it as every system call and every
+//! mount option does. A new flag is a new row.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -11,7 +11,8 @@ use libc::{
     MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
 };
 
-/// The flags of mount(2), in 64 bits on every machine. In `libc` they are of its argument's type, an unsigned long.
+/// The flags of mount(2), in 64 bits on every machine. The `libc` crate has them as an unsigned long, the type of the
+/// system call's argument.
 macro_rules! mount_flags {
     ($($name:ident)*) => { $(pub const $name: u64 = libc::$name as u64;)* };
 }
@@ -23,7 +24,7 @@ mount_flags! {
 }
 
 pub struct MountFlag {
-    /// The option that sets the flag, the one that clears it, and the two that do so for all mounts below, too:
+    /// The option that sets the flag, the option that clears it, and the two that also do so on all mounts below:
     /// mount(8), and "Linux mount options" in the runtime-spec's config.md.
     pub set: &'static CStr,
     pub clear: &'static CStr,
@@ -33,20 +34,21 @@ pub struct MountFlag {
     pub attribute: u64,
     /// MS_* of mount(2).
     pub ms: u64,
-    /// ST_* in the f_flags of statfs(2): calculate_f_flags() in fs/statfs.c. 0: the mode of access times that has none.
+    /// ST_* in the f_flags of statfs(2): calculate_f_flags() in fs/statfs.c. 0 for the one mode of access times that
+    /// has no ST_* flag.
     st: u64,
     pub lock: Lock,
 }
 
-/// What the kernel refuses where a mount of a more privileged user namespace has come into a less privileged one:
-/// lock_mnt_tree() and can_change_locked_flags() in fs/namespace.c, mount_namespaces(7).
+/// The changes that the kernel refuses on a mount that came from a more privileged user namespace into a less
+/// privileged one: lock_mnt_tree() and can_change_locked_flags() in fs/namespace.c, mount_namespaces(7).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// Nothing: there is no MNT_LOCK_* for the flag.
+    /// No change is refused: the flag has no MNT_LOCK_*.
     Never,
-    /// Clearing it.
+    /// Clearing it is refused.
     Set,
-    /// Every change of it: MNT_LOCK_ATIME, one for all that concerns access times.
+    /// Every change is refused: MNT_LOCK_ATIME, which covers all flags of access times.
     Atime,
 }
 
@@ -72,7 +74,8 @@ macro_rules! flag {
     };
 }
 
-/// If several modes of access times are given to mount(2), the last one here wins: path_mount() in fs/namespace.c.
+/// The order matters: if mount(2) is given several modes of access times, the last one here wins (path_mount() in
+/// fs/namespace.c).
 #[rustfmt::skip]
 pub const FLAGS: [MountFlag; 9] = [
     //    set            clear            MOUNT_ATTR_*            MS_*            ST_*    locked
@@ -88,7 +91,8 @@ pub const FLAGS: [MountFlag; 9] = [
 ];
 
 impl MountFlag {
-    /// A mode of access times is a value of the field MOUNT_ATTR__ATIME; every other flag is a bit.
+    /// Whether the attributes have this flag. A mode of access times is a value of the field MOUNT_ATTR__ATIME, and
+    /// every other flag is a bit.
     pub const fn is_atime_mode(&self) -> bool {
         self.attribute & !MOUNT_ATTR__ATIME == 0
     }
@@ -134,29 +138,30 @@ pub const NOT_ATIME: u64 = sums(Lock::Never).0 | sums(Lock::Set).0;
 /// The attributes that can't be cleared where they are locked.
 pub const LOCKABLE: u64 = sums(Lock::Set).0 | ATIME;
 
-/// The MS_* flags that are a mount's. The others are a superblock's, or say what mount(2) does.
+/// The MS_* flags that belong to a mount. The others belong to a superblock, or say what mount(2) does.
 pub const MS_MOUNT_FLAGS: u64 = sums(Lock::Never).1 | sums(Lock::Set).1 | MS_ATIME;
 
-/// The attributes whose MS_* flags are among these.
+/// The attributes that these MS_* flags set.
 pub fn named_by_ms(ms: u64) -> u64 {
     let given = FLAGS.iter().filter(|flag| ms & flag.ms != 0);
     given.fold(0, |all, flag| all | flag.attribute)
 }
 
-/// The attributes of a new mount by its MS_* flags. Without a mode of access times it is relatime.
+/// The attributes of a new mount that is made with these MS_* flags. Without a mode of access times it is relatime.
 pub fn from_ms(ms: u64) -> u64 {
     let given = bits().filter(|flag| ms & flag.ms != 0);
     let mode = atime_modes().filter(|mode| ms & mode.ms != 0).last();
     given.chain(mode).fold(0, |all, flag| all | flag.attribute)
 }
 
-/// The MS_* flags for attributes. There is always a mode of access times: without one mount(2) would keep a mount's.
+/// The MS_* flags for attributes. A mode of access times is always among them, because without one a remount keeps
+/// the mount's own.
 pub fn to_ms(attributes: u64) -> u64 {
     let given = FLAGS.iter().filter(|flag| flag.is_among(attributes));
     given.fold(0, |all, flag| all | flag.ms)
 }
 
-/// The attributes by the f_flags of statfs(2).
+/// The attributes that the f_flags of statfs(2) stand for.
 pub fn from_st(st: u64) -> u64 {
     let given = bits().filter(|flag| st & flag.st != 0);
     let given_mode = atime_modes().filter(|mode| st & mode.st != 0).last();
@@ -164,7 +169,7 @@ pub fn from_st(st: u64) -> u64 {
     given.chain(mode).fold(0, |all, flag| all | flag.attribute)
 }
 
-/// The options that set these attributes. There is none for relatime, whose value is 0.
+/// The options that set these attributes. relatime is not among them, because its value is 0.
 pub fn names(attributes: u64) -> impl Iterator<Item = &'static str> {
     let given = FLAGS
         .iter()
@@ -193,7 +198,7 @@ mod tests {
                 (MOUNT_ATTR_NOATIME, MS_NOATIME),
                 (MOUNT_ATTR_STRICTATIME, MS_STRICTATIME),
             ] {
-                // The first four have the same values in both, in this order the last two.
+                // The first four have the same values as MS_* and ST_*.
                 let attributes = mode | (bits & 15) | (bits & 16) << 3 | (bits & 32) << 16;
                 let ms = ms_mode | (bits & 15) | (bits & 16) << 7 | (bits & 32) << 3;
                 assert_eq!(to_ms(attributes), ms);

@@ -22,9 +22,9 @@ pub struct Attributes {
     pub set: u64,
     /// MOUNT_ATTR_* to clear first.
     pub clear: u64,
-    /// MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, or 0 to keep it.
+    /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, or 0 to keep the mount's propagation.
     pub propagation: u64,
-    /// With MOUNT_ATTR_IDMAP.
+    /// The descriptor of a user namespace, used with MOUNT_ATTR_IDMAP.
     pub userns_fd: u64,
 }
 
@@ -40,7 +40,7 @@ impl Attributes {
         }
     }
 
-    /// The mapping of a user namespace.
+    /// Asks for the mapping of a user namespace.
     pub fn idmapped(userns: impl AsFd) -> Self {
         Attributes {
             userns_fd: userns.as_fd().as_raw_fd() as u64,
@@ -74,7 +74,7 @@ pub fn set_attributes(
     recursive: bool,
     attributes: &Attributes,
 ) -> Result<()> {
-    // SAFETY: the struct is the kernel's, with its size, and the path ends with NUL.
+    // SAFETY: the struct is laid out as the kernel's, its size is given, and the path ends with NUL.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -92,9 +92,10 @@ pub fn set_attributes(
     }
 }
 
-/// Whether mount_setattr(2) is there, and refused by nobody: it looks at its arguments.
+/// Whether the kernel has mount_setattr(2) and no filter refuses it. It answers EINVAL here because it looks at its
+/// arguments.
 pub fn has_set_attributes() -> bool {
-    // SAFETY: nothing is read of a struct whose size is said to be 0.
+    // SAFETY: the kernel reads nothing from a struct whose size is given as 0.
     let result = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0_usize, 0) };
     result != 0 && last_errno() == Errno::INVAL
 }
@@ -102,13 +103,13 @@ pub fn has_set_attributes() -> bool {
 /// The MOUNT_ATTR_* of the mount that a descriptor lies on.
 pub fn attributes_of(mount: impl AsFd) -> Result<u64> {
     let filesystem = rustix::fs::fstatfs(mount)?;
-    #[allow(clippy::unnecessary_cast)] // f_flags has another width elsewhere.
+    #[allow(clippy::unnecessary_cast)] // f_flags has another width on other architectures.
     Ok(flags::from_st(filesystem.f_flags as u64))
 }
 
-/// A detached copy of the mount that `dir` and `path` lie on, with its root there: open_tree(2).
-/// Before Linux 6.15 EINVAL if that mount is itself detached.
-/// `flags`: AT_RECURSIVE for the mounts below, AT_SYMLINK_NOFOLLOW.
+/// A detached copy of the mount that `path` below `dir` lies on: open_tree(2). Its root is what is at that path.
+/// Before Linux 6.15 EINVAL if that mount is itself detached. `flags`: AT_RECURSIVE for the mounts below,
+/// AT_SYMLINK_NOFOLLOW.
 pub fn clone_tree(dir: impl AsFd, path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd> {
     let flags = flags
         | OpenTreeFlags::OPEN_TREE_CLONE
@@ -117,7 +118,7 @@ pub fn clone_tree(dir: impl AsFd, path: &CStr, flags: OpenTreeFlags) -> Result<O
     rustix::mount::open_tree(dir, path, flags)
 }
 
-/// Attaches a detached mount over what `target` refers to: move_mount(2). No path is looked at.
+/// Attaches a detached mount over the file that `target` refers to: move_mount(2). No path is looked at.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     rustix::mount::move_mount(
         mount,
@@ -137,7 +138,7 @@ impl Superblock {
         rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map(Superblock)
     }
 
-    /// fsconfig(2): a parameter with or without a value. A value is at most 255 bytes.
+    /// Gives a parameter, with or without a value: fsconfig(2). A value has at most 255 bytes.
     pub fn set(&self, key: &CStr, value: Option<&CStr>) -> Result<()> {
         match value {
             Some(value) => rustix::mount::fsconfig_set_string(&self.0, key, value),
@@ -149,25 +150,25 @@ impl Superblock {
         rustix::mount::fsconfig_create(&self.0)
     }
 
-    /// A detached mount of it, with MOUNT_ATTR_* set: fsmount(2).
+    /// A detached mount of the superblock, with MOUNT_ATTR_* set: fsmount(2).
     pub fn mount(&self, attributes: u64) -> Result<OwnedFd> {
-        // u32 in the system call's signature; all that exist fit.
+        // The system call takes a u32, and all attributes that exist fit.
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
         rustix::mount::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     }
 
-    /// What the kernel wrote about the last failure, its messages joined with "; ". Empty where it said nothing.
+    /// The kernel's messages about the last failure, joined with "; ". Empty if it wrote none.
     pub fn messages(&self) -> Text<256> {
         use core::fmt::Write;
         let mut text = Text::new();
         let mut buffer = [0; 256];
-        // One message a read, and ENODATA after the last. The kernel keeps eight: fs/fsopen.c.
+        // Each read gives one message, and ENODATA follows the last. The kernel keeps eight: fs/fsopen.c.
         for _ in 0..8 {
             let Ok(length) = rustix::io::read(&self.0, &mut buffer) else {
                 break;
             };
             let message = buffer[..length].trim_ascii();
-            // "e " error, "w " warning, "i " information.
+            // A message begins with "e " (an error), "w " (a warning) or "i " (information).
             let message = message.get(2..).unwrap_or(message);
             if !text.is_empty() {
                 let _ = text.write_str("; ");
@@ -178,7 +179,7 @@ impl Superblock {
     }
 }
 
-/// The types of file systems, as statfs(2) tells them: <linux/magic.h>.
+/// The file system types that are looked for, as f_type of statfs(2) tells them: <linux/magic.h>.
 pub const PROC: FsType = FsType(0x9fa0);
 pub const DEVPTS: FsType = FsType(0x1cd1);
 pub const CGROUP2: FsType = FsType(0x6367_7270);
@@ -189,26 +190,26 @@ pub struct FsType(pub u32);
 
 /// The type of the file system that a descriptor lies on.
 pub fn fs_type(fd: impl AsFd) -> Result<FsType> {
-    // Every magic number fits 32 bits; f_type has another width on each architecture.
+    // f_type has another width on each architecture, and every magic number fits 32 bits.
     rustix::fs::fstatfs(fd).map(|filesystem| FsType(filesystem.f_type as u32))
 }
 
-/// The inode of a procfs's root, and of nothing else in it: <linux/proc_fs.h>.
+/// The inode number that only the root of a procfs has: <linux/proc_fs.h>.
 pub const PROC_ROOT_INO: u64 = 1;
 
-/// What statx(2) says of a descriptor.
+/// What statx(2) tells about a file.
 pub struct Status {
     pub mode: u32,
     pub inode: u64,
     pub device: (u32, u32),
     /// The device number of the superblock.
     pub file_system: (u32, u32),
-    /// Is the root of a mount. STATX_ATTR_MOUNT_ROOT, since Linux 5.8.
+    /// The file is the root of a mount: STATX_ATTR_MOUNT_ROOT, since Linux 5.8.
     pub is_mount_root: bool,
     pub mount_id: u64,
 }
 
-/// statx(2) of what is at `path` below `dir`, and of `dir` itself if `path` is empty; links are not followed.
+/// Calls statx(2) on `path` below `dir`, or on `dir` itself if `path` is empty. Symbolic links are not followed.
 pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
     let dir = dir.as_fd();
@@ -228,9 +229,10 @@ pub fn status(dir: impl AsFd, path: &CStr) -> Result<Status> {
     })
 }
 
-/// Under a seccomp policy that refuses statx(2). A directory is the root of its mount if what is above lies on
-/// another, or nothing is above, and a named file if it lies on another than its directory. Of a file that has no
-/// name here that can't be told, and the calls that want a root refuse another by themselves.
+/// Stands in for statx(2) under a seccomp policy that refuses it, by comparing mount ids. A directory is the root of
+/// its mount if its ".." lies on another mount or is the directory itself. A named file is one if it lies on another
+/// mount than its directory. A file without a name is taken for a root, because the system calls that want a root
+/// check it again.
 fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     let opened;
     let fd = if path.is_empty() {
@@ -242,7 +244,7 @@ fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     let stat = rustix::fs::fstat(fd)?;
     let mount_id = mount_id(fd)?;
     let is_mount_root = match open(fd, c"..", ENTRY) {
-        // A file.
+        // It is a file: only a directory has "..".
         Err(Errno::NOTDIR) => path.is_empty() || self::mount_id(dir)? != mount_id,
         up => {
             let up = up?;
@@ -267,7 +269,7 @@ fn status_without_statx(dir: BorrowedFd<'_>, path: &CStr) -> Result<Status> {
     })
 }
 
-/// From /proc/self/fdinfo: proc_pid_fdinfo(5). 0 without a procfs.
+/// The id of the mount that a descriptor lies on, from /proc/self/fdinfo: proc_pid_fdinfo(5). 0 without a procfs.
 fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
     const KEY: &[u8] = b"mnt_id:";
     let mut buffer = [0; 256];
@@ -283,8 +285,8 @@ fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
     Ok(text.trim_ascii().parse().unwrap_or(0))
 }
 
-/// Whether the mount that a descriptor lies on is idmapped. `None`: that can't be told, as statmount(2) is
-/// missing (before Linux 6.8) or the mount is attached in no namespace of this process's.
+/// Whether the mount that a descriptor lies on is idmapped. `None` if statmount(2) can't tell: it is missing before
+/// Linux 6.8, and it knows only mounts that are attached in this process's namespace.
 pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
     let attributes = attached_attributes(mount).ok()?;
     attributes.map(|attributes| attributes & libc::MOUNT_ATTR_IDMAP != 0)
@@ -294,11 +296,12 @@ pub fn is_idmapped(mount: impl AsFd) -> Option<bool> {
 /// statmount(2), since Linux 6.8. ENOSYS before.
 pub fn attached_attributes(mount: impl AsFd) -> Result<Option<u64>> {
     use rustix::fs::{AtFlags, StatxFlags};
-    /// The same on all architectures but alpha, where it is another call's that fails.
+    /// The number is the same on all architectures but alpha, where it belongs to another system call, which fails
+    /// here.
     const SYS_STATMOUNT: libc::c_long = 457;
     const STATX_MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
     const STATMOUNT_MNT_BASIC: u64 = 2;
-    /// The first version's struct mnt_id_req of <linux/mount.h>.
+    /// The first version of struct mnt_id_req in <linux/mount.h>.
     #[repr(C)]
     struct Request {
         size: u32,
@@ -316,9 +319,10 @@ pub fn attached_attributes(mount: impl AsFd) -> Result<Option<u64>> {
         mount_id: stat.stx_mnt_id,
         wanted: STATMOUNT_MNT_BASIC,
     };
-    // A struct statmount, whose second number is the mask of what was given, and whose ninth is mnt_attr.
+    // A struct statmount. Its second number is the mask of the fields that the kernel filled, and its ninth is
+    // mnt_attr.
     let mut given = [0_u64; 64];
-    // SAFETY: both structs are the kernel's, with their sizes.
+    // SAFETY: both structs are laid out as the kernel's, and their sizes are given.
     let result = unsafe {
         libc::syscall(
             SYS_STATMOUNT,
@@ -347,7 +351,7 @@ impl Status {
         self.mode & libc::S_IFMT == libc::S_IFCHR && self.device == (major, minor)
     }
 
-    /// mem(4): the device 1:3.
+    /// The device 1:3 is the null device: mem(4).
     pub fn is_dev_null(&self) -> bool {
         self.is_character_device(1, 3)
     }

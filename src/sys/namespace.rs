@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which mount namespace this is, to catch a forgotten unshare(2).
+//! Identifies this process's mount namespace, so that a forgotten unshare(2) is noticed.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, Result};
 use rustix::mount::OpenTreeFlags;
 
-/// What tells one mount namespace from another. What the kernel or a filter does not tell is missing.
+/// What tells one mount namespace from another. A field is `None` if the kernel or a seccomp filter does not tell it.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// The unique id of the mount that "/" lies on (STATX_MNT_ID_UNIQUE, Linux 6.8). A new namespace has copies with
@@ -19,7 +19,7 @@ pub struct Identity {
     root: Option<u64>,
 }
 
-/// Every identity of this process's namespace that can be read.
+/// Reads every identity of this process's mount namespace that the kernel tells.
 pub fn identify() -> Identity {
     Identity {
         unique_root: root_mount(MNT_ID_UNIQUE),
@@ -28,9 +28,9 @@ pub fn identify() -> Identity {
     }
 }
 
-/// Whether this process is in the namespace that was identified before. `None`: that can't be told.
+/// Whether this process is in the namespace that was identified before. `None` if nothing can be compared.
 pub fn is_same(then: &Identity) -> Option<bool> {
-    // A look at /proc/self/ns/mnt makes three inodes of procfs for a new process: it comes second.
+    // The inode number comes second because a look at /proc/self/ns/mnt costs a new process three inodes of procfs.
     compare(then.unique_root, || root_mount(MNT_ID_UNIQUE))
         .or_else(|| compare(then.inode, inode))
         .or_else(|| compare(then.root, || root_mount(StatxFlags::MNT_ID)))
@@ -55,23 +55,24 @@ fn root_mount(kind: StatxFlags) -> Option<u64> {
     known.then_some(stat.stx_mnt_id)
 }
 
-/// A mount namespace that is a copy of this one.
+/// Enters a new mount namespace that is a copy of this one: unshare(2).
 pub fn copy() -> Result<()> {
     unshare(libc::CLONE_NEWNS)
 }
 
-/// A mount namespace with nothing but an empty root, which is also the working directory: since Linux 7.1. EINVAL
-/// before.
+/// Enters a new mount namespace that has nothing but an empty root, which becomes the working directory too. This is
+/// Linux 7.1's; older kernels answer EINVAL.
 pub fn empty() -> Result<()> {
-    /// Of <linux/sched.h>.
+    /// From <linux/sched.h>.
     const UNSHARE_EMPTY_MNTNS: libc::c_int = 0x0010_0000;
     unshare(UNSHARE_EMPTY_MNTNS)
 }
 
-/// A mount namespace with a copy of what is mounted at a directory and below, which is its "/": since Linux 7.0.
-/// EINVAL before. It belongs to this process's user namespace, which need not own the directory's mount.
+/// A new mount namespace whose "/" is a copy of what is mounted at a directory and below it. It belongs to this
+/// process's user namespace, which need not own the directory's mount. This is Linux 7.0's; older kernels answer
+/// EINVAL.
 pub fn of_tree(directory: impl AsFd) -> Result<OwnedFd> {
-    /// Of <linux/mount.h>.
+    /// From <linux/mount.h>.
     const OPEN_TREE_NAMESPACE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(2);
     let flags = OPEN_TREE_NAMESPACE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -80,18 +81,18 @@ pub fn of_tree(directory: impl AsFd) -> Result<OwnedFd> {
     rustix::mount::open_tree(directory, c"", flags)
 }
 
-/// Goes to a mount namespace, whose root becomes "/" and the working directory: setns(2).
+/// Joins a mount namespace: setns(2). Its root becomes "/" and the working directory.
 pub fn join(namespace: impl AsFd) -> Result<()> {
     set(namespace, libc::CLONE_NEWNS)
 }
 
-/// Goes to a user namespace, in which this process then has all capabilities. EINVAL if it is there already.
+/// Joins a user namespace, in which this process then has all capabilities. EINVAL if the process is in it already.
 pub fn join_user(namespace: impl AsFd) -> Result<()> {
     set(namespace, libc::CLONE_NEWUSER)
 }
 
 fn set(namespace: impl AsFd, kind: libc::c_int) -> Result<()> {
-    // SAFETY: it takes no pointer, and touches no descriptor.
+    // SAFETY: setns(2) takes no pointer and changes no descriptor.
     if unsafe { libc::setns(namespace.as_fd().as_raw_fd(), kind) } == 0 {
         return Ok(());
     }
@@ -99,15 +100,15 @@ fn set(namespace: impl AsFd, kind: libc::c_int) -> Result<()> {
 }
 
 fn unshare(flags: libc::c_int) -> Result<()> {
-    // SAFETY: it takes no pointer, and with these flags it leaves descriptors and memory as they are.
+    // SAFETY: unshare(2) takes no pointer, and with these flags it leaves descriptors and memory as they are.
     if unsafe { libc::unshare(flags) } == 0 {
         return Ok(());
     }
     Err(super::mount::last_errno())
 }
 
-/// Whether the mount that a descriptor lies on is attached in this process's namespace. (A mount attached in another
-/// namespace can't be moved from here in any case.)
+/// Whether the mount that a descriptor lies on is attached in this process's namespace. No caller needs to tell a
+/// detached mount from one attached in another namespace, because the kernel refuses to move the latter.
 pub fn is_attached(mount: impl AsFd, mount_id: u64) -> Result<bool> {
     match super::mount::attached_attributes(mount) {
         Ok(attached) => Ok(attached.is_some()),
@@ -115,12 +116,12 @@ pub fn is_attached(mount: impl AsFd, mount_id: u64) -> Result<bool> {
     }
 }
 
-/// proc_pid_mountinfo(5) lists the attached mounts by their ids.
+/// Whether proc_pid_mountinfo(5), which lists the attached mounts, has a mount of this id.
 fn is_listed(mount_id: u64) -> Result<bool> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let list = rustix::fs::openat(CWD, c"/proc/self/mountinfo", flags, Mode::empty())?;
     let mut buffer = [0; 4096];
-    // The number at the start of the line; None behind it.
+    // The number at the start of the line, or `None` once the number has ended.
     let mut number = Some(0_u64);
     loop {
         let length = match rustix::io::read(&list, &mut buffer) {

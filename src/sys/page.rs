@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Memory straight from the kernel, where malloc must not be called: another thread of the
-//! program may have held its lock when a raw clone copied it.
+//! Memory straight from the kernel, for processes in which malloc must not be called: another thread of the program
+//! may have held malloc's lock when a raw clone copied it.
 
 use core::mem::{MaybeUninit, size_of};
 use core::ops::{Deref, DerefMut};
@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use rustix::io::{Errno, Result};
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags};
 
-/// Room for `bytes` bytes, all zero. The address is a multiple of the page size.
+/// Maps `bytes` bytes, all zero. The address is a multiple of the page size.
 fn map(bytes: usize, flags: MapFlags) -> Result<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the kernel's choice overlaps with nothing.
     let address = unsafe {
@@ -26,33 +26,33 @@ fn map(bytes: usize, flags: MapFlags) -> Result<NonNull<u8>> {
 /// Types of which all bytes may be zero.
 ///
 /// # Safety
-/// A value whose bytes are all zero is valid, and the type needs no drop and no alignment over that of a page.
+/// A value whose bytes are all zero is valid. The type needs no drop, and no alignment above a page's.
 pub unsafe trait Zeroable {}
 
-// SAFETY: any byte is a u8.
+// SAFETY: every byte is a valid u8.
 unsafe impl Zeroable for u8 {}
-// SAFETY: an array has no bytes but those of its elements.
+// SAFETY: an array has no bytes beside its elements.
 unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] {}
 
 /// Types that two processes may use at once.
 ///
 /// # Safety
-/// It is made of atomics only.
+/// The type is made of atomics only.
 pub unsafe trait Shareable {}
 
-/// A value in pages of its own, which go with it.
+/// A value in memory pages of its own, which are unmapped when it is dropped.
 pub struct Page<T>(NonNull<T>);
 
 impl<T> Page<T> {
     const FITS: () = assert!(!core::mem::needs_drop::<T>() && align_of::<T>() <= 4096);
 
     /// # Errors
-    /// ENOMEM: the kernel has no memory either.
+    /// ENOMEM if the kernel has no memory.
     pub fn new(value: T) -> Result<Self> {
         Self::with(value, MapFlags::PRIVATE)
     }
 
-    /// The same memory on both sides of a fork.
+    /// Memory that both sides of a fork share.
     pub fn shared(value: T) -> Result<Self>
     where
         T: Shareable,
@@ -60,7 +60,7 @@ impl<T> Page<T> {
         Self::with(value, MapFlags::SHARED)
     }
 
-    /// A value of zeros. Pages of it that are never used cost nothing.
+    /// A value whose bytes are all zero. Pages that are never written cost no memory.
     pub fn zeroed() -> Result<Self>
     where
         T: Zeroable,
@@ -82,30 +82,32 @@ impl<T> Deref for Page<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: a valid T since the constructor, and mapped until the drop.
+        // SAFETY: the constructor wrote a valid T, and it stays mapped until the drop.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for Page<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: a valid T since the constructor, mapped until the drop, and borrowed from nobody else.
+        // SAFETY: the constructor wrote a valid T, it stays mapped until the drop, and `&mut self` excludes other
+        // borrows.
         unsafe { self.0.as_mut() }
     }
 }
 
 impl<T> Drop for Page<T> {
     fn drop(&mut self) {
-        // SAFETY: mapped by the constructor with this size, and no borrow outlives self. If it fails, memory stays mapped.
+        // SAFETY: the constructor mapped this size, and no borrow outlives self. If munmap(2) fails, memory stays
+        // mapped.
         let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), size_of::<T>()) };
     }
 }
 
-/// An array that grows.
+/// An array that grows, in memory pages of its own.
 pub struct Grown<T> {
     first: NonNull<T>,
     len: usize,
-    /// In bytes. 0: nothing is mapped.
+    /// The mapping's size in bytes. 0 if nothing is mapped.
     mapped: usize,
 }
 
@@ -133,7 +135,8 @@ impl<T: Copy> Grown<T> {
         let first = if self.mapped == 0 {
             map(bytes, MapFlags::PRIVATE)?
         } else {
-            // SAFETY: mapped by this with the old size, and no borrow of it is alive while self is borrowed mutably.
+            // SAFETY: this function mapped the old size before, and no borrow is alive while self is borrowed
+            // mutably.
             let moved = unsafe {
                 rustix::mm::mremap(
                     self.first.as_ptr().cast(),
@@ -188,7 +191,7 @@ impl<T: Copy> Grown<T> {
 }
 
 impl Grown<u8> {
-    /// All of a file, from where the descriptor stands.
+    /// Reads a file from the descriptor's offset to its end.
     pub fn read(file: impl std::os::fd::AsFd) -> Result<Self> {
         let mut text = Grown::new();
         loop {
@@ -203,11 +206,11 @@ impl Grown<u8> {
         }
     }
 
-    /// So many zeros.
+    /// An array of `len` zeros.
     pub fn zeros(len: usize) -> Result<Self> {
         let mut made = Grown::new();
         made.reserve(len)?;
-        // New memory of the kernel's is zero.
+        // New memory from the kernel is zero.
         made.len = len;
         Ok(made)
     }
@@ -230,7 +233,7 @@ impl<T> Deref for Grown<T> {
 
 impl<T> DerefMut for Grown<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: `len` elements were written from the first on, and self is borrowed from nobody else.
+        // SAFETY: `len` elements were written from the first on, and `&mut self` excludes other borrows.
         unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
 }
@@ -238,7 +241,8 @@ impl<T> DerefMut for Grown<T> {
 impl<T> Drop for Grown<T> {
     fn drop(&mut self) {
         if self.mapped > 0 {
-            // SAFETY: mapped by reserve() with this size, and no borrow outlives self. If it fails, memory stays mapped.
+            // SAFETY: reserve() mapped this size, and no borrow outlives self. If munmap(2) fails, memory stays
+            // mapped.
             let _ = unsafe { rustix::mm::munmap(self.first.as_ptr().cast(), self.mapped) };
         }
     }

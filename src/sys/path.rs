@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths for the processes that must not allocate and have little stack.
+//! Paths for processes that must not allocate from the heap and have little stack.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -29,7 +29,7 @@ impl PathBuf {
         })
     }
 
-    /// From a path without "..".
+    /// The path must have no "..".
     pub fn new(path: &[u8]) -> Result<Self> {
         let mut made = Self::root()?;
         for component in components(path) {
@@ -86,7 +86,7 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|component| !component.is_empty() && *component != b".")
 }
 
-/// What of a path lies below a directory, component by component.
+/// The rest of a path below a directory, compared component by component. `None` if the path is not below it.
 pub fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     if directory == b"/" {
         return Some(path);
@@ -95,7 +95,7 @@ pub fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// A path's directory and last component.
+/// Splits a path into its directory and its last component.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -103,7 +103,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A component with its NUL.
+/// One component of a path, with the NUL at its end.
 pub struct Name([u8; NAME_MAX + 1]);
 
 impl Name {
@@ -125,11 +125,11 @@ impl core::ops::Deref for Name {
     }
 }
 
-/// A short string for the kernel, made of a number and what stands around it.
+/// A short string for the kernel that has a number in it, such as "/proc/self/fd/3".
 pub struct ShortString([u8; 64]);
 
 impl ShortString {
-    /// What is too long for it is cut.
+    /// A text that is too long is cut.
     pub fn format(text: core::fmt::Arguments<'_>) -> Self {
         let mut written = Text::<63>::new();
         let _ = written.write_fmt(text);
@@ -147,13 +147,13 @@ impl core::ops::Deref for ShortString {
     }
 }
 
-/// The path of a descriptor in procfs, for the calls that take nothing but a path.
+/// The path of a descriptor in procfs, for system calls that take only a path.
 pub fn of_descriptor(fd: impl AsFd) -> ShortString {
     ShortString::format(format_args!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
-/// Changes the permission bits of what any descriptor refers to. fchmod(2) takes no O_PATH descriptor; its name in
-/// procfs is not a path that anybody can swap.
+/// Changes the permission bits of a file by a descriptor of any kind. fchmod(2) refuses O_PATH descriptors, so this
+/// goes by the descriptor's name in procfs, which nobody can exchange.
 pub fn chmod(fd: impl AsFd, mode: u32) -> Result<()> {
     rustix::fs::chmod(&*of_descriptor(fd), rustix::fs::Mode::from_raw_mode(mode))
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A program run to its end, without the heap.
+//! Runs a program to its end, without the heap.
 //!
-//! Between the caller and the program stands a process of ours, the supervisor. A program's end is
-//! told by SIGCHLD, and to whoever waits for any child, even if clone(2) was asked for another signal:
-//! execve(2) sets it back. A caller may ignore SIGCHLD, and then the exit status is gone, or wait in another
-//! thread, and then it has it. The supervisor is never executed and has no signal; only waits with
-//! __WALL see it, and what it has to tell it leaves in memory that both share.
+//! The program is not the caller's child but the child of a process of ours, the supervisor. A child that calls
+//! execve(2) sends SIGCHLD at its end whatever clone(2) was asked for. If the caller ignores SIGCHLD, the exit status
+//! is lost. If another thread of the caller waits for any child, that thread gets it. The supervisor never calls
+//! execve(2) and sends no signal: only a wait(2) with __WALL sees it, and it leaves its report in memory that both
+//! share.
 
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
 use core::mem::MaybeUninit;
@@ -26,39 +26,40 @@ use super::page::{Page, Shareable};
 
 /// How much of the end of a program's output is kept.
 pub const OUTPUT: usize = 512;
-/// At a time. What a program wrote last is in the pipe when it ends, which holds sixteen of them (pipe(7)).
+/// How much is read at a time. When a program ends, its last output is in the pipe, which holds sixteen times as much
+/// (pipe(7)).
 const BLOCK: usize = 4096;
 const BLOCKS_IN_PIPE: usize = 16;
 
 pub struct Program<'a> {
     pub path: &'a CStr,
-    /// With the program's name first.
+    /// The arguments. The first is the program's name.
     pub args: &'a [CString],
     pub env: &'a [CString],
-    /// What it finds on its standard input.
+    /// The bytes that it reads from its standard input.
     pub input: &'a [u8],
     pub timeout: Option<Duration>,
 }
 
 pub struct Finished {
     pub outcome: Outcome,
-    /// The end of what it wrote to standard output and standard error.
+    /// The end of its output to standard output and standard error.
     pub output: Tail,
 }
 
 pub enum Outcome {
     Exited(i32),
-    /// A signal that we did not send killed it.
+    /// A signal that the supervisor did not send killed it.
     Killed(i32),
     TimedOut,
-    /// A system call failed before the program ran, or while it was waited for.
+    /// A system call failed before the program ran, or while the supervisor waited for it.
     Failed(&'static str, Errno),
     /// The supervisor was killed.
     Unknown,
 }
 
-/// Runs the program with its own input, an output that is kept in part, no other descriptor,
-/// default signal dispositions, and the caller's working directory and everything else.
+/// Runs the program with the given input, an output of which the end is kept, no other descriptor and default signal
+/// dispositions. It inherits everything else from the caller, such as the working directory.
 pub fn run(program: &Program<'_>) -> Finished {
     let failed = |call: Call, errno| Finished {
         outcome: Outcome::Failed(call.name(), errno),
@@ -87,7 +88,7 @@ pub fn run(program: &Program<'_>) -> Finished {
     report.read()
 }
 
-/// What a process leaves behind that ends before it is asked.
+/// The result that a process leaves in shared memory before it ends.
 struct Left<const N: usize> {
     is_whole: AtomicU8,
     bytes: [AtomicU8; N],
@@ -96,8 +97,8 @@ struct Left<const N: usize> {
 // SAFETY: all its fields are atomics, or arrays of them.
 unsafe impl<const N: usize> Shareable for Left<N> {}
 
-/// Runs `call` in a process of its own, which shares the table of descriptors, and gives the bytes that it returned.
-/// `None`: it was killed before.
+/// Runs `call` in a process of its own, which shares the table of descriptors, and returns the bytes that it
+/// returned. `None` if the process was killed before.
 pub fn in_child<const N: usize>(call: impl FnOnce() -> [u8; N]) -> Result<Option<[u8; N]>> {
     let left = Page::shared(Left {
         is_whole: AtomicU8::new(0),
@@ -120,7 +121,7 @@ pub fn in_child<const N: usize>(call: impl FnOnce() -> [u8; N]) -> Result<Option
     Ok((left.is_whole.load(SeqCst) == 1).then_some(bytes))
 }
 
-/// Where the two children can fail.
+/// The system calls at which the two children can fail.
 #[derive(Clone, Copy)]
 enum Call {
     MemfdCreate,
@@ -161,13 +162,13 @@ impl Call {
 
 type Step<T> = core::result::Result<T, (Call, Errno)>;
 
-/// What the children leave behind.
+/// The report that the two children leave in shared memory.
 struct Report {
     /// One of the constants below.
     kind: AtomicI32,
     /// Exit status, signal or errno.
     value: AtomicI32,
-    /// In `Call::ALL`.
+    /// The index of the failed call in `Call::ALL`.
     call: AtomicUsize,
     output: [AtomicU8; OUTPUT],
     length: AtomicUsize,
@@ -198,7 +199,7 @@ impl Report {
         self.end(FAILED, errno.raw_os_error());
     }
 
-    /// What was told first counts: the exit status after a failed execve(2) tells nothing.
+    /// Only the first report counts, because the exit status after a failed execve(2) tells nothing.
     fn end(&self, kind: i32, value: i32) {
         if self.kind.load(SeqCst) == UNKNOWN {
             self.value.store(value, SeqCst);
@@ -262,7 +263,7 @@ impl Tail {
     }
 }
 
-/// The supervisor: its own process, with nothing of the caller's but memory.
+/// The supervisor's life. It is a process of its own and shares only memory with the caller.
 fn supervise(program: &Program<'_>, input: BorrowedFd<'_>, report: &Report) -> Step<()> {
     reset_dispositions();
     give(input, 0).map_err(|errno| (Call::Dup, errno))?;
@@ -285,7 +286,7 @@ fn supervise(program: &Program<'_>, input: BorrowedFd<'_>, report: &Report) -> S
     while blocks_left > 0 {
         let remaining = deadline.map(|time| time.saturating_duration_since(Instant::now()));
         if remaining == Some(Duration::ZERO) {
-            // It may have ended this moment; the exit status tells.
+            // The program may have ended this moment. Its exit status tells.
             timed_out = rustix::process::pidfd_send_signal(&child, Signal::KILL).is_ok();
             deadline = None;
             continue;
@@ -310,7 +311,7 @@ fn supervise(program: &Program<'_>, input: BorrowedFd<'_>, report: &Report) -> S
         } else if has_ended {
             break;
         }
-        // A child that it left in the background may write for ever.
+        // Reading ends here because a child that the program left in the background may write for ever.
         blocks_left -= usize::from(has_ended);
     }
     report.keep(&tail);
@@ -333,12 +334,12 @@ fn execute(program: &Program<'_>, output: BorrowedFd<'_>) -> Step<()> {
     let vector = |strings| pointers(strings).map_err(|errno| (Call::Mmap, errno));
     let (args, env) = (vector(program.args)?, vector(program.env)?);
     set_mask(&set(libc::sigemptyset));
-    // SAFETY: all three are C strings and vectors of them, that end as they must.
+    // SAFETY: the path is a C string, and both vectors end with NULL.
     unsafe { libc::execve(program.path.as_ptr(), args, env) };
     Err((Call::Execve, last_errno()))
 }
 
-/// A vector for execve(2), in memory that goes with the process's image.
+/// A vector of strings for execve(2), in memory that goes when the program replaces this process's image.
 fn pointers(strings: &[CString]) -> Result<*const *const c_char> {
     let bytes = (strings.len() + 1) * size_of::<*const c_char>();
     // SAFETY: a new mapping, large enough for the strings and the NULL at the end, which it holds already.
@@ -357,10 +358,11 @@ fn pointers(strings: &[CString]) -> Result<*const *const c_char> {
     }
 }
 
-/// A file in memory. Not a pipe: a program that does not read must not stop or kill who writes.
+/// A file in memory that holds the input. A pipe would not do: a program that does not read would stop or kill the
+/// writer.
 fn input(bytes: &[u8]) -> Result<OwnedFd> {
     let create = |flags| rustix::fs::memfd_create(c"state", flags | MemfdFlags::CLOEXEC);
-    // Demanded by vm.memfd_noexec, and unknown before Linux 6.3.
+    // The sysctl vm.memfd_noexec demands this flag, and kernels before Linux 6.3 do not know it.
     let file = match create(MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => create(MemfdFlags::empty())?,
         result => result?,
@@ -376,21 +378,20 @@ fn input(bytes: &[u8]) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// A child with a copy of this process's memory, and its pidfd. Not fork(3), which takes locks that
-/// another thread may have held when a raw clone made this process.
-/// `flags`: the signal at its end, with CLONE_*.
+/// Makes a child with a copy of this process's memory, and its pidfd. fork(3) would not do: it takes locks that
+/// another thread may have held when a raw clone made this process. `flags`: the signal at its end, with CLONE_*.
 pub(super) fn clone(flags: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
     /// A panic must not unwind into the caller's code a second time.
     struct Exit;
     impl Drop for Exit {
         fn drop(&mut self) {
-            // SAFETY: it only ends this process.
+            // SAFETY: exit_group(2) only ends this process.
             unsafe { libc::_exit(127) }
         }
     }
     let flags = c_long::from(libc::CLONE_PIDFD | flags);
     const NO_STACK: c_long = 0;
-    // clone(2), "C library/kernel differences".
+    // The order of arguments differs by architecture: "C library/kernel differences" in clone(2).
     let (first, second) = if cfg!(target_arch = "s390x") {
         (NO_STACK, flags)
     } else {
@@ -398,7 +399,7 @@ pub(super) fn clone(flags: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
     };
     let mut pidfd: c_int = -1;
     let pidfd_at = &raw mut pidfd;
-    // SAFETY: without CLONE_VM and a stack it is as fork(2); the kernel writes the pidfd where it is told.
+    // SAFETY: without CLONE_VM and a stack clone(2) is like fork(2). The kernel writes the pidfd to a valid c_int.
     match unsafe { libc::syscall(libc::SYS_clone, first, second, pidfd_at, NO_STACK, NO_STACK) } {
         0 => {
             let exit = Exit;
@@ -407,17 +408,18 @@ pub(super) fn clone(flags: c_int, child: impl FnOnce()) -> Result<OwnedFd> {
             Err(Errno::CHILD)
         }
         1.. => {
-            // SAFETY: the kernel has just opened it for us.
+            // SAFETY: the kernel has just opened the pidfd for this process.
             Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
         }
         _ => Err(last_errno()),
     }
 }
 
-/// Waits for a child without a signal. That somebody else has reaped it does not matter: it has left its report.
+/// Waits for a child that sends no signal. If somebody else has reaped it, that does not matter: it has left its
+/// report.
 pub(super) fn reap(child: &OwnedFd) {
     while poll(&mut [PollFd::new(child, PollFlags::IN)], None) == Err(Errno::INTR) {}
-    // The option's bits are those of the system call.
+    // `WaitIdOptions` has no name for __WALL, and passes its bits on to the system call.
     let any = WaitIdOptions::from_bits_retain(libc::__WALL as c_uint);
     let _ = wait(child, WaitIdOptions::EXITED | any);
 }
@@ -431,7 +433,7 @@ fn wait(child: &OwnedFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>>
     }
 }
 
-/// Makes a descriptor one of the standard ones, which are left open by execve(2).
+/// Makes a descriptor one of the standard descriptors, which execve(2) leaves open.
 fn give(fd: BorrowedFd<'_>, standard: usize) -> Result<()> {
     if usize::try_from(fd.as_raw_fd()) == Ok(standard) {
         rustix::io::fcntl_setfd(fd, FdFlags::empty())
@@ -440,14 +442,14 @@ fn give(fd: BorrowedFd<'_>, standard: usize) -> Result<()> {
     }
 }
 
-/// Closes every descriptor from this one on, in a process that has no use for any of them.
+/// Closes every descriptor from `first` on, in a process that uses none of them.
 fn close_from(first: c_uint) {
-    // SAFETY: whatever they are, this process ends without dropping or using its owner's.
+    // SAFETY: this process ends without using or dropping any owner of these descriptors.
     unsafe {
         if libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) == 0 {
             return;
         }
-        // Under old seccomp policies.
+        // Old seccomp policies refuse close_range(2).
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         for fd in first..c_uint::try_from(limit.unwrap_or(0)).unwrap_or(c_uint::MAX) {
             libc::close(fd as c_int);
@@ -455,17 +457,17 @@ fn close_from(first: c_uint) {
     }
 }
 
-/// Also those that are ignored, which execve(2) would keep.
+/// Sets every signal to its default. Ignored signals too, because execve(2) would keep them ignored.
 fn reset_dispositions() {
     for signal in 1..=64 {
-        // SAFETY: no handler is set. Those that can't be changed stay as they are.
+        // SAFETY: the call sets no handler. Signals that can't be changed (SIGKILL, SIGSTOP) stay as they are.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
 fn set(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset and sigfillset write all of it.
+    // SAFETY: sigemptyset(3) and sigfillset(3) write the whole set.
     unsafe {
         fill(set.as_mut_ptr());
         set.assume_init()
@@ -474,12 +476,12 @@ fn set(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset
 
 fn set_mask(mask: &libc::sigset_t) -> libc::sigset_t {
     let mut before = set(libc::sigemptyset);
-    // SAFETY: both are sets of signals.
+    // SAFETY: both pointers are to valid sets of signals.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, &mut before) };
     before
 }
 
-/// Signals that wait, for this thread and the children it makes.
+/// Blocks all signals for this thread and the children that it makes, until it is dropped.
 pub(super) struct Blocked(libc::sigset_t);
 
 impl Blocked {

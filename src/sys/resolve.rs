@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths inside a root: openat2(2) with RESOLVE_IN_ROOT. A path is resolved once; from then on
-//! only the descriptor counts.
+//! Resolves paths inside a root: openat2(2) with RESOLVE_IN_ROOT. A path is resolved once, and from then on only the
+//! descriptor is used.
 //!
-//! Where that call is missing (before Linux 5.6) or refused (seccomp), each component is opened in turn from
-//! the descriptor of the one before, no link is left to the kernel, and its ".." is never used: however the tree
-//! changes meanwhile, the walk only goes down from the root.
+//! openat2(2) is missing before Linux 5.6, and a seccomp policy may refuse it. Then this file walks by itself. Each
+//! component is opened from the descriptor of the component before it. The kernel follows no link and never sees
+//! "..", so the walk only goes down from the root, however the tree changes meanwhile.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,16 +16,16 @@ use super::fd::{DIRECTORY, open};
 use super::page::{Page, Zeroable};
 use super::path::{Name, PATH_MAX, PathBuf, components, split};
 
-/// Linux gives up on a path after as many links: path_resolution(7).
+/// The number of links after which Linux gives up on a path: path_resolution(7).
 const MAX_LINKS: usize = 40;
-/// How often a look-up is tried again that a rename or mount elsewhere disturbed (EAGAIN, openat2(2)).
+/// How often a look-up is tried again after a rename or a mount elsewhere disturbed it (EAGAIN in openat2(2)).
 const MAX_TRIES: usize = 128;
 
-/// A directory that nothing resolved here can leave.
+/// A directory that no path resolved here can leave.
 #[derive(Clone, Copy)]
 pub struct Root<'a>(BorrowedFd<'a>);
 
-/// Something in a root, or the root itself.
+/// A file in a root, or the root itself.
 pub enum Opened<'a> {
     Root(BorrowedFd<'a>),
     Below(OwnedFd),
@@ -46,14 +46,14 @@ impl AsFd for Root<'_> {
     }
 }
 
-/// What a look-up needs whose links are followed here.
+/// The buffers of a look-up that follows links by itself.
 struct Followed {
-    /// What is still to do, at the end; links are put before it.
+    /// The rest of the path, kept at the end of the buffer, so that a link's target can be put before it.
     todo: [u8; 2 * PATH_MAX],
     target: [u8; PATH_MAX],
 }
 
-// SAFETY: made of bytes only.
+// SAFETY: the struct is made of bytes only.
 unsafe impl Zeroable for Followed {}
 
 impl<'a> Root<'a> {
@@ -66,7 +66,7 @@ impl<'a> Root<'a> {
         self.open_with(path, flags, ResolveFlags::NO_SYMLINKS)
     }
 
-    /// Opens a path whose links are followed inside the root.
+    /// Opens a path and follows its links inside the root.
     pub fn open(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         self.open_with(path, flags, ResolveFlags::empty())
     }
@@ -75,7 +75,8 @@ impl<'a> Root<'a> {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = flags | OFlags::CLOEXEC;
         match look_up(self.0, path, flags, resolve) {
-            // EPERM is a filter's: openat2(2) has it only for O_NOATIME and for writing to what is immutable.
+            // EPERM comes from a seccomp filter: openat2(2) itself has it only for O_NOATIME and for writing to an
+            // immutable file.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let follows = !resolve.contains(ResolveFlags::NO_SYMLINKS);
                 self.walk(path, flags, follows)
@@ -84,14 +85,14 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// What openat2(2) would open.
+    /// Opens what openat2(2) would open, for kernels without it.
     fn walk(&self, path: &CStr, flags: OFlags, follows: bool) -> Result<OwnedFd> {
         if !follows {
             return self.walk_plain(path, flags);
         }
         for _ in 0..MAX_TRIES {
             match self.walk_plain(self.follow(path)?.as_c_str(), flags) {
-                // A link has appeared since.
+                // A link has appeared since the path was resolved.
                 Err(Errno::LOOP) => {}
                 result => return result,
             }
@@ -99,7 +100,7 @@ impl<'a> Root<'a> {
         Err(Errno::AGAIN)
     }
 
-    /// With no link on the way.
+    /// Opens a path one component at a time. A link on the way is ELOOP.
     fn walk_plain(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         let mut names = components(path.to_bytes()).peekable();
         let mut dir = Opened::Root(self.0);
@@ -126,8 +127,8 @@ impl<'a> Root<'a> {
         open(self.0, c".", flags)
     }
 
-    /// The path without links that `path` leads to, where what doesn't exist is taken as it is
-    /// written: the target of a dangling link is where the thing is to be made.
+    /// The path without links that `path` leads to. Components that don't exist are taken as they are written,
+    /// because the target of a dangling link is where a mount point is to be made.
     pub fn follow(&self, path: &CStr) -> Result<PathBuf> {
         let mut done = PathBuf::root()?;
         let mut room = Page::<Followed>::zeroed()?;
@@ -163,7 +164,7 @@ impl<'a> Root<'a> {
         Ok(done)
     }
 
-    /// The same for the directory a path lies in; its last component stays as it is.
+    /// Like `real_path` for the directory that a path lies in. The last component stays as it is.
     pub fn follow_directory(&self, path: &CStr) -> Result<PathBuf> {
         let (directory, name) = split(path.to_bytes());
         let mut done = self.follow(PathBuf::new(directory)?.as_c_str())?;
@@ -171,7 +172,7 @@ impl<'a> Root<'a> {
         Ok(done)
     }
 
-    /// The length of what is at a path, if that is a link.
+    /// The length of the target of the link at a path. `None` if there is no link.
     fn read_link_at(&self, path: &CStr, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
         let link = match self.open_plain(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(link) => link,
@@ -181,8 +182,8 @@ impl<'a> Root<'a> {
         read_link(link.as_fd(), target)
     }
 
-    /// Makes a directory that is missing, and those to it, one component at a time and never through
-    /// a link. `path` has no "..". Also gives whether it was missing indeed.
+    /// Makes a directory and its parents where they are missing, one component at a time and never through a link.
+    /// `path` has no "..". The returned bool tells whether the directory was missing.
     pub fn make_directories(&self, path: &[u8]) -> Result<(Opened<'a>, bool)> {
         let (parent, name) = split(path);
         let parent = self.open_or_make(parent)?;
@@ -193,7 +194,7 @@ impl<'a> Root<'a> {
         Ok((Opened::Below(made), missing))
     }
 
-    /// A directory, made if it or those to it are missing.
+    /// Opens a directory, and makes it and its parents where they are missing.
     pub fn open_or_make(&self, path: &[u8]) -> Result<Opened<'a>> {
         let mut dir = Opened::Root(self.0);
         for component in components(path) {
@@ -208,7 +209,7 @@ impl<'a> Root<'a> {
         Ok(dir)
     }
 
-    /// Makes an empty regular file, and the directories to it. EEXIST if there is anything already.
+    /// Makes an empty regular file and its parents. EEXIST if anything is there already.
     pub fn make_file(&self, path: &[u8], mode: u32) -> Result<OwnedFd> {
         let (parent, name) = split(path);
         let dir = self.open_or_make(parent)?;
@@ -228,7 +229,7 @@ fn make_directory(dir: impl AsFd, name: &CStr) -> Result<(OwnedFd, bool)> {
     }
 }
 
-/// Makes an empty regular file in a directory. EEXIST if there is anything already.
+/// Makes an empty regular file in a directory. EEXIST if anything is there already.
 pub fn make_file(dir: impl AsFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))
@@ -239,12 +240,13 @@ fn is_link_at(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     there.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Symlink)
 }
 
-/// What is mounted on a directory: at the root of a look-up ".." leads there again, and to what is mounted on it.
+/// Opens what is mounted on a directory. At the root of a look-up ".." leads to the root itself, and so to the
+/// topmost mount on it.
 pub fn mounted_on(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     look_up(directory, c"..", DIRECTORY, ResolveFlags::IN_ROOT)
 }
 
-/// openat2(2), again where a rename or mount elsewhere disturbed it.
+/// Calls openat2(2), again if a rename or a mount elsewhere disturbed it.
 fn look_up(
     directory: BorrowedFd<'_>,
     path: &CStr,
@@ -260,31 +262,31 @@ fn look_up(
     }
 }
 
-/// The length of a link's target; `None` if the descriptor is of no link.
+/// The length of a link's target. `None` if the descriptor is not a link's.
 pub fn read_link(link: BorrowedFd<'_>, target: &mut [u8; PATH_MAX]) -> Result<Option<usize>> {
     match rustix::fs::readlinkat_raw(link, c"", &mut target[..]) {
         Ok(PATH_MAX) => Err(Errno::NAMETOOLONG),
         Ok(length) => Ok(Some(length)),
-        // readlinkat(2) on what is no link: ENOENT with an empty path, EINVAL otherwise.
+        // readlinkat(2) on a file that is no link fails with ENOENT if the path is empty, and with EINVAL otherwise.
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-/// What a descriptor from O_PATH and O_NOFOLLOW refers to.
+/// The kind of file that a descriptor opened with O_PATH and O_NOFOLLOW refers to.
 fn is_link_itself(fd: &OwnedFd) -> Result<bool> {
     let status = rustix::fs::fstat(fd)?;
     Ok(FileType::from_raw_mode(status.st_mode) == FileType::Symlink)
 }
 
-/// Where the first component at or after `start` lies.
+/// The range of the first component at or after `start`.
 fn first_component(buffer: &[u8], start: usize) -> Option<core::ops::Range<usize>> {
     let begin = start + buffer[start..].iter().position(|&b| b != b'/')?;
     let length = buffer[begin..].iter().position(|&b| b == b'/');
     Some(begin..length.map_or(buffer.len(), |length| begin + length))
 }
 
-/// Puts a path and a slash before what starts at `start`.
+/// Puts a path and a slash before the rest of the path, which starts at `start`.
 fn prepend(buffer: &mut [u8], start: &mut usize, path: &[u8]) -> Result<()> {
     let begin = start
         .checked_sub(path.len() + 1)
@@ -381,7 +383,7 @@ mod tests {
                         seen(root.open_plain(path, flags)),
                         "{path:?} {flags:?}"
                     );
-                    // Only open_plain() is asked for links themselves.
+                    // Only open_plain() opens links themselves.
                     if !flags.contains(OFlags::NOFOLLOW) {
                         let followed = root.walk(path, flags, true);
                         assert_eq!(

@@ -15,9 +15,9 @@ use crate::sys::process::{Blocked, clone, reap};
 /// A mapping must be shorter than a page: map_write() in kernel/user_namespace.c.
 const SMALLEST_PAGE: usize = 4096;
 
-/// Makes a user namespace with these mappings (the text of /proc/PID/uid_map and gid_map), and gives a
-/// descriptor of it. The process that it takes to make one is gone when this returns, and was never to be
-/// seen by the caller's wait(2) or SIGCHLD handler.
+/// Makes a user namespace with these mappings (the text of /proc/PID/uid_map and gid_map) and returns a descriptor of
+/// it. The kernel makes one only with a process in it. That process is gone when this returns, and the caller's
+/// wait(2) and SIGCHLD handler never see it.
 pub fn with_mappings(uids: &[u8], gids: &[u8]) -> Result<OwnedFd> {
     let holder = Holder::start()
         .during("clone", b"a user namespace")
@@ -44,7 +44,7 @@ fn explain_clone(error: Error) -> Error {
     }
 }
 
-/// One write(2), as the kernel demands.
+/// Writes a mapping in one write(2), because the kernel takes no second one.
 fn write_map(proc: BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result<()> {
     let file = rustix::fs::openat(proc, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .during("openat", name.to_bytes())?;
@@ -64,16 +64,16 @@ fn write_map(proc: BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result<()> {
         })
 }
 
-/// Whether a descriptor is of a namespace of this kind, a CLONE_NEW* flag: NS_GET_NSTYPE, ioctl_ns(2).
+/// Whether a descriptor refers to a namespace of the given kind, a CLONE_NEW* flag: NS_GET_NSTYPE in ioctl_ns(2).
 pub fn is_namespace(fd: BorrowedFd<'_>, kind: c_int) -> bool {
     /// _IO(0xb7, 3) of <linux/nsfs.h>.
     const NS_GET_NSTYPE: u32 = 0xb703;
-    // SAFETY: the call takes no argument and writes nothing.
+    // SAFETY: this ioctl(2) takes no argument and writes to no memory.
     let found = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
     found == kind
 }
 
-/// Whether a user namespace is the one that this process is in. Without a procfs it is taken for another.
+/// Whether a user namespace is the one that this process is in. Without a procfs the answer is no.
 pub fn is_own(namespace: impl AsFd) -> bool {
     let own = rustix::fs::stat(c"/proc/self/ns/user");
     let it = rustix::fs::fstat(namespace);
@@ -81,21 +81,23 @@ pub fn is_own(namespace: impl AsFd) -> bool {
         .is_ok_and(|(own, it)| (own.st_dev, own.st_ino) == (it.st_dev, it.st_ino))
 }
 
-/// A process that does nothing but be in a new user namespace. Killed and reaped by the drop.
+/// A process that only keeps a new user namespace alive. Dropping it kills and reaps the process.
 struct Holder(OwnedFd);
 
 impl Holder {
-    /// Without a signal at its end, so that only a wait(2) with __WALL or by its pidfd sees it. It shares the table of descriptors, so that it keeps none of them open.
+    /// The child sends no signal at its end, so that only a wait(2) with __WALL or by its pidfd sees it. It shares
+    /// the table of descriptors, so that it keeps none of them open.
     fn start() -> rustix::io::Result<Self> {
         let parent = rustix::process::getpid().as_raw_nonzero().get();
-        // The caller's handlers must not run in the child.
+        // Signals are blocked because the caller's handlers must not run in the child.
         let blocked = Blocked::all();
         let child = clone(libc::CLONE_NEWUSER | libc::CLONE_FILES, || be_still(parent));
         drop(blocked);
         child.map(Holder)
     }
 
-    /// Its directory in /proc, which may be that of a pid namespace above: the number is the one that /proc itself tells.
+    /// The process's directory in /proc. That procfs may be of a pid namespace above this one, so the number is read
+    /// from /proc itself.
     fn directory(&self) -> Result<OwnedFd> {
         let raw = self.0.as_raw_fd();
         let fdinfo = ShortString::format(format_args!("/proc/self/fdinfo/{raw}"));
@@ -122,13 +124,14 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        // Nothing else ends it, and the kernel reaps it with this process at the latest.
+        // An error here leaves nothing behind: the kernel reaps the process together with this one at the latest.
         let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
         reap(&self.0);
     }
 }
 
-/// "Pid:\t1234" of a pidfd's fdinfo; 0 and -1 are no process that /proc shows (pidfd_open(2)).
+/// Reads the line "Pid:\t1234" of a pidfd's fdinfo. 0 and -1 mean that /proc does not show the process
+/// (pidfd_open(2)).
 fn pid_in(fdinfo: &[u8]) -> Option<i32> {
     let line = fdinfo
         .split(|&b| b == b'\n')
@@ -137,9 +140,9 @@ fn pid_in(fdinfo: &[u8]) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
-/// The child's whole life: system calls only.
+/// The child's whole life. It makes system calls only.
 fn be_still(parent: c_int) {
-    // SAFETY: none of these calls touches memory.
+    // SAFETY: none of these system calls touches memory.
     unsafe {
         libc::syscall(
             libc::SYS_prctl,
@@ -149,7 +152,7 @@ fn be_still(parent: c_int) {
             0,
             0,
         );
-        // It may have died before that.
+        // The parent may have died before prctl(2) took effect.
         while libc::syscall(libc::SYS_getppid) == c_long::from(parent) {
             libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0);
         }
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_namespace_outlives_its_process() {
-        // Others may not make one everywhere.
+        // Unprivileged users may not make user namespaces on every system.
         let uid = rustix::process::getuid().as_raw();
         let gid = rustix::process::getgid().as_raw();
         if uid != 0 {
