@@ -36,7 +36,7 @@ pub unsafe fn guard_number(err: *mut rfs_error, body: impl FnOnce() -> Result<c_
         Ok(Err(error)) => error,
         Err(payload) => internal_error(payload.as_ref()),
     };
-    // SAFETY: as above.
+    // SAFETY: `err` is NULL or points to an rfs_error, as the caller promised.
     unsafe { error::fill(err, &failure) };
     -failure.errno.raw_os_error()
 }
