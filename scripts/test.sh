@@ -100,17 +100,6 @@ abi_compiles() {
 	done
 }
 
-# Each function and type of the header has a page by its own name.
-manual_pages() {
-	local pages name
-	pages=$(dirname "$(find "$stage" -name librfs.7)")/..
-	sed -nE 's/^typedef .*\<(rfs_[a-z_]+)( \{|;)$/\1/p; s/^[a-z].*\<(rfs_[a-z_]+)\(.*/\1/p' include/librfs.h | sort -u >"$logs/names"
-	[ "$(wc -l <"$logs/names")" -gt 45 ] || return 1
-	while read -r name; do
-		[ -s "$pages/man3/$name.3" ] || { echo "there is no $name(3)"; return 1; }
-	done <"$logs/names"
-}
-
 # Nothing is left of what make install installed.
 uninstall() {
 	local prefix=$PWD/build/uninstall
@@ -214,7 +203,7 @@ check linking tests/linking/run.sh "$stage"
 check bindings tests/bindings/run.sh "$stage"
 check licenses scripts/check-licenses.py
 check html scripts/html.sh
-check manual manual_pages
+check manual tests/man/check.py "$stage"
 check header header_compiles
 check native-libraries native_libraries
 check readme-example readme_example
