@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The flags, propagation and idmapping of a mount: mount_setattr(2), and what stands in for it.
+//! Changes the flags, the propagation and the idmapping of a mount: mount_setattr(2), and mount(2) where that is
+//! missing.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -15,7 +16,7 @@ use crate::plan::attributes::{BindChange, Change, Inherited, Locked};
 use crate::sys::flags::{self, MS_REC};
 use crate::sys::mount::{Attributes, attributes_of, has_set_attributes, set_attributes};
 
-/// Who can do what the container's process can't.
+/// The remedy in errors: the host's side has the privilege that the container's process lacks.
 const FROM_HOST: &str = "or let the host's side make the mount (RFS_MOUNT_FROM_HOST)";
 
 impl From<Change> for Attributes {
@@ -29,7 +30,7 @@ impl From<Change> for Attributes {
 }
 
 impl MountApi {
-    /// Changes a mount, and those below it if `recursive`. `name`: of the mount, in errors.
+    /// Changes a mount, and the mounts below it too if `recursive`. `name` is the mount's name in errors.
     pub fn change(
         &self,
         mount: impl AsFd,
@@ -41,8 +42,8 @@ impl MountApi {
             .map_err(|error| error.on(name))
     }
 
-    /// Sets what a bind's options ask for, replacing the source's attributes; where some of those are locked, adding to
-    /// them: then it gives what was done.
+    /// Sets the attributes that a bind's options ask for in place of the source's. If some of the source's are
+    /// locked, it adds to them instead, and returns what it did.
     pub fn change_bind(
         &self,
         mount: impl AsFd,
@@ -68,7 +69,7 @@ impl MountApi {
         Ok(Some(inherited))
     }
 
-    /// Sets the attributes of a mount and of all below it: "rro" and its kin.
+    /// Sets the attributes of a mount and of all mounts below it, as "rro" and similar options ask.
     pub fn change_recursively(&self, mount: impl AsFd, change: Change, name: &[u8]) -> Result<()> {
         self.change(mount, true, &change.into(), name)
             .map_err(|error| match error.errno {
@@ -82,7 +83,8 @@ impl MountApi {
             })
     }
 
-    /// Sets the propagation by MS_SHARED and its kin, of the mounts below, too, with MS_REC.
+    /// Sets the propagation of a mount (MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE). With MS_REC the mounts
+    /// below get it too.
     pub fn set_propagation(&self, mount: impl AsFd, flags: u64) -> Result<()> {
         let attributes = Attributes::propagation(flags & !MS_REC);
         let name = propagation_name(flags).as_bytes();
@@ -96,9 +98,9 @@ impl Tree<'_> {
     }
 }
 
-/// Sets the propagation of the mount that is "/", by MS_SHARED and its kin, with that of the mounts below with MS_REC.
+/// Sets the propagation of the mount that is "/". With MS_REC the mounts below get it too.
 pub fn set_root_propagation(flags: u64) -> Result<()> {
-    // MS_* of mount(2) are 32 bits wide.
+    // The MS_* flags of mount(2) fit 32 bits.
     let flags = MountPropagationFlags::from_bits_retain(flags as u32);
     rustix::mount::mount_change(c"/", flags)
         .during("mount", b"/")
@@ -107,7 +109,8 @@ pub fn set_root_propagation(flags: u64) -> Result<()> {
                 "changing mounts needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace",
             ),
             Errno::INVAL => error.explain(
-                "\"/\" is not the root of a mount: this process lives in a chroot(2), where only RFS_OPTION_CHROOT works",
+                "\"/\" is not the root of a mount: this process lives in a chroot(2), where only \
+                    RFS_OPTION_CHROOT works",
             ),
             _ => error,
         })
@@ -117,17 +120,19 @@ fn explain_locked(locked: Locked) -> Error {
     let error = Error::system(Errno::PERM, "mount_setattr");
     match locked {
         Locked::CannotClear(attributes) => error.explain(format_args!(
-            "can't clear what is locked on the source: {}; leave the option out, set RFS_OPTION_KEEP_LOCKED, {FROM_HOST}",
+            "can't clear what is locked on the source: {}; leave the option out, set RFS_OPTION_KEEP_LOCKED, \
+                {FROM_HOST}",
             AttributeNames(attributes)
         )),
         Locked::CannotChangeAtime(attributes) => error.explain(format_args!(
-            "can't change the mode of access times, which is locked on the source: {}; leave the option out, {FROM_HOST}",
+            "can't change the mode of access times, which is locked on the source: {}; leave the option out, \
+                {FROM_HOST}",
             AttributeNames(attributes)
         )),
     }
 }
 
-/// mount_setattr(2); where it is missing or refused, and the mount is attached, mount(2).
+/// Calls mount_setattr(2). If that is missing or refused, and the mount is attached, mount(2) does the same.
 fn change_attributes(
     procfd: Option<&ProcFd>,
     mount: BorrowedFd<'_>,
@@ -136,10 +141,10 @@ fn change_attributes(
 ) -> Result<()> {
     let errno = match (set_attributes(mount, c"", recursive, change), procfd) {
         (Ok(()), _) => return Ok(()),
-        // EINVAL: before Linux 5.14 it does not know MOUNT_ATTR_NOSYMFOLLOW.
+        // Before Linux 5.14 mount_setattr(2) does not know MOUNT_ATTR_NOSYMFOLLOW, and answers EINVAL.
         (Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::INVAL)), Some(procfd)) => {
             match procfd.set_attributes(mount, recursive, change) {
-                // It is beyond mount(2), and EPERM may be the kernel's own.
+                // mount(2) can't do this either, and EPERM may be the kernel's own answer.
                 Err(error) if error.errno == Errno::NOSYS && has_set_attributes() => errno,
                 result => return result,
             }
@@ -156,8 +161,8 @@ fn change_attributes(
     Err(Error::system(errno, "mount_setattr"))
 }
 
-/// The same change where mount_setattr(2) does not know MOUNT_ATTR_NOSYMFOLLOW, before Linux 5.14; `None` if it makes a
-/// difference.
+/// The same change without MOUNT_ATTR_NOSYMFOLLOW, for mount_setattr(2) before Linux 5.14. `None` if the change sets
+/// or clears that attribute.
 fn without_nosymfollow(mount: BorrowedFd<'_>, change: &Attributes) -> Option<Attributes> {
     let matters = attributes_of(mount).ok()? | change.set;
     (change.clear & !matters & MOUNT_ATTR_NOSYMFOLLOW != 0).then_some(Attributes {
@@ -166,7 +171,7 @@ fn without_nosymfollow(mount: BorrowedFd<'_>, change: &Attributes) -> Option<Att
     })
 }
 
-/// MOUNT_ATTR_*, by their options.
+/// The names of MOUNT_ATTR_* flags, as the options have them.
 pub struct AttributeNames(pub u64);
 
 impl core::fmt::Display for AttributeNames {

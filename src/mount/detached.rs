@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A new superblock by fsopen(2), fsconfig(2) and fsmount(2).
+//! Makes a new superblock by fsopen(2), fsconfig(2) and fsmount(2).
 
 use core::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -15,9 +15,9 @@ pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     make(wanted).map_err(|error| refusal::explain(error, wanted))
 }
 
-/// Whether an overlay's lower directories can be given one by one. A kernel that knows "lowerdir+" looks for the
-/// directory. One from 6.5 on that doesn't says EINVAL. Before 6.5 any option is taken, but none with a comma:
-/// legacy_parse_param() in fs/fs_context.c.
+/// Whether the kernel takes an overlay's lower directories one by one. A kernel that knows "lowerdir+" looks for the
+/// directory. A kernel from 6.5 on that does not know it answers EINVAL. A kernel before 6.5 takes any option, but
+/// none with a comma: legacy_parse_param() in fs/fs_context.c.
 pub fn overlay_takes_layers() -> bool {
     let asked = Superblock::open(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/,")));
     matches!(asked, Ok(()) | Err(Errno::NOENT))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's mounts, for a process in a user namespace that has left the host's mount namespace without a copy of
-//! it. Each directory of the host that something is mounted from is the root of a mount namespace of its own
-//! (open_tree(2) with OPEN_TREE_NAMESPACE, Linux 7.0), which the process joins for one call.
+//! Gives a process in a user namespace access to the host's mounts after it has left the host's mount namespace
+//! without a copy of it. Each directory of the host from which something is mounted is the root of a mount namespace
+//! of its own (open_tree(2) with OPEN_TREE_NAMESPACE, Linux 7.0). The process joins such a namespace for one call.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -17,18 +17,18 @@ use crate::sys::namespace;
 use crate::sys::path::{PathBuf, below, split};
 use crate::sys::resolve::Root;
 
-/// The most directories: each takes a descriptor, and a start must work with 20.
+/// The most directories that are kept. Each takes a descriptor, and a start must work with 20 descriptors.
 const MOST: usize = 8;
 
 pub struct HostMounts {
     directories: [Option<Directory>; MOST],
-    /// The host's "/" and the caller's working directory, which stay this process's until the end. A path still leads
-    /// where it led before; what it leads to can be looked at and not mounted.
+    /// The host's "/" and the caller's working directory, which this process keeps until the end. A path still leads
+    /// where it led before. The file there can be looked at, but not mounted.
     root: OwnedFd,
     cwd: OwnedFd,
-    /// The mount namespace of the container.
+    /// The container's mount namespace.
     container: Option<OwnedFd>,
-    /// The process could not come back to it.
+    /// Set if the process could not come back to the container's mount namespace.
     is_lost: Cell<bool>,
 }
 
@@ -37,13 +37,13 @@ struct Directory {
     namespace: OwnedFd,
 }
 
-/// Why something can't be mounted from here later.
+/// Why a directory can't be kept.
 pub enum Obstacle {
-    /// The kernel, or a security module, refuses a call.
+    /// The kernel or a security module refuses a system call.
     Refused(Error),
-    /// What is asked for.
+    /// The configuration asks for something that this way can't do.
     Plan(&'static str),
-    /// It is too late for another way: the process has left.
+    /// The process has left the host's mount namespace already, so that it is too late for another way.
     Failed(Error),
 }
 
@@ -64,7 +64,8 @@ impl HostMounts {
         })
     }
 
-    /// Keeps what is at a path at hand. What can't be reached is left to the call that will want it.
+    /// Keeps the directory or file at a path for later. A path that can't be reached is no error here: the call that
+    /// mounts it will tell.
     pub fn keep(&mut self, path: &CStr, follow: bool) -> core::result::Result<(), Obstacle> {
         if path.to_bytes().first() != Some(&b'/') {
             return Err(Obstacle::Plan("a source is a relative path"));
@@ -112,8 +113,8 @@ impl HostMounts {
         ))
     }
 
-    /// Goes to a mount namespace that has the rootfs alone, and gives its root. `propagation`: of its mounts, which
-    /// are peers of the host's until then.
+    /// Enters a mount namespace that has the rootfs alone, and returns its root. Its mounts are peers of the host's
+    /// until they get `propagation`.
     pub fn leave(
         &mut self,
         rootfs: BorrowedFd<'_>,
@@ -140,7 +141,7 @@ impl HostMounts {
         rustix::process::fchdir(&self.cwd)
     }
 
-    /// The process is in the container's namespace again after a visit to another.
+    /// Whether the process is in the container's mount namespace, to which it returns after each visit to another.
     pub fn check(&self) -> Result<()> {
         if self.is_lost.get() {
             return Err(Error::system(Errno::INVAL, "setns")
@@ -149,7 +150,8 @@ impl HostMounts {
         Ok(())
     }
 
-    /// Lets `act` run with what is at a path, in the namespace that has it. `None`: no directory that was kept has it.
+    /// Runs `act` on the file at a path, in the mount namespace that has it. `None` if no directory that was kept has
+    /// it.
     pub fn visit<T>(
         &self,
         path: &CStr,
@@ -173,7 +175,7 @@ impl HostMounts {
         let rest = PathBuf::new(rest).during("mmap", b"")?;
         namespace::join(&directory.namespace).during("setns", path)?;
         let root = open(CWD, c"/", DIRECTORY);
-        // A link would be followed in this root, and not in the host's.
+        // A link would be followed in this namespace's root instead of the host's.
         let there =
             root.and_then(|root| Root::new(root.as_fd()).open_plain(rest.as_c_str(), ENTRY));
         let done = there

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a mount is made: detached, by the mount API of Linux 5.2 to 5.12; or, where that is missing or refused, by
-//! mount(2) in a stage. Nobody sees a mount before it is complete and attached. The container's process and the
-//! host's side make their mounts here.
+//! Makes mounts, for the container's process and for the host's side. A mount is made detached, by the mount API of
+//! Linux 5.2 to 5.12. If that is missing or refused, mount(2) makes it in a stage. Nobody sees a mount before it is
+//! complete and attached.
 #![forbid(unsafe_code)]
 
 pub mod attributes;
@@ -30,23 +30,25 @@ pub use procfd::is_astray;
 use procfd::{ProcFd, is_refused_by_module};
 use staged::{Place, Stage};
 
-/// How the mounts of one process are made.
+/// The way in which one process makes its mounts.
 pub struct MountApi {
-    /// mount(2) is used where there is a choice.
+    /// mount(2) is used wherever both ways would do.
     is_classic: bool,
-    /// MS_SLAVE or MS_PRIVATE, which copies of mounts and of those below them become; 0: they keep their propagation.
+    /// The propagation that copies of mounts, and of the mounts below them, get: MS_SLAVE or MS_PRIVATE. 0 keeps
+    /// theirs.
     copies: u64,
-    /// This process has left the host's mount namespace without a copy of it.
+    /// The host's mounts, if this process has left the host's mount namespace without a copy of it.
     host: Option<HostMounts>,
-    /// Made when it is first needed.
+    /// The stage for mount(2), which is made when it is first needed.
     stage: OnceCell<Stage>,
 }
 
-/// What a mount is cloned from.
+/// The source from which a mount is cloned.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     Fd(BorrowedFd<'a>),
-    /// From the working directory. `follow`: the path's last component, if it is a symbolic link.
+    /// A path, relative to the working directory. `follow` tells whether a symbolic link in its last component is
+    /// followed.
     Path {
         path: &'a CStr,
         follow: bool,
@@ -59,18 +61,18 @@ pub struct NewSuperblock<'a> {
     pub fstype: &'a CStr,
     pub source: &'a CStr,
     pub parameters: &'a dyn Parameters,
-    /// One more parameter, which is known only now.
+    /// One more parameter, which is known only when the mount is made.
     pub mode: Option<&'a CStr>,
-    /// MOUNT_ATTR_* of the mount.
+    /// MOUNT_ATTR_* flags of the mount.
     pub attributes: u64,
-    /// fsconfig(2) can't express all of it.
+    /// fsconfig(2) can't take all of the parameters.
     pub needs_mount2: bool,
-    /// See plan::Filesystem.
+    /// The lower directories of an overlay: see plan::Filesystem.
     pub layers: Option<&'a dyn Parameters>,
 }
 
 impl Filesystem {
-    /// What is to be made; without the mode, which only the target tells.
+    /// The superblock of the plan. Its mode may be added: only the target tells it.
     pub fn superblock(&self) -> NewSuperblock<'_> {
         NewSuperblock {
             fstype: &self.fstype,
@@ -84,20 +86,21 @@ impl Filesystem {
     }
 }
 
-/// A mount that is being made. One that is dropped before it is attached is gone.
+/// A mount that is being made. Dropping it before it is attached unmounts it.
 pub struct Tree<'a> {
     api: &'a MountApi,
-    /// Where it is until it is attached, if it is not detached. It names the descriptor, which is closed after it.
+    /// The place in the stage where it is until it is attached, unless it is detached. It is unmounted by the
+    /// descriptor's name, so it is dropped before the descriptor.
     place: Option<Place<'a>>,
     fd: OwnedFd,
-    /// The descriptor is of the mount as it is attached.
+    /// The descriptor is of the mount that gets attached, not of a copy of it.
     is_reachable: bool,
     /// Its name in errors.
     name: &'a [u8],
 }
 
 impl MountApi {
-    /// `is_classic`: mount(2) is to be used.
+    /// `is_classic` asks for mount(2).
     pub fn new(is_classic: bool) -> Self {
         MountApi {
             is_classic,
@@ -107,7 +110,7 @@ impl MountApi {
         }
     }
 
-    /// For copies of mounts of a namespace whose propagation must not reach the copies.
+    /// Sets the propagation of copies of mounts, so that no later mount of their namespace reaches them.
     pub fn separating(copies: u64) -> Self {
         MountApi {
             copies,
@@ -115,7 +118,7 @@ impl MountApi {
         }
     }
 
-    /// What is mounted from the host is taken from what was kept of it.
+    /// Takes sources on the host from the directories of it that were kept.
     pub fn with_host(self, host: HostMounts) -> Self {
         MountApi {
             host: Some(host),
@@ -123,7 +126,7 @@ impl MountApi {
         }
     }
 
-    /// The process is in the mount namespace of the container.
+    /// Whether the process is in the container's mount namespace.
     pub fn check_namespace(&self) -> Result<()> {
         self.host.as_ref().map_or(Ok(()), HostMounts::check)
     }
@@ -132,7 +135,7 @@ impl MountApi {
         self.is_classic
     }
 
-    /// Nothing is visible to others that see this process's procfs: takes the stage away until it is needed again.
+    /// Takes the stage away until it is needed again, so that nobody who sees this process's procfs finds it.
     pub fn leave(&self) -> Result<()> {
         self.stage.get().map_or(Ok(()), Stage::leave)
     }
@@ -145,7 +148,7 @@ impl MountApi {
         Ok(self.stage.get_or_init(|| made))
     }
 
-    /// mount(2) on descriptors, where it is to be used.
+    /// mount(2) on descriptors, if mount(2) is to be used.
     fn procfd(&self) -> Result<Option<&ProcFd>> {
         if !self.is_classic {
             return Ok(None);
@@ -153,12 +156,13 @@ impl MountApi {
         self.stage().map(|stage| Some(stage.procfd()))
     }
 
-    /// Keeps what is mounted in this process's procfs, where the stage is, from other mount namespaces.
+    /// Makes this process's procfs private, so that the stage in it does not propagate to other mount namespaces.
     pub fn separate(&self) -> Result<()> {
         self.procfd()?.map_or(Ok(()), ProcFd::separate)
     }
 
-    /// A copy of the mount that the source lies on, with its root there. `name`: of the source, in errors.
+    /// Clones the mount that the source lies on, with the source as the clone's root. `name` is the source's name in
+    /// errors.
     pub fn clone<'a>(
         &'a self,
         source: Source<'_>,
@@ -215,8 +219,8 @@ impl MountApi {
     pub fn superblock<'a>(&'a self, wanted: &NewSuperblock<'a>) -> Result<Tree<'a>> {
         let name = wanted.fstype.to_bytes();
         if !self.is_classic && !wanted.needs_mount2 {
-            // The kernel makes another procfs and sysfs only where one is seen whole: mount_too_revealing() in
-            // fs/namespace.c.
+            // The kernel makes another procfs or sysfs only in a namespace in which one is mounted and nothing covers
+            // parts of it: mount_too_revealing() in fs/namespace.c.
             let seen = match name {
                 b"proc" => Some(c"/proc"),
                 b"sysfs" => Some(c"/sys"),
@@ -243,12 +247,12 @@ impl MountApi {
         if self.is_classic {
             return Ok(self.tree(fd, Some(place), name));
         }
-        // The others are detached, and so is this one: its copy outlives the stage's.
+        // All other mounts are detached, so this one becomes detached too: a clone of it outlives the stage.
         let cloned = clone_tree(&fd, c"", OpenTreeFlags::empty()).during("open_tree", name)?;
         Ok(self.tree(cloned, None, name))
     }
 
-    /// Takes over a detached mount: one that the host's side has opened, or the caller's own. `name`: of its source, in
+    /// Takes over a detached mount that the host's side or the caller has opened. `name` is its source's name in
     /// errors.
     pub fn adopt<'a>(&'a self, detached: OwnedFd, name: &'a [u8]) -> Result<Tree<'a>> {
         if !self.is_classic {
@@ -290,7 +294,8 @@ fn clone_from_here(source: Source<'_>, below: OpenTreeFlags) -> rustix::io::Resu
     }
 }
 
-/// A path's file, or the one that it leads to if it is a link that is to be followed.
+/// Opens the file at a path. If that is a symbolic link and `follow` says so, it opens the file that the link leads
+/// to.
 pub fn open_source(path: &CStr, follow: bool) -> rustix::io::Result<OwnedFd> {
     let flags = if follow {
         ENTRY.difference(rustix::fs::OFlags::NOFOLLOW)
@@ -312,7 +317,7 @@ impl<'a> Tree<'a> {
         self.name
     }
 
-    /// Attaches it over what `target` refers to. No path is looked at.
+    /// Attaches it over the file that `target` refers to. No path is looked at.
     pub fn attach(&mut self, target: impl AsFd) -> Result<()> {
         let target = target.as_fd();
         let attached = match &self.place {
@@ -321,7 +326,8 @@ impl<'a> Tree<'a> {
         };
         match (attached, &self.place) {
             (Err(error), Some(place)) if is_refused_by_module(&error) => {
-                // A security module refuses all moves: the mount is bound, and taken out of the stage.
+                // A security module refuses every move, so the mount is bound to the target, and then taken out of
+                // the stage.
                 place.attach_copy(&self.fd, target)?;
                 self.place = None;
                 let target_status = status(target, c"").during("statx", self.name)?;
@@ -345,19 +351,19 @@ impl<'a> Tree<'a> {
         self.fd
     }
 
-    /// The root of a mount that was attached; `None` for a file where a security module refuses to move mounts: it
-    /// has no way to it.
+    /// The root of the mount after it was attached. `None` for a file that had to be bound because a security module
+    /// refuses moves: no descriptor leads to that mount's root.
     pub fn into_attached(self) -> Option<OwnedFd> {
         self.is_reachable.then_some(self.fd)
     }
 }
 
-/// Takes an attached mount off, with all that is mounted below.
+/// Unmounts an attached mount, with all mounts below it.
 pub fn unmount(mount: impl AsFd) -> Result<()> {
     rustix::mount::unmount(&*of_descriptor(mount), UnmountFlags::DETACH).during("umount2", b"")
 }
 
-/// move_mount(2) says EINVAL where mount(2) says ENOTDIR.
+/// Explains a mismatch of file and directory, for which move_mount(2) says EINVAL and mount(2) ENOTDIR.
 fn explain_kinds(mut error: Error, mount: impl AsFd, target: BorrowedFd<'_>) -> Error {
     if !matches!(error.errno, Errno::INVAL | Errno::NOTDIR) {
         return error;
@@ -376,8 +382,8 @@ fn explain_kinds(mut error: Error, mount: impl AsFd, target: BorrowedFd<'_>) -> 
     error.explain(sentence)
 }
 
-/// Whether a call was not made at all: it is missing, a seccomp policy answers for it, or a security module refuses
-/// it. All that a lack of privilege refuses mount(2) refuses too.
+/// Whether another way is worth a try: the system call is missing, or a seccomp policy or a security module refuses
+/// it. If privilege is lacking, mount(2) fails as well.
 pub fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::NOSYS | Errno::PERM | Errno::ACCESS)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! mount(2) and umount2(2), which take nothing but paths, on descriptors: by their names in /proc/self/fd. For where the
-//! mount API is missing (before Linux 5.2; mount_setattr(2) before 5.12) or refused.
+//! Calls mount(2) and umount2(2) on descriptors. These calls take only paths, so a descriptor is given by its name in
+//! /proc/self/fd. They are used where the mount API is refused or missing (before Linux 5.2, for mount_setattr(2)
+//! before 5.12).
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,8 +17,8 @@ use crate::sys::flags;
 use crate::sys::mount::{Attributes, PROC, PROC_ROOT_INO, attributes_of, fs_type, status};
 use crate::text::Text;
 
-/// The process's own directory in a procfs, opened once: neither an image nor the switch of the root can change where
-/// the names in it lead. Without one there is "." for what concerns a single directory.
+/// The process's own directory in a procfs. It is opened once, so that neither an image nor the switch of the root
+/// can change where the names in it lead. Without a procfs a directory is still reached as ".".
 pub struct ProcFd {
     process: Option<Process>,
 }
@@ -48,14 +49,14 @@ impl ProcFd {
         self.process.as_ref().ok_or_else(no_procfs)
     }
 
-    /// What is on /proc/self/task, a directory that is always there and that only this process misses: the place of
-    /// the stage. What is mounted on it goes with the process at the latest.
+    /// Opens what is mounted on /proc/self/task, the place of the stage. This directory is always there, and only
+    /// this process misses it. A mount on it is gone when the process is gone.
     pub fn open_task(&self) -> Result<OwnedFd> {
         let flags = DIRECTORY | OFlags::NOFOLLOW;
         open(&self.process()?.directory, c"task", flags).during("openat", b"/proc/self/task")
     }
 
-    /// Keeps what is mounted in the procfs from other mount namespaces.
+    /// Makes the procfs private, so that mounts in it do not propagate to other mount namespaces.
     pub fn separate(&self) -> Result<()> {
         let slave = Attributes::propagation(flags::MS_SLAVE);
         match &self.process {
@@ -64,12 +65,12 @@ impl ProcFd {
         }
     }
 
-    /// Runs a call that takes names of descriptors as its paths.
+    /// Runs a system call that takes the names of descriptors as its paths.
     fn with_names(&self, call: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
         within(self.process()?.names.as_fd(), call)
     }
 
-    /// Runs a call that takes the path of one descriptor.
+    /// Runs a system call that takes the name of one descriptor as its path.
     fn with_name(
         &self,
         fd: BorrowedFd<'_>,
@@ -95,13 +96,13 @@ impl ProcFd {
         })
     }
 
-    /// MS_MOVE.
+    /// Moves a mount: MS_MOVE.
     pub fn attach(&self, mount: impl AsFd, target: impl AsFd) -> Result<()> {
         let (mount, target) = (name(mount), name(target));
         self.with_names(|| rustix::mount::mount_move(mount.as_str(), target.as_str()))
     }
 
-    /// A new tmpfs, with MS_* flags.
+    /// Mounts a new tmpfs with MS_* flags.
     pub fn tmpfs(&self, target: impl AsFd, flags: u64, data: &CStr) -> Result<()> {
         let flags = MountFlags::from_bits_retain(flags as u32);
         self.with_name(target.as_fd(), |path| {
@@ -109,15 +110,15 @@ impl ProcFd {
         })
     }
 
-    /// With all that is mounted below.
+    /// Unmounts a mount and all mounts below it.
     pub fn unmount(&self, mount: &Name) -> Result<()> {
         self.with_names(|| rustix::mount::unmount(mount.as_str(), UnmountFlags::DETACH))
     }
 
-    /// What mount_setattr(2) does, on a mount that is attached.
+    /// Does what mount_setattr(2) does, on an attached mount.
     ///
     /// # Errors
-    /// ENOSYS for what mount(2) has not: attributes of all the mounts below, and idmapping.
+    /// ENOSYS for what mount(2) can't do: to change the attributes of all mounts below, and to idmap.
     pub fn set_attributes(
         &self,
         mount: impl AsFd,
@@ -143,7 +144,7 @@ impl ProcFd {
     }
 }
 
-/// `None`: there is no procfs on /proc, or none that has this process.
+/// `None` if no procfs is mounted on /proc, or one that does not show this process.
 fn open_process() -> rustix::io::Result<Option<Process>> {
     let open_at =
         |at: BorrowedFd<'_>, path: &CStr| match open(at, path, DIRECTORY | OFlags::NOFOLLOW) {
@@ -156,7 +157,7 @@ fn open_process() -> rustix::io::Result<Option<Process>> {
     if fs_type(&procfs)? != PROC || status(&procfs, c"")?.inode != PROC_ROOT_INO {
         return Ok(None);
     }
-    // A link, of the procfs itself.
+    // "self" is a link that procfs itself makes.
     let directory = match open(&procfs, c"self", DIRECTORY) {
         Err(Errno::NOENT) => return Ok(None),
         directory => directory?,
@@ -175,21 +176,21 @@ fn no_procfs() -> Error {
         .explain("mount(2) on descriptors needs a procfs on /proc")
 }
 
-/// The name of the calls that `within` runs, in errors.
+/// The name in errors of the system calls around `within`.
 const MOUNT: &str = "mount";
 
-/// Whether the process could not return to its working directory: nothing else may be tried.
+/// Whether the process could not return to its working directory. Then no other way may be tried.
 pub fn is_astray(error: &Error) -> bool {
     error.details().operation == "fchdir"
 }
 
-/// Whether the kernel has refused a call on descriptors with EACCES, as a security module does; not an error on the way to it
-/// or back.
+/// Whether the kernel refused the system call itself with EACCES, as a security module does. An error of fchdir(2)
+/// before or after it does not count.
 pub fn is_refused_by_module(error: &Error) -> bool {
     error.errno == Errno::ACCESS && error.details().operation == MOUNT
 }
 
-/// Runs a call in another directory, and returns to that of the caller.
+/// Runs a system call in another working directory, and returns to the caller's.
 fn within(directory: BorrowedFd<'_>, call: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
     const WHY: &str = "mount(2) on descriptors leaves the working directory for a moment, and must be able to return";
     let before = open(CWD, c".", DIRECTORY)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why a file system could not be made: the parameter, directory, device or namespace that is to blame. It is looked for
-//! once something has failed, and nothing that is found here decides anything but a message.
+//! Finds out why a file system could not be made, and names the parameter, directory, device or namespace at fault.
+//! It runs only after a failure, and decides only the message.
 
 use core::ffi::CStr;
 use core::fmt::{self, Display, Write};
@@ -36,7 +36,8 @@ fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     }
     match error.errno {
         Errno::NODEV => Some(Text::format(
-            "the kernel knows no file system of this type: /proc/filesystems has those that it knows, and a module may be missing",
+            "the kernel knows no file system of this type: /proc/filesystems has those that it knows, and a \
+                module may be missing",
         )),
         Errno::PERM => Some(not_permitted(wanted, error)),
         Errno::NOENT | Errno::NOTBLK | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => {
@@ -49,7 +50,8 @@ fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
 
 fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
     let fstype = Escaped(wanted.fstype.to_bytes());
-    // proc_init_fs_context() and its kin take the user namespace that owns the namespace a file system shows.
+    // Such a file system belongs to the user namespace that owns the namespace it shows: proc_init_fs_context() in
+    // fs/proc/root.c, for example.
     let namespace = match wanted.fstype.to_bytes() {
         b"proc" => "pid",
         b"sysfs" => "network",
@@ -62,7 +64,7 @@ fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
             ));
         }
     };
-    // mount_too_revealing() in fs/namespace.c.
+    // The rule is in mount_too_revealing() in fs/namespace.c.
     if error.details().kernel.as_str().contains("too revealing") {
         return Text::format(format_args!(
             "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which something is \
@@ -73,7 +75,7 @@ fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
         "mounting {fstype} takes CAP_SYS_ADMIN in the user namespace that owns this process's {namespace} namespace: give the \
          container one of its own ({{\"type\": \"{namespace}\"}} in linux.namespaces), bind the host's, or let the host's side make \
          this mount (RFS_MOUNT_FROM_HOST){}",
-        // mount(2) has no message that tells the two reasons apart.
+        // The kernel gives mount(2) no message that tells the two reasons apart.
         match (namespace, error.details().operation) {
             ("pid" | "network", "mount") =>
                 "; nor may anything of the one that is mounted already be covered",
@@ -82,7 +84,7 @@ fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
     ))
 }
 
-/// The source of a file system on a block device.
+/// Explains an error of a file system's block device.
 fn device(source: &CStr) -> Option<Sentence> {
     let path = source.to_bytes();
     if !path.starts_with(b"/") {
@@ -108,7 +110,7 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     let key = given.split('=').next().unwrap_or_default();
     let is_unknown = kernel.contains("Unknown parameter");
     if is_label(key.as_bytes()) {
-        // With SELinux it would have taken the parameter before the file system was asked.
+        // SELinux would have taken the parameter before the file system saw it.
         return Some(Text::format(if is_unknown {
             "SELinux is not enabled: without it no mount can have a label"
         } else {
@@ -126,7 +128,7 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
             },
         );
     }
-    // The tmpfs of Linux 6.1 has the same words for an id that is not mapped as for one that is no number.
+    // The tmpfs of Linux 6.1 gives the same message for an id that is not mapped and for one that is no number.
     let is_bad = kernel.contains("Bad value");
     let is_number = given
         .rsplit('=')
@@ -150,7 +152,7 @@ fn parameter(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     })
 }
 
-/// `None`: the option is too long for one that we know, or has only small letters already.
+/// The option in small letters. `None` if it has no capital letter, or is longer than every option that we know.
 fn small_letters(option: &str) -> Option<Text<32>> {
     let mut small = Text::<32>::new();
     for c in option.chars() {
@@ -159,7 +161,7 @@ fn small_letters(option: &str) -> Option<Text<32>> {
     (small.as_str() != option).then_some(small)
 }
 
-/// As they are written in fstab.
+/// The parameters as fstab(5) writes them.
 struct Options<'a>(&'a NewSuperblock<'a>);
 
 impl Display for Options<'_> {
@@ -175,7 +177,7 @@ impl Display for Options<'_> {
     }
 }
 
-/// One of the directories of an overlay that there are no two of.
+/// A directory of which an overlay has one at most.
 struct Layer {
     path: Text<160>,
     status: Status,
@@ -194,7 +196,7 @@ impl Layer {
     }
 }
 
-/// The rules are those of ovl_get_workdir() and ovl_fs_params_verify() in fs/overlayfs.
+/// The kernel has these rules in ovl_get_workdir() and ovl_fs_params_verify() in fs/overlayfs.
 fn overlay(wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     let mut missing = None;
     let mut lower = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mounts made by mount(2) in a stage: a tmpfs on /proc/self/task. Nobody has a path to what is mounted in it until that is
-//! complete and moved to its place. It is there as long as mounts are made.
+//! Makes mounts by mount(2) in a stage, which is a tmpfs on /proc/self/task. Nobody has a path to a mount in the
+//! stage until the mount is complete and moved to its place. The stage exists only while mounts are made.
 
 use core::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,11 +27,11 @@ const STAGE: &[u8] = b"/proc/self/task";
 
 pub struct Stage {
     procfd: ProcFd,
-    /// The tmpfs, with an empty directory and an empty file. Mounted when it is first needed.
+    /// The tmpfs, with an empty directory and an empty file. It is mounted when it is first needed.
     root: RefCell<Option<OwnedFd>>,
 }
 
-/// A mount in the stage. It is taken out by the drop.
+/// A mount in the stage. Dropping this unmounts it.
 pub struct Place<'a> {
     stage: &'a Stage,
     name: Name,
@@ -39,30 +39,30 @@ pub struct Place<'a> {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // If this fails, the stage goes with the process.
+        // If this fails, the stage is gone when the process is gone.
         let _ = self.leave();
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // If this fails, it stays where nobody sees it.
+        // If this fails, the mount stays where nobody sees it.
         let _ = self.stage.procfd.unmount(&self.name);
     }
 }
 
 impl Place<'_> {
-    /// The mount that was here is attached elsewhere.
+    /// The mount has left the stage: it is attached elsewhere.
     pub fn vacate(self) {
         core::mem::forget(self);
     }
 
-    /// MS_MOVE.
+    /// Moves the mount to its place: MS_MOVE.
     pub fn attach(&self, mount: impl AsFd, target: BorrowedFd<'_>) -> Result<()> {
         self.stage.procfd.attach(mount, target)
     }
 
-    /// Binds what is here, with all that is mounted below.
+    /// Binds the mount to its place, with all mounts below it.
     pub fn attach_copy(&self, mount: impl AsFd, target: BorrowedFd<'_>) -> Result<()> {
         self.stage.procfd.bind(mount, target, true)
     }
@@ -93,7 +93,7 @@ impl Stage {
         self.procfd.tmpfs(self.procfd.open_task()?, flags, data)?;
         let root = self.procfd.open_task()?;
         if let Err(error) = self.fill(&root) {
-            // The first error is the one that matters.
+            // An error of the clean-up would hide the first error, which matters.
             let _ = self.procfd.unmount(&name(&root));
             return Err(error);
         }
@@ -101,7 +101,8 @@ impl Stage {
     }
 
     fn fill(&self, root: &OwnedFd) -> Result<()> {
-        // MS_MOVE wants a mount's parent not to be shared, and a recursive bind of /proc must not take it along.
+        // MS_MOVE refuses a mount whose parent is shared, and a recursive bind of /proc must not take the stage
+        // along.
         let unbindable = Attributes::propagation(flags::MS_UNBINDABLE);
         self.procfd.set_attributes(root, false, &unbindable)?;
         rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
@@ -109,7 +110,7 @@ impl Stage {
             .during("mknodat", STAGE)
     }
 
-    /// A mount on the mount point of its kind, with a descriptor of its root.
+    /// Makes a mount on the mount point of its kind, and opens its root.
     fn take_in(
         &self,
         is_directory: bool,
@@ -148,7 +149,7 @@ impl Stage {
         if let Some(mode) = wanted.mode {
             data.push(c"mode", Some(mode))?;
         }
-        // MS_RDONLY would make the superblock read-only, too, which was not asked for.
+        // MS_RDONLY would also make the superblock read-only, which nobody asked for.
         let is_only_mount =
             wanted.attributes & MOUNT_ATTR_RDONLY != 0 && data.flags & MS_RDONLY == 0;
         let now = if is_only_mount {
@@ -159,7 +160,7 @@ impl Stage {
         let flags = data.flags | flags::to_ms(wanted.attributes & now);
         let flags = rustix::mount::MountFlags::from_bits_retain(flags as u32);
         let mount = |at: BorrowedFd<'_>| {
-            // From the caller's directory: a source may be relative, and so may paths in the data.
+            // This runs in the caller's working directory, because the source and paths in the data may be relative.
             rustix::mount::mount(
                 wanted.source,
                 &*of_descriptor(at),

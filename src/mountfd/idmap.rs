@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which user namespace has the mapping of an idmapped mount.
+//! Finds the user namespace that has the mapping of an idmapped mount.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
@@ -12,18 +12,20 @@ use crate::plan::{Idmap, Ids, Plan};
 use crate::sys::fd::CallersFd;
 use crate::sys::userns;
 
-/// The container's user namespace, and those made for the mounts' own mappings: one for all that are equal.
+/// The container's user namespace, and the user namespaces made for the mounts' own mappings. Equal mappings share
+/// one.
 pub struct Namespaces<'a> {
     containers: Option<OwnedFd>,
-    /// The mount namespace in which paths are meant; `None`: the caller's own.
+    /// The mount namespace in which paths are looked up. `None` is the caller's own.
     mounts: Option<CallersFd>,
     made: Vec<(&'a Ids, OwnedFd)>,
-    /// Where mounts are locked; made when it is first needed.
+    /// The namespace in which mounts are locked. It is made when it is first needed.
     stage: Option<Stage>,
 }
 
 impl<'a> Namespaces<'a> {
-    /// `userns`: the caller's descriptor of the container's user namespace. `mntns`: of a mount namespace. -1: none.
+    /// `userns` is the caller's descriptor of the container's user namespace, and `mntns` of a mount namespace. -1
+    /// means none.
     pub fn new(userns: RawFd, mntns: RawFd) -> Result<Self> {
         let containers = borrow(userns, "userns_fd", CLONE_NEWUSER)?;
         let containers = containers.map(CallersFd::duplicate).transpose();
@@ -35,8 +37,8 @@ impl<'a> Namespaces<'a> {
         })
     }
 
-    /// A copy of a mount whose flags the container's root can't clear. `None`: there are none, or the container is in
-    /// no user namespace of its own, or the mount comes from the container's mount namespace.
+    /// A copy of a mount whose flags the container's root can't clear. `None` if the mount has no such flags, if the
+    /// container has no user namespace of its own, or if the mount comes from the container's mount namespace.
     pub(super) fn lock(
         &mut self,
         plan: &Plan,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A container's root may change every flag of a detached mount that it is given. Flags are locked in copies that are
-//! made for a mount namespace of a less privileged user namespace (mount_namespaces(7)): so the mount is attached in
-//! a namespace of the host's, that one is copied for the container's user namespace, and the copy is handed over.
+//! Locks the flags of a mount before the container gets it. A container's root may change every flag of a detached
+//! mount that it is given. The kernel locks flags when it copies mounts into a mount namespace of a less privileged
+//! user namespace (mount_namespaces(7)). So the mount is attached in a mount namespace of the host's side, that
+//! namespace is copied for the container's user namespace, and the mount in the copy is handed over.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
@@ -20,14 +21,14 @@ use crate::sys::mount::{Superblock, attach, attributes_of, clone_tree, status};
 use crate::sys::resolve::make_file;
 use crate::sys::{namespace, process};
 
-/// A mount namespace of the host's side with two places to attach something: as little as can be, as it is copied
+/// A mount namespace of the host's side with two places to attach a mount. It has few mounts, because all are copied
 /// each time.
 pub struct Stage(OwnedFd);
 
 const FOR_DIRECTORY: &CStr = c"directory";
 const FOR_FILE: &CStr = c"file";
 
-/// A mount has flags that a lock keeps; of those below it that can't be told.
+/// Whether a mount has flags that a lock keeps. The mounts below it can't be asked, so for them the answer is yes.
 pub fn is_restricted(tree: &OwnedFd, recursive: bool) -> Result<bool> {
     let restrictions = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     Ok(recursive || attributes_of(tree).during("fstatfs", b"")? & restrictions != 0)
@@ -38,7 +39,7 @@ impl Stage {
         in_child(make_stage).map(Stage).map_err(explain)
     }
 
-    /// The mount's copy, locked. What is attached here goes with the process that does it.
+    /// The mount's copy, with its flags locked. The process that attaches the mount takes it along when it ends.
     pub fn lock(&self, userns: &OwnedFd, tree: &OwnedFd) -> Result<OwnedFd> {
         in_child(|| copy(&self.0, userns, tree)).map_err(explain)
     }
@@ -55,7 +56,7 @@ fn explain(error: Error) -> Error {
     }
 }
 
-/// Runs `call` in a process of its own, which has the descriptors of this one.
+/// Runs `call` in a process of its own, which shares this process's descriptors.
 fn in_child(call: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
     let answer = process::in_child(|| match call() {
         Ok(fd) => Answer::giving(fd.into_raw_fd() as u64).encode(),
@@ -82,7 +83,7 @@ fn make_stage() -> Result<OwnedFd> {
     let over = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     attach(&tmpfs, &over).during("move_mount", b"/")?;
     rustix::process::fchdir(&tmpfs).during("fchdir", b"/")?;
-    // Where it is refused (the initial ramfs, chroot(2), an empty namespace) what is below stays.
+    // In the initial ramfs, a chroot(2) or an empty namespace the kernel refuses this. Then the mounts below stay.
     if rustix::process::pivot_root(c".", c".").is_ok() {
         rustix::mount::unmount(c".", UnmountFlags::DETACH).during("umount2", b"/")?;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's side: opens the mounts that the container's process can't, and the way in which that
+//! The host's side, which opens the mounts that the container's process can't open, and the protocol by which that
 //! process asks for them.
 #![forbid(unsafe_code)]
 
@@ -18,16 +18,16 @@ pub use serve::{answer, serve};
 use crate::error::Result;
 use crate::plan::{Idmap, Kind, Mount, Plan, Rootfs};
 
-/// What is asked for by its number in the plan.
+/// What a number in the plan stands for.
 #[derive(Clone, Copy)]
 pub enum Wanted<'a> {
     Mount(&'a Mount),
-    /// An optional mount that could not be planned, by its index.
+    /// An optional mount that could not be planned. Only its index is known.
     PassedOver(usize),
     Rootfs(&'a Rootfs),
 }
 
-/// The number of the rootfs; the mounts are counted from 0.
+/// The number that stands for the rootfs. The mounts are counted from 0.
 pub const ROOTFS: u64 = u64::MAX;
 
 impl<'a> Wanted<'a> {
@@ -49,7 +49,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// It comes with the mounts below.
+    /// The mounts below come along.
     fn is_recursive(&self) -> bool {
         match self {
             Wanted::Mount(mount) => matches!(&mount.kind, Kind::Bind(bind) if bind.recursive),
@@ -58,7 +58,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The mapping that it has.
+    /// The mapping that it is attached with.
     pub fn idmap(&self) -> Option<&'a Idmap> {
         match self {
             Wanted::Mount(mount) => match &mount.kind {
@@ -76,7 +76,7 @@ impl<'a> Wanted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Never,
-    /// Only if it can't reach the source.
+    /// It asks only if it can't reach the source.
     Possibly,
     Certainly,
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mount opened for the container: a detached clone or a new file system, complete when it is handed over.
+//! Opens a mount for the container: a detached clone or a new file system. It is complete before it is handed over.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
@@ -17,7 +17,7 @@ use crate::sys::flags;
 use crate::sys::mount::{Attributes, FsType, fs_type};
 use crate::sys::{namespace, process};
 
-/// Opens what the plan has. The error does not tell which.
+/// Opens a mount of the plan. The caller adds to the error which mount it was.
 pub fn open<'a>(
     plan: &'a Plan,
     wanted: Wanted<'a>,
@@ -46,16 +46,18 @@ pub fn open<'a>(
 fn explain(error: Error) -> Error {
     match error.errno {
         Errno::PERM if error.details().explanation.is_empty() => error.explain(
-            "it takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace, and no seccomp policy against the call",
+            "it takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace, and no seccomp \
+                policy against the call",
         ),
         Errno::NOSYS if error.details().explanation.is_empty() => error.explain(
-            "mounts are opened with mount_setattr(2), of Linux 5.12, or fsopen(2), which this kernel or sandbox does not have",
+            "mounts are opened with mount_setattr(2), of Linux 5.12, or fsopen(2), which this kernel or \
+                sandbox does not have",
         ),
         _ => error,
     }
 }
 
-/// In a process of its own, which shares the table of descriptors with the caller.
+/// Opens the mount in a process of its own, which shares the table of descriptors with the caller.
 fn open_in(plan: &Plan, wanted: Wanted<'_>, mntns: CallersFd) -> Answer {
     let opened = namespace::join(mntns)
         .during("setns", b"mntns_fd")
@@ -95,13 +97,14 @@ fn open_mount(api: &MountApi, mount: &Mount) -> Result<OwnedFd> {
     let tree = match &mount.kind {
         Kind::Bind(bind) => {
             let tree = clone(api, bind)?;
-            // The container's process sets them, too; but not before it has relabelled, which "ro" would forbid.
+            // These attributes are not set here if files get a label, which "ro" would forbid. The container's
+            // process sets them after that.
             if let (Some(change), None) = (&bind.change, &bind.relabel) {
                 api.change_bind(&tree, change, tree.name())?;
             }
             tree
         }
-        // With the host's privilege, and not of the container's user namespace.
+        // The host's side makes it, with its own privilege, so it does not belong to the container's user namespace.
         Kind::Filesystem(wanted) => api.superblock(&wanted.superblock())?,
         Kind::Cgroup(wanted) => api.superblock(&wanted.unified.superblock())?,
         Kind::Make(_) => {
@@ -184,7 +187,7 @@ fn explain_source(error: Error) -> Error {
     }
 }
 
-/// Last, because a copy for another user namespace changes it.
+/// Sets the propagation. This comes last, because a copy for another user namespace changes it.
 fn set_propagation(plan: &Plan, wanted: Wanted<'_>, tree: &OwnedFd) -> Result<()> {
     let api = MountApi::new(false);
     let Wanted::Mount(mount) = wanted else {
@@ -197,13 +200,13 @@ fn set_propagation(plan: &Plan, wanted: Wanted<'_>, tree: &OwnedFd) -> Result<()
     asked.try_for_each(|&flags| api.set_propagation(tree, flags))
 }
 
-/// What the source's copy in the container's namespace would have: a clone of a shared mount would
-/// carry the container's mounts to the host.
+/// The propagation that the source's copy in the container's mount namespace would have. A clone of a shared mount
+/// would propagate the container's mounts to the host.
 fn separate(plan: &Plan, api: &MountApi, tree: &OwnedFd) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
     }
-    // Copies in a less privileged namespace are slaves: mount_namespaces(7).
+    // The kernel makes the copies in a less privileged mount namespace slaves: mount_namespaces(7).
     if plan.user_namespace {
         api.set_propagation(tree, flags::MS_SLAVE | flags::MS_REC)?;
     }
@@ -228,11 +231,13 @@ fn explain_idmap(error: Error, tree: &OwnedFd, recursive: bool) -> Error {
     };
     match error.errno {
         Errno::INVAL => error.explain(format_args!(
-            "{}{below} does not support idmapped mounts on this kernel, or the mapping is empty or the file system's own",
+            "{}{below} does not support idmapped mounts on this kernel, or the mapping is empty or the file \
+                system's own",
             Type(fs_type(tree).unwrap_or(FsType(0)))
         )),
         Errno::PERM => error.explain(format_args!(
-            "idmapping takes CAP_SYS_ADMIN in the user namespace that owns the file system and in that with the mapping; nor may the source{below} be idmapped already"
+            "idmapping takes CAP_SYS_ADMIN in the user namespace that owns the file system and in that with \
+                the mapping; nor may the source{below} be idmapped already"
         )),
         Errno::NOSYS => error.explain("idmapped mounts need mount_setattr(2), of Linux 5.12"),
         _ => error,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The container's side of the socket. No allocation.
+//! The container's side of the socket. It allocates nothing.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's side of the socket. The peer may be a container's process that was taken over: it can ask for no
-//! more than the plan's own mounts, each once, and be refused a bounded number of times.
+//! The host's side of the socket. The peer may be a container's process that an attacker has taken over. It can ask
+//! only for the plan's own mounts, for each once, and after a bounded number of refusals the host's side gives up.
 
 use std::os::fd::{AsFd, RawFd};
 
@@ -16,7 +16,7 @@ use crate::sys::fd::CallersFd;
 /// An honest peer is never refused.
 const MAX_REFUSALS: usize = 16;
 
-/// Answers until the peer closes its end.
+/// Answers requests until the peer closes its end.
 pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<()> {
     let mut server = Server::new(plan, userns, mntns)?;
     let fd = borrow(socket)?;
@@ -34,7 +34,7 @@ pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<
     Ok(())
 }
 
-/// Answers one request. False: the peer has closed its end.
+/// Answers one request. False if the peer has closed its end.
 pub fn answer(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<bool> {
     let fd = borrow(socket)?;
     Server::new(plan, userns, mntns)?.answer(&Socket::new(fd.as_fd())?)
@@ -49,7 +49,7 @@ fn borrow(socket: RawFd) -> Result<CallersFd> {
 struct Server<'a> {
     plan: &'a Plan,
     namespaces: Namespaces<'a>,
-    /// Of each mount, and of the rootfs.
+    /// Whether each mount, and the rootfs, was asked for already.
     asked: Vec<bool>,
     refusals: usize,
 }
@@ -64,7 +64,7 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// False: the peer has closed its end.
+    /// Answers one request. False if the peer has closed its end.
     fn answer(&mut self, socket: &Socket<'_>) -> Result<bool> {
         let mut packet = [0; REQUEST];
         let received = socket.receive(&mut packet, None).during("recvmsg", b"")?;
@@ -117,7 +117,8 @@ impl<'a> Server<'a> {
         if takes_descriptor {
             return Err(Error::check(
                 Errno::OPNOTSUPP,
-                "the source is a descriptor of the container's process (source_fd, rootfs_fd), which the host's side can't open",
+                "the source is a descriptor of the container's process (source_fd, rootfs_fd), which the \
+                    host's side can't open",
             ));
         }
         match self.asked.get_mut(position) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What goes over the socket: a request with nothing in it but a mount's index, and its answer, which carries
-//! the descriptor or tells what went wrong. Of fixed sizes; both ends are of one program on one machine.
+//! The packets on the socket. A request holds only a mount's index. An answer carries the descriptor or tells what
+//! went wrong. Both have fixed sizes and this machine's byte order, because both ends are one program on one machine.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +19,7 @@ pub const REQUEST: usize = 16;
 pub const ANSWER: usize = 512;
 const MESSAGE: usize = ANSWER - 24;
 
-/// "rfsM", and the version of what follows.
+/// The first bytes of a packet: "rfsM", and the version of the rest.
 const MAGIC: u64 = 0x7266_734d_0000_0001;
 
 pub fn encode_request(index: u64) -> [u8; REQUEST] {
@@ -29,12 +29,12 @@ pub fn encode_request(index: u64) -> [u8; REQUEST] {
     packet
 }
 
-/// `None`: not a request.
+/// `None` if the packet is not a request.
 pub fn decode_request(packet: &[u8; REQUEST]) -> Option<u64> {
     (number(packet, 0) == MAGIC).then(|| number(packet, 8))
 }
 
-/// To the request for `index`: an errno (0: a descriptor comes along) and what there is to say about it.
+/// The answer to the request for `index`: an errno and its message. With errno 0 a descriptor comes along.
 pub struct Answer {
     pub index: u64,
     pub errno: i32,
@@ -42,7 +42,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A descriptor comes along.
+    /// The answer with which a descriptor comes along.
     pub fn giving(index: u64) -> Self {
         Answer {
             index,
@@ -77,7 +77,7 @@ impl Answer {
         let length = u32::from_ne_bytes(half(20)) as usize;
         let text = packet.get(24..24 + length.min(MESSAGE))?;
         let is_whole = errno == 0 || !text.is_empty();
-        // Linux's MAX_ERRNO.
+        // The kernel's largest errno is MAX_ERRNO.
         let is_errno = (0..=4095).contains(&errno);
         (number(packet, 0) == MAGIC && is_errno && is_whole).then(|| Answer {
             index: number(packet, 8),
@@ -93,22 +93,22 @@ fn number(packet: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// A descriptor of the caller's, seen to be a socket on which the end of the peer can be noticed.
+/// A descriptor of the caller. It was checked to be a socket that tells when the peer has closed its end.
 pub struct Socket<'a> {
     fd: BorrowedFd<'a>,
     keeps_packets: bool,
     waits: bool,
-    /// SO_PASSCRED: with what comes, the peer's credentials do, and before a descriptor.
+    /// The socket has SO_PASSCRED, so the peer's credentials come with each packet, before a descriptor.
     passes_credentials: bool,
 }
 
-/// What came.
+/// What was received.
 pub enum Received {
-    /// Nothing: the peer is gone.
+    /// Nothing, because the peer has closed its end.
     End,
-    /// All of it; its flags.
+    /// A whole packet, with its flags.
     Whole(ReturnFlags),
-    /// Too few or too many bytes.
+    /// A packet of too few or too many bytes.
     WrongLength,
 }
 
@@ -118,7 +118,8 @@ impl<'a> Socket<'a> {
         let usable = kind == SocketType::SEQPACKET || kind == SocketType::STREAM;
         if !usable || socket_domain(fd).during("getsockopt", b"socket")? != AddressFamily::UNIX {
             return Err(Error::invalid(
-                "the socket must be one of a pair that socketpair(2) makes for AF_UNIX with SOCK_SEQPACKET or SOCK_STREAM",
+                "the socket must be one of a pair that socketpair(2) makes for AF_UNIX with SOCK_SEQPACKET or \
+                    SOCK_STREAM",
             ));
         }
         let flags = rustix::fs::fcntl_getfl(fd).during("fcntl", b"socket")?;
@@ -130,7 +131,7 @@ impl<'a> Socket<'a> {
         })
     }
 
-    /// Sends a whole packet without SIGPIPE. `wait`: for as long as the peer has no room for it.
+    /// Sends a whole packet without SIGPIPE. With `wait` it waits until the peer has room for it.
     pub fn send(
         &self,
         packet: &[u8],
@@ -151,7 +152,7 @@ impl<'a> Socket<'a> {
         loop {
             match rustix::net::sendmsg(self.fd, &[IoSlice::new(packet)], &mut control, flags) {
                 Ok(sent) if sent == packet.len() => return Ok(()),
-                // No room for as little as this: nobody reads what was sent before.
+                // There is no room for so small a packet, so the peer does not read the packets sent before.
                 Ok(_) => return Err(Errno::AGAIN),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if wait && !self.waits => {
@@ -162,8 +163,8 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// Receives a whole packet, and the first descriptor that comes with it if one is wanted; others never
-    /// become descriptors of this process, or are closed.
+    /// Receives a whole packet, and the first descriptor that comes with it if one is wanted. The kernel drops other
+    /// descriptors, or this function closes them.
     pub fn receive(
         &self,
         packet: &mut [u8],
@@ -172,7 +173,7 @@ impl<'a> Socket<'a> {
         const DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
         const CREDENTIALS: usize = rustix::cmsg_space!(ScmCredentials(1));
         let mut space = [MaybeUninit::uninit(); DESCRIPTOR + CREDENTIALS];
-        // Without room the kernel gives no descriptor to this process, but says that there was one.
+        // Without room for control data the kernel gives this process no descriptor, but tells that there was one.
         let room = usize::from(wanted.is_some()) * DESCRIPTOR
             + usize::from(self.passes_credentials) * CREDENTIALS;
         let mut filled = 0;
@@ -185,7 +186,7 @@ impl<'a> Socket<'a> {
             let received = match received {
                 Ok(received) => received,
                 Err(Errno::INTR) => continue,
-                // It left with something unread.
+                // The peer closed its end before it had read everything.
                 Err(Errno::CONNRESET) => return Ok(Received::End),
                 Err(Errno::AGAIN) if !self.waits => {
                     self.poll(rustix::event::PollFlags::IN)?;
