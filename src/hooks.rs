@@ -73,10 +73,12 @@ fn explain_execve(errno: Errno, path: &CStr) -> Error {
     }
     match errno {
         Errno::NOENT => error.explain(
-            "it exists, so that the interpreter that its first line names, or its dynamic linker, is missing where it runs",
+            "it exists, so that the interpreter that its first line names, or its dynamic linker, is missing \
+                where it runs",
         ),
         Errno::ACCESS => error.explain("it is not executable (chmod +x), or on a mount with noexec"),
-        Errno::NOEXEC => error.explain("it is no program that the kernel knows: a script begins with #! and its interpreter"),
+        Errno::NOEXEC => error.explain("it is no program that the kernel knows: a script begins with #! and its \
+            interpreter"),
         _ => error,
     }
 }

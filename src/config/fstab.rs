@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lines of fstab(5), as LXC has them: lxc.mount.entry and lxc.mount.fstab, lxc.container.conf(5).
+//! Reads lines of fstab(5), as LXC has them in lxc.mount.entry and lxc.mount.fstab: lxc.container.conf(5).
 
 use super::options::{Effect, effect};
 use super::{Bytes, Config, Mount};
@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::sys::flags::{MS_BIND, MS_REMOUNT};
 use crate::text::Quoted;
 
-/// Adds a line's mount and gives its index. `None`: there is none in it, or it goes elsewhere than into the container.
+/// Adds a line's mount and returns its index. `None` if the line has no mount, or one whose destination is not in the
+/// container.
 pub fn add(config: &mut Config, line: &[u8], prefixes: &[Bytes]) -> Result<Option<usize>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     if line.contains(&b'\n') {
@@ -53,7 +54,7 @@ fn mount(source: Bytes, destination: Bytes, fstype: Bytes, options: &[u8]) -> Re
     let sets = |option: &[u8], flag| matches!(effect(option), Some(Effect::Set(flags)) if flags & flag != 0);
     let is_bind = fstype == b"bind" || options.iter().any(|option| sets(option, MS_BIND));
     if is_bind {
-        // LXC makes the bind, and then remounts it with its flags.
+        // LXC makes the bind and then remounts it with its flags, so "remount" means nothing more here.
         options.retain(|option| !sets(option, MS_REMOUNT));
     }
     if !options
@@ -67,7 +68,8 @@ fn mount(source: Bytes, destination: Bytes, fstype: Bytes, options: &[u8]) -> Re
             b"idmap=container" => *option = b"idmap".to_vec(),
             [b'i', b'd', b'm', b'a', b'p', b'=', b'/', ..] => {
                 return Err(Error::invalid(format_args!(
-                    "options: {}: open the user namespace, and give it to rfs_config_add_mount() as rfs_mount.userns_fd",
+                    "options: {}: open the user namespace, and give it to rfs_config_add_mount() as \
+                        rfs_mount.userns_fd",
                     Quoted(option)
                 )));
             }
@@ -85,7 +87,7 @@ fn mount(source: Bytes, destination: Bytes, fstype: Bytes, options: &[u8]) -> Re
     })
 }
 
-/// A destination as a path in the container; `None` if it is one of the host, outside of all prefixes.
+/// The destination as a path in the container. `None` if it is an absolute path outside of the rootfs.
 fn inside(destination: &[u8], prefixes: &[Bytes]) -> Option<Bytes> {
     if !destination.starts_with(b"/") {
         return Some([b"/", destination].concat());
@@ -112,7 +114,8 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|name| !name.is_empty() && *name != b".")
 }
 
-/// A field without its escapes: a backslash and three octal digits are a byte (getmntent(3)), and two backslashes are one.
+/// A field without its escapes. A backslash and three octal digits are a byte (getmntent(3)), and two backslashes are
+/// one.
 fn unescape(field: &[u8]) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

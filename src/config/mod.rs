@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is wanted, as the caller said it. Checked when it becomes a plan.
+//! The configuration, as the caller gave it. It is checked when it becomes a plan.
 #![forbid(unsafe_code)]
 
 pub mod fstab;
@@ -11,21 +11,21 @@ use std::os::fd::RawFd;
 
 pub type Bytes = Vec<u8>;
 
-/// Everything about one container's file system.
+/// The whole configuration of one container's file system.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// On the host.
     pub rootfs: Option<Bytes>,
     /// Borrowed from the caller.
     pub rootfs_fd: Option<RawFd>,
-    /// Where relative sources of binds begin.
+    /// The directory from which relative sources of binds are taken.
     pub bundle: Option<Bytes>,
     pub mounts: Vec<Mount>,
     pub devices: Vec<Device>,
     pub default_devices: bool,
     pub masked_paths: Vec<Bytes>,
     pub readonly_paths: Vec<Bytes>,
-    /// By `HookKind`.
+    /// The hooks of each `HookKind`.
     pub hooks: [Vec<Hook>; HookKind::ALL.len()],
     pub readonly_rootfs: bool,
     pub rootfs_propagation: Option<Bytes>,
@@ -34,13 +34,13 @@ pub struct Config {
     pub keep_umask: bool,
     pub keep_locked: bool,
     pub mounts_below_proc: bool,
-    /// The rootfs need not be there yet when the plan is made.
+    /// The rootfs may still be missing when the plan is made.
     pub rootfs_later: bool,
     pub mount_label: Option<Bytes>,
-    /// Which of the file system's parameters carries it.
+    /// The parameter by which a file system takes the mount label.
     pub mount_context_type: Option<Bytes>,
     pub cgroup_path: Option<Bytes>,
-    /// As a mount's option: "idmap", "ridmap", with "=" and a mapping or without.
+    /// The rootfs's mapping, written like a mount's option: "idmap" or "ridmap", with or without "=" and a mapping.
     pub rootfs_idmap: Option<Bytes>,
     /// The mappings of the container's user namespace, as far as they are known.
     pub uid_mappings: Vec<IdMapping>,
@@ -55,7 +55,7 @@ pub struct Config {
     pub rootless_cgroups: bool,
     pub separate_masks: bool,
     pub classic_mount: bool,
-    /// Applied last in rfs_finalize().
+    /// The propagation that rfs_finalize() gives the root at its end.
     pub final_propagation: Option<Bytes>,
     /// RFS_OPTION_HOST_ROOT.
     pub host_root: bool,
@@ -63,7 +63,7 @@ pub struct Config {
     pub tmpfs_rootfs: bool,
     pub sysfs_from_host: bool,
     pub ptmx_bind: bool,
-    /// What was passed over while the configuration was made.
+    /// Warnings about entries that were passed over while the configuration was made.
     pub warnings: Vec<String>,
 }
 
@@ -128,9 +128,9 @@ pub struct Mount {
     pub keep_restrictions: bool,
     /// Borrowed from the caller, on the host's side.
     pub userns_fd: Option<RawFd>,
-    /// A line of fstab(5): what means nothing for a bind is a warning.
+    /// The mount comes from a line of fstab(5), in which an option that means nothing for a bind is only a warning.
     pub from_fstab: bool,
-    /// It is no mount: this is made at the destination.
+    /// This is made at the destination instead of a mount.
     pub file: Option<File>,
     pub options: Vec<Bytes>,
     pub uid_mappings: Vec<IdMapping>,
@@ -150,9 +150,9 @@ pub struct File {
 pub enum FileKind {
     Directory,
     Regular(Content),
-    /// With its target.
+    /// A symbolic link with this target.
     Link(Bytes),
-    /// What is there already.
+    /// The file that is there already, which gets another mode or owner.
     Existing,
 }
 
@@ -176,7 +176,7 @@ pub struct Device {
     pub kind: DeviceKind,
     pub major: u32,
     pub minor: u32,
-    /// Permission bits; 0666 if not given.
+    /// Permission bits. They are 0666 if none are given.
     pub file_mode: Option<u32>,
     pub uid: u32,
     pub gid: u32,
@@ -201,7 +201,7 @@ pub enum HookKind {
 }
 
 impl HookKind {
-    /// In the order of a container's life.
+    /// All kinds, in the order of a container's life.
     pub const ALL: [Self; 6] = [
         HookKind::Prestart,
         HookKind::CreateRuntime,
@@ -211,7 +211,7 @@ impl HookKind {
         HookKind::Poststop,
     ];
 
-    /// In config.json.
+    /// The name in config.json.
     pub const fn name(self) -> &'static str {
         match self {
             HookKind::Prestart => "prestart",
@@ -227,9 +227,9 @@ impl HookKind {
 #[derive(Clone, Debug)]
 pub struct Hook {
     pub path: Bytes,
-    /// With the program's name first; none at all for the path alone.
+    /// The arguments, with the program's name first. An empty list stands for the path alone.
     pub args: Vec<Bytes>,
     pub env: Vec<Bytes>,
-    /// In seconds.
+    /// The timeout in seconds.
     pub timeout: Option<u32>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! config.json of the OCI runtime-spec, in oci-spec's types. Only the sections that concern the file system are named:
-//! a mistake elsewhere is none of our business.
+//! Reads config.json of the OCI runtime-spec, in oci-spec's types. It names only the sections that concern the file
+//! system, so that a mistake in another section is no error here.
 
 use std::mem::take;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -59,7 +59,7 @@ struct Annotations {
     mount_context_type: Option<String>,
 }
 
-/// Reads the configuration of a bundle, whose absolute path relative ones are taken from.
+/// Reads the configuration of a bundle. `bundle` is the bundle's absolute path, from which relative paths are taken.
 pub fn parse(json: &[u8], bundle: &[u8]) -> Result<Config> {
     read(json, bundle).map_err(|error| error.at(Stage::Config))
 }
@@ -125,7 +125,8 @@ fn sections(json: &[u8]) -> Result<Sections> {
     let mut text = serde_json::Deserializer::from_slice(json);
     let sections: Sections =
         serde_path_to_error::deserialize(Strict(&mut text)).map_err(|error| {
-            // A mistake in the text as a whole has the path ".", one between two fields of an object ends with "?".
+            // serde_path_to_error gives a mistake in the text as a whole the path ".", and ends the path of a mistake
+            // between two fields of an object with "?".
             let path = error.path().to_string();
             let path = path.trim_end_matches(['.', '?']);
             wrong(path, &plain(error.inner().to_string()))
@@ -134,13 +135,13 @@ fn sections(json: &[u8]) -> Result<Sections> {
     Ok(sections)
 }
 
-/// `path`: from the top, "mounts[1].destination".
+/// `path` is the field's path from the top, such as "mounts[1].destination".
 fn wrong(path: &str, sentence: &str) -> Error {
     let separator = if path.is_empty() { "" } else { ": " };
     Error::invalid(format_args!("config.json: {path}{separator}{sentence}"))
 }
 
-/// serde's sentence in the words of JSON rather than those of Rust.
+/// Puts serde's sentence into the words of JSON, because a C programmer does not know Rust's.
 fn plain(mut sentence: String) -> String {
     for (rust, json) in [
         ("invalid type: sequence", "invalid type: array"),
@@ -221,7 +222,8 @@ fn device(index: usize, mut device: oci::LinuxDevice) -> Result<Device> {
 }
 
 fn hooks(kind: HookKind, hooks: &mut oci::Hooks) -> Result<Vec<Hook>> {
-    #[allow(deprecated)] // The runtime-spec says so; runtimes must run them all the same.
+    // The runtime-spec deprecates prestart hooks, but demands that runtimes run them.
+    #[allow(deprecated)]
     let given = match kind {
         HookKind::Prestart => hooks.prestart_mut(),
         HookKind::CreateRuntime => hooks.create_runtime_mut(),
@@ -251,7 +253,7 @@ fn hooks(kind: HookKind, hooks: &mut oci::Hooks) -> Result<Vec<Hook>> {
         .collect()
 }
 
-/// oci-spec has room for more numbers than there are.
+/// Checks the range of a number, because oci-spec's type is wider than the kernel's.
 fn number(number: i64, field: impl FnOnce() -> String) -> Result<u32> {
     u32::try_from(number).map_err(|_| {
         let sentence = format!(
@@ -262,7 +264,7 @@ fn number(number: i64, field: impl FnOnce() -> String) -> Result<u32> {
     })
 }
 
-/// A path, taken from `base` if it is relative.
+/// The path itself, or below `base` if it is relative.
 pub fn below(base: &[u8], path: Bytes) -> Bytes {
     if path.starts_with(b"/") {
         return path;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The one table of mount options: those of the flags in `sys::flags`, the others of runtime-spec config.md "Linux mount
-//! options" and mount(8), and a few of crun's and LXC's.
-//! An option that is not here is data for the file system.
+//! The one table of mount options. The options of flags come from `sys::flags`. The others come from "Linux mount
+//! options" in the runtime-spec's config.md and from mount(8), and a few from crun and LXC. An option that is not in
+//! the table is data for the file system.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -13,49 +13,49 @@ use crate::sys::flags::{
     MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE, MS_SYNCHRONOUS, MS_UNBINDABLE, MountFlag,
 };
 
-/// What a mount point is.
+/// The kind of file that a mount point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Directory,
     File,
 }
 
-/// What an option asks for.
+/// The effect that an option asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Nothing,
-    /// MS_* to set.
+    /// Sets these MS_* flags.
     Set(u64),
-    /// MS_* to clear.
+    /// Clears these MS_* flags.
     Clear(u64),
-    /// MS_PRIVATE and its kin, perhaps with MS_REC.
+    /// Sets the propagation: MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE, perhaps with MS_REC.
     Propagation(u64),
-    /// MOUNT_ATTR_* of the mount and all below it.
+    /// Changes MOUNT_ATTR_* flags of the mount and of all mounts below it.
     Recursive {
         set: u64,
         clear: u64,
     },
-    /// The mount is idmapped; with all below it.
+    /// Idmaps the mount, and if `recursive` the mounts below it too.
     Idmap {
         recursive: bool,
     },
-    /// A tmpfs begins with what it covers.
+    /// The tmpfs gets a copy of the directory that it covers.
     CopyUp,
-    /// crun's: a source that is a symbolic link is made anew as one at the destination.
+    /// crun's option: if the source is a symbolic link, the same link is made at the destination.
     CopySymlink,
-    /// crun's: a source that is a symbolic link is bound itself.
+    /// crun's option: if the source is a symbolic link, the link itself is bound.
     SourceNoFollow,
-    /// crun's: the destination must exist, and if it is a symbolic link it is mounted on itself.
+    /// crun's option: the destination must exist, and if it is a symbolic link the mount goes on the link itself.
     DestinationNoFollow,
-    /// A bind's files are labelled for this container, or for all (SELinux).
+    /// Labels a bind's files for this container, or for all containers if `shared` (SELinux).
     Relabel {
         shared: bool,
     },
-    /// LXC's: a mount that fails is passed over.
+    /// LXC's option: if the mount fails, it is passed over.
     Optional,
-    /// LXC's: what is made where nothing is; `None`: nothing.
+    /// LXC's option: the mount point that is made where none is. `None` makes none.
     Create(Option<Shape>),
-    /// LXC's: a bind's source is a path in the container.
+    /// LXC's option: a bind's source is a path in the container.
     Relative,
 }
 
@@ -111,8 +111,8 @@ const fn below(set: u64, clear: u64) -> Effect {
 const fn of_flag(flag: &MountFlag) -> [(&'static CStr, Effect); 4] {
     let bit = flag.attribute;
     let (set_below, clear_below) = if flag.is_atime_mode() {
-        // One field of three values is cleared whole before one is set (mount_setattr(2)). Clearing a value leaves the
-        // default, relatime, which is 0.
+        // The mode of access times is one field of three values. mount_setattr(2) wants the field cleared whole
+        // before a value is set. Clearing it alone leaves relatime, whose value is 0.
         (below(bit, MOUNT_ATTR__ATIME), below(0, MOUNT_ATTR__ATIME))
     } else {
         (below(bit, 0), below(0, bit))
@@ -127,7 +127,7 @@ const fn of_flag(flag: &MountFlag) -> [(&'static CStr, Effect); 4] {
 
 pub const COUNT: usize = OTHERS.len() + 4 * FLAGS.len();
 
-/// In the order of their bytes.
+/// Compares two names in the order of their bytes.
 static TABLE: [(&CStr, Effect); COUNT] = sorted();
 
 /// The table, sorted by insertion when the library is compiled.
@@ -155,7 +155,7 @@ const fn sorted() -> [(&'static CStr, Effect); COUNT] {
 const fn is_less(left: &CStr, right: &CStr) -> bool {
     let (left, right) = (left.to_bytes_with_nul(), right.to_bytes_with_nul());
     let mut index = 0;
-    // The NUL ends it, as all names differ.
+    // The loop ends at a NUL at the latest, because all names differ.
     while left[index] == right[index] {
         index += 1;
     }
@@ -167,7 +167,7 @@ pub const fn name(index: usize) -> &'static CStr {
     TABLE[index].0
 }
 
-/// The first eight bytes of each name, with which a search needs to compare few of them whole.
+/// The first eight bytes of each name, so that a search compares few names whole.
 static BEGINNINGS: [u64; COUNT] = {
     let mut beginnings = [0; COUNT];
     let mut index = 0;
@@ -178,7 +178,7 @@ static BEGINNINGS: [u64; COUNT] = {
     beginnings
 };
 
-/// As a number, in the order of the bytes.
+/// The first eight bytes as a number that sorts as the bytes do.
 const fn beginning(name: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let mut index = 0;
@@ -189,7 +189,7 @@ const fn beginning(name: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// The effect of an option; `None` if it is the file system's.
+/// The effect of an option. `None` if the option is data for the file system.
 pub fn effect(option: &[u8]) -> Option<Effect> {
     let wanted = beginning(option);
     let first = BEGINNINGS.partition_point(|it| *it < wanted);
@@ -202,7 +202,7 @@ pub fn effect(option: &[u8]) -> Option<Effect> {
     found.map(|(_, effect)| *effect)
 }
 
-/// The MS_* flags of a propagation's name: also the values of linux.rootfsPropagation.
+/// The MS_* flags of a propagation's name. linux.rootfsPropagation has the same names.
 pub fn propagation(name: &[u8]) -> Option<u64> {
     match effect(name)? {
         Propagation(flags) => Some(flags),
@@ -210,7 +210,7 @@ pub fn propagation(name: &[u8]) -> Option<u64> {
     }
 }
 
-/// The name of MS_PRIVATE and its kin.
+/// The name of a propagation's MS_* flags.
 pub fn propagation_name(flags: u64) -> &'static str {
     TABLE
         .iter()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A deserializer that holds a text to what the runtime-spec demands where the types that read it are lenient: the code
-//! that serde derives also takes an array for an object, and oci-spec takes an id or a size that is missing for 0.
+//! A deserializer that enforces the runtime-spec where the types behind it are lenient. The code that serde derives
+//! takes an array for an object, and oci-spec takes a missing id or size for 0.
 
 use core::fmt::{Formatter, Result as Written};
 
@@ -8,13 +8,14 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 
-/// A type of oci-spec, and the members that the runtime-spec demands of it: config-linux.md, "User namespace mappings".
+/// A type of oci-spec and the members that the runtime-spec requires in it: config-linux.md, "User namespace
+/// mappings".
 const REQUIRED: (&str, &[&str]) = ("LinuxIdMapping", &["containerID", "hostID", "size"]);
 
-/// Around each part of another deserializer that leads to a struct.
+/// Wraps each part of another deserializer that leads to a struct.
 pub struct Strict<T>(pub T);
 
-/// Leaves alone what has no structs in it, or none that are read here.
+/// Passes on types that have no structs in them, or none that are read here.
 macro_rules! forward {
     ($($name:ident($($argument:ident: $type:ty),*))*) => {$(
         fn $name<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -102,7 +103,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
     }
 }
 
-/// The visitor of a struct, which wants no array.
+/// The visitor of a struct, which refuses an array.
 struct Object<V> {
     visitor: V,
     required: &'static [&'static str],

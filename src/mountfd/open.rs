@@ -180,9 +180,17 @@ fn explain_path(error: Error, path: &[u8]) -> Error {
 
 fn explain_source(error: Error) -> Error {
     match error.errno {
-        Errno::INVAL => error.explain("the source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
-        Errno::PERM => error.explain("cloning mounts takes CAP_SYS_ADMIN in the user namespace that owns this mount namespace"),
-        Errno::NOSYS => error.explain("mounts are opened by open_tree(2), which this kernel or sandbox does not have"),
+        Errno::INVAL => error.explain(
+            "the source lies on an unbindable mount, or has mounts below that are \
+            locked: then it must be bound recursively (rbind)",
+        ),
+        Errno::PERM => error.explain(
+            "cloning mounts takes CAP_SYS_ADMIN in the user namespace that owns this \
+            mount namespace",
+        ),
+        Errno::NOSYS => error.explain(
+            "mounts are opened by open_tree(2), which this kernel or sandbox does not have",
+        ),
         _ => error,
     }
 }

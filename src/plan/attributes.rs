@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! MS_* flags, as options name them, in the terms of mount_setattr(2).
+//! Translates the MS_* flags that options name into the terms of mount_setattr(2).
 
 use core::ffi::CStr;
 
@@ -13,8 +13,8 @@ use crate::sys::flags::{
     MS_MOUNT_FLAGS, MS_RDONLY, MS_SYNCHRONOUS, NOT_ATIME,
 };
 
-/// The flags of a superblock, by their parameters: vfs_parse_sb_flag() in fs/fs_context.c. It has none for the last,
-/// which only mount(2) takes.
+/// The flags of a superblock, and their parameters: vfs_parse_sb_flag() in fs/fs_context.c. The last flag has no
+/// parameter there, and only mount(2) takes it.
 pub const SUPERBLOCK_FLAGS: [(u64, &CStr); 6] = [
     (MS_RDONLY, c"ro"),
     (MS_SYNCHRONOUS, c"sync"),
@@ -24,33 +24,33 @@ pub const SUPERBLOCK_FLAGS: [(u64, &CStr); 6] = [
     (MS_I_VERSION, c"iversion"),
 ];
 
-/// The flag of a superblock's parameter, if it is one.
+/// The flag that a superblock's parameter stands for. `None` if it is another parameter.
 pub fn superblock_flag(key: &CStr) -> Option<u64> {
     let mut flags = SUPERBLOCK_FLAGS.into_iter();
     flags.find(|(_, name)| *name == key).map(|(flag, _)| flag)
 }
 
-/// Attributes to clear and then to set.
+/// Attributes to clear, and then attributes to set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub set: u64,
     pub clear: u64,
 }
 
-/// What a bind's options ask of its attributes.
+/// The change of its attributes that a bind's options ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindChange {
     set: u64,
     cleared: u64,
-    /// A mode of access times was asked for. Otherwise the source's stays: mount(2), MS_REMOUNT.
+    /// Whether a mode of access times was asked for. If not, the source's mode stays, as with MS_REMOUNT of mount(2).
     atime: Option<u64>,
-    /// Attributes that are neither set nor cleared now.
+    /// Attributes that are neither set nor cleared yet, because that happens later.
     left: u64,
-    /// What the options do not name stays as it is.
+    /// Whether attributes that the options do not name stay as they are.
     keeps_others: bool,
-    /// Locked attributes win over options that clear them: RFS_OPTION_KEEP_LOCKED.
+    /// Whether locked attributes stay although options clear them: RFS_OPTION_KEEP_LOCKED.
     keeps_locked: bool,
-    /// What the source forbids is added.
+    /// Whether the source's restrictions are added.
     keeps_restrictions: bool,
 }
 
@@ -58,18 +58,18 @@ pub struct BindChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inherited {
     pub change: Change,
-    /// What options asked to clear, and stays.
+    /// Attributes that options asked to clear and that stay.
     pub kept: u64,
 }
 
-/// What a mount's attributes forbid those who use it.
+/// The attributes that forbid something to the users of a mount.
 const RESTRICTIONS: u64 = MOUNT_ATTR_RDONLY
     | MOUNT_ATTR_NOSUID
     | MOUNT_ATTR_NODEV
     | MOUNT_ATTR_NOEXEC
     | MOUNT_ATTR_NOSYMFOLLOW;
 
-/// Why a bind can't have the attributes asked for, when some of its source's are locked (mount_namespaces(7)).
+/// Why a bind can't have the attributes that were asked for: some of its source's are locked (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locked {
     CannotClear(u64),
@@ -77,13 +77,13 @@ pub enum Locked {
 }
 
 impl BindChange {
-    /// `None`: nothing was asked for, and the source's attributes stay as they are.
+    /// `None` if the options ask for no change, so that the source's attributes stay.
     pub fn new(set: u64, cleared: u64) -> Option<Self> {
         let is_asked = (set | cleared) & MS_MOUNT_FLAGS != 0;
         is_asked.then(|| Self::exactly(set, cleared))
     }
 
-    /// Also where nothing was asked for: a remount then clears all.
+    /// A change even if the options ask for none, because a remount then clears all attributes.
     pub fn exactly(set: u64, cleared: u64) -> Self {
         let attributes = flags::from_ms(set);
         BindChange {
@@ -97,7 +97,7 @@ impl BindChange {
         }
     }
 
-    /// What the source forbids stays; only its nodev is cleared by an option.
+    /// Keeps the source's restrictions. Only its nodev can be cleared by an option.
     pub fn keep_restrictions(&mut self) {
         self.cleared &= MOUNT_ATTR_NODEV | !RESTRICTIONS;
         self.keeps_restrictions = true;
@@ -107,12 +107,12 @@ impl BindChange {
         self.keeps_restrictions
     }
 
-    /// Read-only is asked for.
+    /// Whether the options ask for a read-only mount.
     pub fn is_readonly(&self) -> bool {
         self.set & MOUNT_ATTR_RDONLY != 0
     }
 
-    /// Whether it is read-only is left for later.
+    /// Leaves it for later to make the mount read-only.
     pub fn leave_readonly(&mut self) {
         self.left = MOUNT_ATTR_RDONLY;
     }
@@ -125,7 +125,7 @@ impl BindChange {
         self.keeps_locked = keep;
     }
 
-    /// What is set, with what of the source's is kept.
+    /// The attributes to set, together with the source's that are kept.
     fn set_with(&self, source: u64) -> u64 {
         let kept = if self.keeps_restrictions {
             RESTRICTIONS & !self.cleared
@@ -135,8 +135,8 @@ impl BindChange {
         self.set | (source & kept)
     }
 
-    /// What was asked for replaces what the source has, but for what is kept. `source`: its MOUNT_ATTR_*, if restrictions
-    /// are.
+    /// The change that replaces the source's attributes with those asked for, except the ones that are kept. `source`
+    /// holds the source's MOUNT_ATTR_* flags, which count only if restrictions are kept.
     pub fn replacing(&self, source: u64) -> Change {
         let atime_clear = if self.atime.is_some() { ATIME } else { 0 };
         let set = self.set_with(source);
@@ -151,8 +151,8 @@ impl BindChange {
         }
     }
 
-    /// What was asked for is added to what the source has and may be locked, and replaces the rest. `source`: its
-    /// MOUNT_ATTR_*.
+    /// The change that keeps the source's attributes that may be locked, adds those asked for, and replaces the rest.
+    /// `source` holds the source's MOUNT_ATTR_* flags.
     pub fn inheriting(&self, source: u64) -> Result<Inherited, Locked> {
         let cannot_clear = source & self.cleared & LOCKABLE;
         if cannot_clear != 0 && !self.keeps_locked {

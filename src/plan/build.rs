@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Configuration to plan.
+//! Makes a plan from a configuration.
 
 use std::ffi::CString;
 
@@ -16,11 +16,11 @@ use crate::sys::flags;
 use crate::text::Quoted;
 
 impl Plan {
-    /// Checks a configuration whole; the first thing wrong with it is the error.
+    /// Checks the whole configuration. The first mistake in it is the error.
     pub fn new(config: &Config) -> Result<Self> {
         let mut warnings: Vec<CString> = Vec::new();
         let mut warn = |sentence: String| {
-            // What a configuration may have in it has no NUL left: a path with one is an error.
+            // A path with a NUL in it was refused before, so this can't fail.
             warnings.push(CString::new(sentence).unwrap_or_default());
         };
         config.warnings.iter().cloned().for_each(&mut warn);
@@ -83,14 +83,15 @@ impl Plan {
     }
 }
 
-/// The namespace is made by rfs_prepare.
+/// Checks RFS_OPTION_OWN_NAMESPACE, with which rfs_prepare() makes the mount namespace.
 fn own_namespace(config: &Config) -> Result<bool> {
     let sentence = if !config.own_namespace {
         return Ok(false);
     } else if !config.mount_namespace {
         "RFS_OPTION_OWN_NAMESPACE: the container has no mount namespace of its own"
     } else if config.planned_inside {
-        "RFS_OPTION_OWN_NAMESPACE and RFS_OPTION_PLANNED_INSIDE: the plan can't be made in a namespace that is not there yet"
+        "RFS_OPTION_OWN_NAMESPACE and RFS_OPTION_PLANNED_INSIDE: the plan can't be made in a namespace that \
+            is not there yet"
     } else {
         return Ok(true);
     };
@@ -140,7 +141,7 @@ fn rootfs(config: &Config) -> Result<Rootfs> {
     })
 }
 
-/// What contradicts a rootfs that rfs_prepare makes.
+/// Checks RFS_OPTION_TMPFS_ROOTFS, with which rfs_prepare() makes the rootfs.
 fn refuse_for_tmpfs_rootfs(config: &Config) -> Result<()> {
     let reason = if config.host_root {
         "RFS_OPTION_HOST_ROOT has no rootfs"
@@ -160,7 +161,7 @@ fn refuse_for_tmpfs_rootfs(config: &Config) -> Result<()> {
     )))
 }
 
-/// What has no meaning on the host's own root, or would change the host.
+/// Checks RFS_OPTION_HOST_ROOT against options that have no meaning on the host's own root or would change the host.
 fn refuse_for_host_root(config: &Config) -> Result<()> {
     let is_separate = |name: &Bytes| matches!(name.as_slice(), b"rprivate" | b"rslave");
     let reason = if config.rootfs.is_some() || config.rootfs_fd.is_some() || config.rootfs_later {
@@ -174,7 +175,8 @@ fn refuse_for_host_root(config: &Config) -> Result<()> {
     } else if config.no_pivot {
         "RFS_OPTION_NO_PIVOT: the root is not switched"
     } else if !config.rootfs_propagation.as_ref().is_none_or(is_separate) {
-        "linux.rootfsPropagation: only \"rprivate\" and \"rslave\" keep the mounts from the host; final_propagation comes last"
+        "linux.rootfsPropagation: only \"rprivate\" and \"rslave\" keep the mounts from the host; \
+            final_propagation comes last"
     } else if !config.devices.is_empty() {
         "devices: none are made in the host's /dev"
     } else if config.ptmx_bind {
@@ -252,7 +254,7 @@ fn all_mounts(
     let is_shared = |flags: u64| flags & flags::MS_SHARED != 0;
     let mut below_shared = root_propagation.is_some_and(is_shared);
     let mut mounts: Vec<Mount> = Vec::with_capacity(config.mounts.len());
-    // Its place among the mounts.
+    // The index among `mounts` of the tmpfs that the current mount's directory may lie in.
     let mut new_tmpfs: Option<usize> = None;
     let rootfs = config.rootfs.as_deref().map(paths::clean);
     let rootfs = rootfs.filter(|path| path != b"/");
@@ -279,7 +281,7 @@ fn all_mounts(
     Ok(mounts)
 }
 
-/// Marks the mounts that one of the paths lies below, and those that become read-only later.
+/// Marks the mounts that one of the paths lies below, and the mounts that become read-only later.
 fn recognise<'a>(mounts: &mut [Mount], paths: impl Iterator<Item = &'a [u8]>) {
     let mut paths: Vec<&[u8]> = paths.collect();
     paths.sort_unstable();
@@ -328,7 +330,7 @@ fn umask(config: &Config) -> Result<Option<u32>> {
     Ok(Some(umask))
 }
 
-/// The paths in the container; one named twice is done once.
+/// The paths in the container. A path that is named twice is taken once.
 fn indexed(
     list: &[Bytes],
     object: fn(usize) -> Object,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What mount(2) takes where fsconfig(2) takes parameters.
+//! The data string of mount(2), which stands for the parameters of fsconfig(2).
 
 use core::ffi::CStr;
 
@@ -11,12 +11,12 @@ use super::label::is_label;
 use crate::error::{During, Error, Result};
 use crate::sys::page::Page;
 
-/// A page, with the NUL: copy_mount_options() in fs/namespace.c.
+/// The data has a page at most, with its NUL: copy_mount_options() in fs/namespace.c.
 const DATA_MAX: usize = 4096;
 
 /// A file system's parameters as mount(2) takes them.
 pub struct Data {
-    /// MS_* flags, which are no data.
+    /// The parameters that mount(2) takes as MS_* flags instead of data.
     pub flags: u64,
     bytes: Page<[u8; DATA_MAX]>,
     length: usize,
@@ -40,7 +40,7 @@ impl Data {
                 return Ok(());
             }
         }
-        // A label has commas of its own.
+        // A label has commas in it, so it is put in quotes.
         let quote: &[u8] = if is_label(key.to_bytes()) { b"\"" } else { b"" };
         let comma: &[u8] = if self.length > 0 { b"," } else { b"" };
         self.append(comma)?;

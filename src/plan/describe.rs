@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A plan as JSON, one object a line for each step.
+//! Writes a plan as JSON, one line with an object for each step.
 
 use std::ffi::CStr;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::sys::flags;
 use crate::text::Escaped;
 
 impl Plan {
-    /// Steps in the order of execution.
+    /// The steps in the order in which they are carried out.
     pub fn describe(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut emit = |step: Step| out.write_all(step.finish().as_bytes());
         for warning in &self.warnings {
@@ -134,7 +134,7 @@ fn mount(mount: &Mount) -> Step {
     )
 }
 
-/// Without the content, which may be a secret.
+/// Describes a file without its content, which may be a secret.
 fn make(mount: &Mount, make: &Make) -> Step {
     let step = Step::new("make")
         .number("index", mount.index)
@@ -219,7 +219,7 @@ fn device(device: &Device) -> Step {
         .number("gid", device.gid as usize)
 }
 
-/// Without the environment, where secrets may be.
+/// Describes a hook without its environment, which may have secrets in it.
 fn hook(kind: HookKind, index: usize, hook: &Hook) -> Step {
     let step = Step::new("hook")
         .word("kind", kind.name())
@@ -321,7 +321,7 @@ impl Step {
     }
 }
 
-/// A string never fails to become JSON.
+/// A string always becomes JSON, so an error can't come up here.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The device nodes: those of the runtime-spec (config-linux.md, "Default Devices") and those asked for.
+//! Plans the device nodes: the default devices of the runtime-spec (config-linux.md, "Default Devices") and those
+//! that the configuration adds.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -9,7 +10,7 @@ use crate::config::{self, Config, DeviceKind};
 use crate::error::{Error, Object, Result, Stage};
 use crate::text::Quoted;
 
-/// Name below /dev and minor number; all but tty have the major number of mem(4).
+/// The name below /dev and the minor number. All but tty have the major number of mem(4).
 const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
@@ -19,10 +20,10 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 const DEFAULT_MODE: u32 = 0o666;
-/// dev_t inside the kernel: MINORBITS of <linux/kdev_t.h>.
+/// The limits come from dev_t inside the kernel: MINORBITS in <linux/kdev_t.h>.
 const MAX_MAJOR: u32 = (1 << 12) - 1;
 const MAX_MINOR: u32 = (1 << 20) - 1;
-/// Made as a link to the container's devpts.
+/// /dev/ptmx is made as a link to the container's devpts, so a device of that path is refused.
 const PTMX: &[u8] = b"/dev/ptmx";
 
 pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Device>> {
@@ -73,10 +74,10 @@ pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Dev
     Ok(devices)
 }
 
-/// The directory and the name in it.
+/// Splits a path into its directory and the name in it.
 fn split(path: &CStr) -> (CString, CString) {
     let (directory, name) = paths::split(path.to_bytes());
-    // Parts of a C string have no NUL in them.
+    // Parts of a C string have no NUL, so this can't fail.
     let part = |part: &[u8]| CString::new(part).unwrap_or_default();
     (part(directory), part(name))
 }
@@ -105,7 +106,7 @@ fn device(index: usize, wanted: &config::Device, warn: &mut impl FnMut(String)) 
             number("minor", wanted.minor, MAX_MINOR)?,
         ),
     };
-    // It may carry the file's type too, as `podman run --privileged` writes it.
+    // `podman run --privileged` writes the file's type into the mode too.
     let mode = wanted.file_mode.unwrap_or(DEFAULT_MODE);
     if mode & libc::S_IFMT != 0 && mode & libc::S_IFMT != format {
         return Err(Error::invalid(format_args!(

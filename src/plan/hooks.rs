@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The hooks: programs, which are looked for only when they run.
+//! Plans the hooks. Their programs are looked for only when they run.
 
 use std::time::Duration;
 

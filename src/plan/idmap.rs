@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The mapping of an idmapped mount: the mount's own, crun's in an option, or the container's.
+//! Plans the mapping of an idmapped mount: the mount's own, crun's in an option, or the container's.
 
 use std::os::fd::RawFd;
 
@@ -8,17 +8,17 @@ use crate::config::{Config, IdMapping};
 use crate::error::{Error, Result};
 use crate::text::Quoted;
 
-/// What an option asks for.
+/// The idmapping that an option asks for.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// With the mounts below.
     pub recursive: bool,
-    /// What stands behind "=".
+    /// The text behind "=".
     pub mapping: Option<&'a [u8]>,
 }
 
 impl<'a> Asked<'a> {
-    /// "idmap=uids=0-1-10#10-11-10;gids=0-100-10", as crun has it. `None`: another option.
+    /// Reads an option such as crun's "idmap=uids=0-1-10#10-11-10;gids=0-100-10". `None` if it is another option.
     pub fn with_mapping(option: &'a [u8]) -> Option<Self> {
         let (recursive, mapping) = match option.strip_prefix(b"idmap=") {
             Some(mapping) => (false, mapping),
@@ -31,7 +31,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// `uids` and `gids`: the mount's own.
+/// `uids` and `gids` are the mount's own mappings.
 pub fn idmap(
     config: &Config,
     (uids, gids): (&[IdMapping], &[IdMapping]),
@@ -106,7 +106,7 @@ fn text(mappings: &[IdMapping]) -> Vec<u8> {
     mappings.iter().map(line).collect::<String>().into_bytes()
 }
 
-/// What crun's option gives. The kind of ids that it leaves out is mapped as in the container.
+/// The mappings in crun's option. If it leaves out the uids or the gids, they are mapped as in the container.
 fn explicit(config: &Config, text: &[u8]) -> Result<Mappings> {
     let (mut uids, mut gids) = (None, None);
     for part in text.split(|&b| b == b';').filter(|part| !part.is_empty()) {
@@ -143,8 +143,8 @@ fn explicit(config: &Config, text: &[u8]) -> Result<Mappings> {
     ))
 }
 
-/// "0-100-10": first id on the file system, first id seen through the mount, count. With "@" before it the second
-/// is one of the container's.
+/// Reads a mapping such as "0-100-10": the first id on the file system, the first id seen through the mount, and the
+/// count. With "@" before it the second id is an id in the container.
 fn range(text: &[u8], containers: &[IdMapping], field: &str) -> Result<IdMapping> {
     let (relative, numbers) = match text.strip_prefix(b"@") {
         Some(numbers) => (true, numbers),
@@ -210,7 +210,7 @@ fn check(field: &str, mappings: &[IdMapping]) -> Result<()> {
                 "{field}[{index}].size: it is 0"
             )));
         }
-        // (uid_t) -1 is no id: user_namespaces(7).
+        // The number (uid_t) -1 is no id: user_namespaces(7).
         let ends = [mapping.container_id, mapping.host_id].map(|id| id.checked_add(mapping.count));
         if ends.contains(&None) {
             return Err(Error::invalid(format_args!(

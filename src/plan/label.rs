@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The SELinux label of what is mounted: a parameter of a new superblock, or an attribute of a bind's files.
+//! Plans the SELinux label of a mount: a parameter of a new superblock, or an attribute of a bind's files.
 
 use std::ffi::{CStr, CString};
 
@@ -10,12 +10,13 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::text::{Escaped, Quoted};
 
-/// The parameters that give a superblock a label: mount(8), selinux_fs_parameters[] in security/selinux/hooks.c.
+/// The parameters that give a superblock its label: mount(8), selinux_fs_parameters[] in security/selinux/hooks.c.
 const KEYS: [&CStr; 4] = [c"context", c"fscontext", c"defcontext", c"rootcontext"];
 const FIELD: &str = "linux.mountLabel";
 
-/// What go-selinux's label.Relabel() refuses, but for home directories, which no environment variable is asked for:
-/// the files there have labels of many kinds, and the host needs them.
+/// The directories that go-selinux's label.Relabel() refuses to relabel, because the host needs the labels of the
+/// files there. Home directories are not among them: go-selinux finds those by environment variables, which this
+/// library does not read.
 pub const NEVER_RELABELLED: [&CStr; 24] = [
     c"/",
     c"/bin",
@@ -48,7 +49,7 @@ fn given(config: &Config) -> Option<&[u8]> {
     label.filter(|label| !label.is_empty())
 }
 
-/// The parameter that labels a new superblock. `None`: there is no label.
+/// The parameter that labels a new superblock. `None` if there is no label.
 pub fn parameter(config: &Config) -> Result<Option<Parameter>> {
     let key = match config.mount_context_type.as_deref() {
         None => KEYS[0],
@@ -77,14 +78,14 @@ pub fn is_label(key: &[u8]) -> bool {
     KEYS.iter().any(|known| known.to_bytes() == key)
 }
 
-/// The label of an inode that is labelled by itself.
+/// The label of an inode that gets it as an attribute.
 pub fn of_file(config: &Config) -> Result<Option<CString>> {
     given(config)
         .map(|label| paths::c_string(FIELD, label))
         .transpose()
 }
 
-/// What a bind's files get. `None`: there is no label.
+/// The label that a bind's files get. `None` if there is none.
 pub fn of_bind(config: &Config, source: Option<&CStr>, shared: bool) -> Result<Option<CString>> {
     let Some(label) = given(config) else {
         return Ok(None);
@@ -110,7 +111,7 @@ pub fn refused(path: &[u8]) -> Error {
     )
 }
 
-/// USER:ROLE:TYPE[:LEVEL] with the level s0, which every container may use.
+/// The label USER:ROLE:TYPE[:LEVEL] with the level s0, which every container may use.
 fn without_categories(label: &[u8]) -> Result<Vec<u8>> {
     let mut parts = label.splitn(4, |&b| b == b':');
     match (parts.next(), parts.next(), parts.next()) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which read-only mounts become so only at the end, as something is still to be made in them.
+//! Finds the read-only mounts that become read-only only at the end, because something is still made in them.
 
 use std::ffi::CString;
 
@@ -7,9 +7,9 @@ use libc::MOUNT_ATTR_RDONLY;
 
 use super::{Kind, Mount};
 
-/// A read-only tmpfs becomes so at the end: whoever starts the container may still write to it. A read-only bind does if
-/// a later mount, or the working directory, lies below it, whose mount point may be missing there. One that is covered by a later
-/// mount can't be found then.
+/// A read-only tmpfs becomes read-only at the end, because the runtime may still write to it. A read-only bind does
+/// so if a later mount or the working directory lies below it, because that may have to be made. A mount that a later
+/// mount covers can't be found at the end, so it is made read-only at once.
 pub fn defer_readonly(mounts: &mut [Mount], cwd: Option<&CString>) {
     let mut order: Vec<(CString, usize)> = Vec::with_capacity(mounts.len());
     let places = mounts.iter().enumerate();
@@ -34,7 +34,7 @@ pub fn defer_readonly(mounts: &mut [Mount], cwd: Option<&CString>) {
     }
 }
 
-/// What is made at a path covers no mount there, but is made in it.
+/// A file that is made at a path covers no mount there. It is made in that mount.
 fn place_of(mount: &Mount) -> CString {
     if !mount.is_made() {
         return mount.destination.clone();
@@ -75,7 +75,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
     rest.is_some_and(|rest| (directory == b"/" && !rest.is_empty()) || rest.first() == Some(&b'/'))
 }
 
-/// The first later mount on the destination, or on a directory above it.
+/// The first later mount on the destination or on a directory above it.
 fn covered_at(order: &[(CString, usize)], destination: &[u8], place: usize) -> Option<usize> {
     let ends = (1..=destination.len())
         .filter(|&end| end == destination.len() || end == 1 || destination[end] == b'/');

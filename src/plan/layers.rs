@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An overlay's lower directories one by one, as "lowerdir+" and "datadir+" of fsconfig(2) since Linux 6.8:
-//! Documentation/filesystems/overlayfs.rst. The limit of a value holds for each of them, and they have no escapes.
+//! Gives an overlay's lower directories one by one, as "lowerdir+" and "datadir+" of fsconfig(2) since Linux 6.8:
+//! Documentation/filesystems/overlayfs.rst. Then the limit of a value holds for each directory, and the names have no
+//! escapes.
 
 use core::ffi::CStr;
 use std::ffi::CString;
@@ -9,8 +10,8 @@ use super::Parameter;
 
 const LOWERDIR: &CStr = c"lowerdir";
 
-/// The parameters with the directories of "lowerdir" one by one. `None`: there is no such list, or it is one that the
-/// kernel refuses, and is to be told.
+/// The parameters with the directories of "lowerdir" one by one. `None` if there is no such list, or if the kernel
+/// refuses it: then the kernel gets the list as it is, so that its message tells the reason.
 pub fn one_by_one(parameters: &[Parameter]) -> Option<Vec<Parameter>> {
     let is_list = |it: &Parameter| it.key.as_c_str() == LOWERDIR;
     let position = parameters.iter().position(is_list)?;
@@ -27,8 +28,9 @@ pub fn one_by_one(parameters: &[Parameter]) -> Option<Vec<Parameter>> {
     Some(all)
 }
 
-/// The rules are those of ovl_parse_param_lowerdir() in fs/overlayfs/params.c: ":" separates, "::" comes before each
-/// directory that has data alone, which come last, and a backslash takes the next byte's meaning.
+/// The kernel has these rules in ovl_parse_param_lowerdir() in fs/overlayfs/params.c. ":" separates the directories.
+/// "::" comes before each directory that holds only data, and these come last. After a backslash the next byte has no
+/// special meaning.
 fn split(list: &[u8]) -> Option<Vec<Parameter>> {
     let mut layers = Vec::new();
     let (mut path, mut is_data) = (Vec::new(), false);

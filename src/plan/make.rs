@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A step that makes a directory, file or link, or changes what is there.
+//! Plans a step that makes a directory, a file or a link, or changes the file that is there.
 
 use super::{Kind, Make, Mount, Node, paths, proc};
 use crate::config::{self, Config, FileKind};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What will be done: a configuration checked, with every string ready for the kernel. Pure: no
-//! system call is made here, and nothing is allocated when the plan is carried out.
+//! The plan: a configuration that was checked, with every string ready for the kernel. Making it takes no system
+//! call, so that carrying it out needs no allocation.
 #![forbid(unsafe_code)]
 
 pub mod attributes;
@@ -31,56 +31,56 @@ use data::Data;
 
 pub use crate::config::options::Shape;
 
-/// Far below the kernel's default limit for a namespace, 100,000 (fs.mount-max, proc_sys_fs(5)).
+/// This is far below the kernel's default limit of 100,000 mounts in a namespace (fs.mount-max, proc_sys_fs(5)).
 pub const MAX_MOUNTS: usize = 65_536;
-/// fsconfig(2) takes a key or value of at most as many bytes.
+/// The most bytes that fsconfig(2) takes in a key or a value.
 pub const PARAMETER_MAX: usize = 255;
-/// Extents of a user namespace's mapping: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
+/// The most extents of a user namespace's mapping: UID_GID_MAP_MAX_EXTENTS, user_namespaces(7).
 pub const MAX_ID_MAPPINGS: usize = 340;
 
 #[derive(Debug)]
 pub struct Plan {
     pub rootfs: Rootfs,
-    /// MS_* of linux.rootfsPropagation.
+    /// The MS_* flags of linux.rootfsPropagation.
     pub propagation: Option<u64>,
-    /// MS_* that the root gets last of all.
+    /// The MS_* flags that the root gets as the last step.
     pub final_propagation: Option<u64>,
-    /// /dev/ptmx is a bind.
+    /// /dev/ptmx is a bind instead of a link.
     pub ptmx_bind: bool,
-    /// In the order of their index. Optional ones that could not be planned are missing.
+    /// The mounts in the order of their index. Optional mounts that could not be planned are missing.
     pub mounts: Vec<Mount>,
-    /// With those that are missing.
+    /// The number of mounts, with those that are missing.
     pub configured_mounts: usize,
-    /// What is made in /dev, unless it is the host's.
+    /// The nodes that are made in /dev, unless it is the host's.
     pub devices: Vec<Device>,
     pub switch: Switch,
-    /// To be created; `None` if it is the root.
+    /// The working directory, which is created. `None` if it is the root.
     pub cwd: Option<CString>,
     pub readonly_rootfs: bool,
-    /// `None`: it is left alone.
+    /// The process's umask. `None` leaves it alone.
     pub umask: Option<u32>,
     pub readonly_paths: Vec<IndexedPath>,
     pub masked_paths: Vec<IndexedPath>,
-    /// By `HookKind`.
+    /// The hooks of each `HookKind`.
     pub hooks: [Vec<Hook>; HookKind::ALL.len()],
-    /// What covers directories: an empty tmpfs as small as the kernel lets it be, of one inode, or of two where some of
-    /// Ubuntu's kernels add one.
+    /// The empty tmpfs that masks directories. It is as small as the kernel allows: one inode, or two on some of
+    /// Ubuntu's kernels, which use one more.
     pub empty: [Filesystem; 2],
-    /// rfs_readonly_paths and rfs_mask_paths are the caller's to call.
+    /// The caller calls rfs_readonly_paths() and rfs_mask_paths() itself.
     pub separate_masks: bool,
-    /// Made in the namespace in which it is carried out.
+    /// The plan is made in the mount namespace in which it is carried out.
     pub planned_inside: bool,
-    /// The caller has not made the mount namespace: rfs_prepare does.
+    /// rfs_prepare() makes the mount namespace, not the caller.
     pub own_namespace: bool,
     pub user_namespace: bool,
-    /// All mounts are made by mount(2), also where there is more.
+    /// All mounts are made by mount(2), even if the kernel has the newer calls.
     pub classic_mount: bool,
-    /// What works, but probably not as meant.
+    /// Warnings about settings that work, but probably not as meant.
     pub warnings: Vec<CString>,
 }
 
 impl Plan {
-    /// The index of a mount, as the interface takes it.
+    /// Checks the index of a mount that a caller of the interface gave.
     pub fn configured(&self, index: u64) -> Result<usize> {
         let count = self.configured_mounts;
         let found = usize::try_from(index).ok().filter(|index| *index < count);
@@ -99,8 +99,8 @@ impl Plan {
         self.mounts.get(place.ok()?)
     }
 
-    /// What the namespace's mounts become at the start, as MS_*. Unless told otherwise slaves: these
-    /// still follow the host's unmounts.
+    /// The propagation that the namespace's mounts get at the start, as MS_* flags. The default is slave, because
+    /// slaves still follow the host's unmounts.
     pub fn start_propagation(&self) -> u64 {
         self.propagation.unwrap_or(flags::MS_SLAVE | flags::MS_REC)
     }
@@ -111,29 +111,29 @@ pub struct Rootfs {
     /// On the host; if `fd` is given, only its name.
     pub path: CString,
     pub fd: Option<RawFd>,
-    /// It must be there when the plan is made.
+    /// The rootfs must exist when the plan is made.
     pub is_checked: bool,
-    /// It is a new tmpfs.
+    /// The rootfs is a new tmpfs.
     pub tmpfs: Option<Filesystem>,
     pub idmap: Option<Idmap>,
-    /// The host's side may be asked for it if it can't be opened.
+    /// The host's side may be asked for the rootfs if it can't be opened.
     pub ask_if_unreachable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     PivotRoot,
-    /// MS_MOVE and chroot.
+    /// MS_MOVE and chroot(2).
     Move,
-    /// chroot alone: there is no mount namespace of its own.
+    /// chroot(2) alone, because the container has no mount namespace of its own.
     Chroot,
-    /// None: the root stays.
+    /// No switch: the root stays.
     Stay,
 }
 
 #[derive(Debug)]
 pub struct IndexedPath {
-    /// In the configuration.
+    /// The index in the configuration.
     pub index: usize,
     pub path: CString,
 }
@@ -141,42 +141,43 @@ pub struct IndexedPath {
 #[derive(Debug)]
 pub struct Mount {
     pub index: usize,
-    /// Absolute, in the container, without ".." and doubled slashes.
+    /// The absolute path in the container, without ".." and doubled slashes.
     pub destination: CString,
     pub kind: Kind,
-    /// What is made if the mount point is missing; `None`: what the mount's root is.
+    /// What is made if the mount point is missing. `None` makes the kind of file that the mount's root is.
     pub create: Option<Create>,
-    /// It goes below /proc: only what lies in the container's procfs may.
+    /// The destination lies below /proc, where only files of the container's own procfs may be mounted.
     pub below_proc: proc::Below,
-    /// The mount point must exist, and may be a symbolic link.
+    /// The mount point must exist, and it may be a symbolic link.
     pub destination_nofollow: bool,
-    /// The host's side makes it: RFS_MOUNT_FROM_HOST.
+    /// The host's side makes the mount: RFS_MOUNT_FROM_HOST.
     pub from_host: bool,
-    /// A failure is passed over, with a warning.
+    /// If the mount fails, it is passed over with a warning.
     pub optional: bool,
-    /// Read-only only in finalize: things are still to be made in it.
+    /// The mount becomes read-only in rfs_finalize(), because files are still made in it.
     pub readonly_later: bool,
-    /// The directory it lies in is a new tmpfs of this plan, so that the mount point is surely missing:
-    /// a hint that saves a look-up.
+    /// The destination's directory is a new tmpfs of this plan, so that the mount point is surely missing. This hint
+    /// saves a look-up.
     pub surely_missing: bool,
-    /// For the mount and all below it, before it is attached.
+    /// The change of the mount and all mounts below it, before it is attached.
     pub recursive: Option<Change>,
-    /// MS_* in turn.
+    /// The propagation: MS_* flags that are applied one after the other.
     pub propagation: Vec<u64>,
-    /// Attaching under a shared mount makes this one shared: the propagation must be set once more.
+    /// The propagation must be set once more after attaching, because a mount that is attached under a shared mount
+    /// becomes shared.
     pub below_shared: bool,
-    /// It is found again by its id: something else of this plan lies below (/dev's files, a device, a read-only or
-    /// masked path), or it becomes read-only later.
+    /// The mount must be found again by its id, because something of this plan lies below it (/dev's files, a device,
+    /// a read-only or masked path), or because it becomes read-only later.
     pub is_recognised: bool,
 }
 
 impl Mount {
-    /// It becomes the root that later mounts lie on.
+    /// The mount becomes the root that later mounts lie on.
     pub fn is_on_root(&self) -> bool {
         self.destination.as_c_str() == c"/"
     }
 
-    /// It is no mount, but a step that makes a file.
+    /// Whether this is no mount, but a step that makes a file.
     pub fn is_made(&self) -> bool {
         matches!(self.kind, Kind::Make(_))
     }
@@ -185,7 +186,7 @@ impl Mount {
         self.destination.as_c_str() == c"/dev" && !self.is_made()
     }
 
-    /// On /dev: a bind, or the one devtmpfs of the machine, belongs to the host, too.
+    /// Whether a mount on /dev also belongs to the host, as a bind or the machine's one devtmpfs does.
     pub fn brings_foreign_dev(&self) -> bool {
         match &self.kind {
             Kind::Bind(_) | Kind::Remount(_) => true,
@@ -194,7 +195,7 @@ impl Mount {
         }
     }
 
-    /// It is attached with a mapping of ids.
+    /// The mapping of ids that the mount is attached with.
     pub fn is_idmapped(&self) -> bool {
         match &self.kind {
             Kind::Filesystem(it) => it.idmap.is_some(),
@@ -203,7 +204,8 @@ impl Mount {
         }
     }
 
-    /// What is left of a path below the destination: empty, or from a slash on. `None`: it lies elsewhere.
+    /// The rest of a path below the destination. It is empty or begins with a slash. `None` if the path lies
+    /// elsewhere.
     pub fn path_below<'a>(&self, path: &'a CStr) -> Option<&'a CStr> {
         let destination = self.destination.as_bytes();
         let is_below = path
@@ -216,16 +218,16 @@ impl Mount {
         })
     }
 
-    /// Its source is a descriptor of the caller's.
+    /// The source is a descriptor of the caller.
     pub fn takes_descriptor(&self) -> bool {
         matches!(&self.kind, Kind::Bind(bind) if bind.source_fd.is_some())
     }
 }
 
-/// What is made where a mount point is missing.
+/// What is done if a mount point is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Create {
-    /// It must exist.
+    /// The mount point must exist.
     Nothing,
     Shape(Shape),
 }
@@ -234,13 +236,13 @@ pub enum Create {
 pub enum Kind {
     Filesystem(Filesystem),
     Bind(Bind),
-    /// What is mounted there already gets other flags: mount(2), MS_REMOUNT | MS_BIND.
+    /// The mount that is there already gets other flags: MS_REMOUNT | MS_BIND of mount(2).
     Remount(BindChange),
     Cgroup(Box<Cgroup>),
     Make(Make),
 }
 
-/// A step between the mounts: a directory, file or link is made, or what is there changes.
+/// A step between the mounts, which makes a directory, a file or a link, or changes the file that is there.
 #[derive(Debug)]
 pub struct Make {
     pub node: Node,
@@ -254,7 +256,7 @@ pub struct Make {
 pub enum Node {
     Directory,
     Regular(Content),
-    /// With its target.
+    /// A symbolic link with this target.
     Link(CString),
     Existing,
 }
@@ -265,36 +267,37 @@ pub struct Filesystem {
     pub fstype: CString,
     pub source: CString,
     pub parameters: Vec<Parameter>,
-    /// MOUNT_ATTR_*.
+    /// The mount's MOUNT_ATTR_* flags.
     pub attributes: u64,
-    /// No component of the target may be a symbolic link: proc and sysfs.
+    /// No component of the target may be a symbolic link, as for proc and sysfs.
     pub plain_target: bool,
-    /// A tmpfs without a mode takes that of a directory that was there before.
+    /// The tmpfs has no mode in its options, and takes the mode of a directory that was there before.
     pub copy_mode: bool,
-    /// A tmpfs that begins with what it covers.
+    /// The tmpfs gets a copy of the directory that it covers.
     pub copy_up: Option<CopyUp>,
-    /// An SELinux label for the root inode, where the file system takes none as a parameter.
+    /// An SELinux label for the root inode, if the file system takes no label as a parameter.
     pub root_label: Option<CString>,
     pub idmap: Option<Idmap>,
-    /// fsconfig(2) can't express all of it: mount(2) makes it.
+    /// mount(2) makes the file system, because fsconfig(2) can't take all of the parameters.
     pub needs_mount2: bool,
-    /// With these parameters instead fsconfig(2) can, if the kernel's overlay takes its lower directories one by one.
+    /// The parameters with which fsconfig(2) can make it after all, if the kernel takes an overlay's lower
+    /// directories one by one.
     pub layers: Option<Vec<Parameter>>,
-    /// What is bound if the kernel refuses a new one with EPERM, as RFS_OPTION_SYSFS_FROM_HOST asks for.
+    /// The host's sysfs that is bound if the kernel refuses a new one with EPERM: RFS_OPTION_SYSFS_FROM_HOST.
     pub instead: Option<Instead>,
 }
 
-/// The host's sysfs, in a user namespace that may not mount one.
+/// The host's sysfs, for a user namespace that may not mount one.
 #[derive(Debug)]
 pub struct Instead {
     pub source: CString,
-    /// For it and all that is mounted below.
+    /// The change of the mount and of all mounts below it.
     pub change: Change,
-    /// The cgroups below are covered: no mount of the plan is made there.
+    /// The cgroups below it are covered, because no mount of the plan is made there.
     pub hides_cgroup: bool,
 }
 
-/// What of a directory's own attributes its copy gets; a tmpfs's root keeps what a parameter gave it.
+/// The attributes of a directory that its copy gets. A tmpfs's root keeps the attributes that a parameter gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyUp {
     pub mode: bool,
@@ -316,7 +319,7 @@ pub struct Parameter {
     pub value: Option<CString>,
 }
 
-/// Parameters of a superblock, in the order in which they are set.
+/// The parameters of a superblock, in the order in which they are set.
 pub trait Parameters {
     fn each(&self, set: &mut dyn FnMut(&CStr, Option<&CStr>) -> Result<()>) -> Result<()>;
 }
@@ -329,11 +332,11 @@ impl Parameters for Vec<Parameter> {
 }
 
 impl Filesystem {
-    /// Decides how it is made.
+    /// Decides which calls make the file system.
     fn choose_calls(&mut self) -> Result<()> {
         let is_overlay = self.fstype.as_c_str() == c"overlay";
-        // Before Linux 6.5 an overlay's directory may not have a comma in its name with fsconfig(2):
-        // legacy_parse_param() in fs/fs_context.c.
+        // Before Linux 6.5 fsconfig(2) takes no comma in the name of an overlay's directory: legacy_parse_param() in
+        // fs/fs_context.c.
         let has_comma = |it: &Parameter| {
             let value = it.value.as_ref().map_or(&b""[..], |value| value.as_bytes());
             is_overlay && !label::is_label(it.key.to_bytes()) && value.contains(&b',')
@@ -353,7 +356,7 @@ impl Filesystem {
         }
     }
 
-    /// fsconfig(2) can't take all of it.
+    /// Whether fsconfig(2) can't take all of the parameters.
     fn is_beyond_fsconfig(&self, parameters: &[Parameter]) -> bool {
         let is_long = |text: &CString| text.as_bytes().len() > PARAMETER_MAX;
         is_long(&self.source)
@@ -366,7 +369,7 @@ impl Filesystem {
 
 #[derive(Debug)]
 pub struct Bind {
-    /// On the host; if `source_fd` is given, only its name.
+    /// The source's path on the host. If `source_fd` is given, it is only a name.
     pub source: CString,
     /// The source is a path in the container.
     pub relative: bool,
@@ -378,12 +381,12 @@ pub struct Bind {
     /// An SELinux label for every file in it.
     pub relabel: Option<CString>,
     pub idmap: Option<Idmap>,
-    /// The host's side may be asked for a source that can't be opened.
+    /// The host's side may be asked for a source that this process can't open.
     pub ask_if_unreachable: bool,
 }
 
 impl Bind {
-    /// By path, and not in the container.
+    /// The source is given by its path on the host.
     fn is_itself_below_proc(&self, destination: &CStr) -> bool {
         let by_path = self.source_fd.is_none() && self.idmap.is_none() && !self.relative;
         by_path
@@ -396,82 +399,82 @@ impl Bind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     Follow,
-    /// Bound itself.
+    /// The link itself is bound.
     Bind,
-    /// Made anew in the container.
+    /// The same link is made in the container.
     Copy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idmap {
-    /// With the mounts below.
+    /// The mounts below are mapped too.
     pub recursive: bool,
     pub mappings: Ids,
 }
 
-/// Whose mappings an idmapped mount has.
+/// Where the mappings of an idmapped mount come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ids {
-    /// Those of the container's user namespace.
+    /// The container's user namespace.
     Containers,
-    /// Its own.
+    /// The mount's own mappings.
     Own(Mappings),
-    /// Those of a user namespace, by a descriptor of the caller's on the host's side.
+    /// A user namespace, which the caller gave as a descriptor on the host's side.
     Namespace(RawFd),
 }
 
-/// As /proc/PID/uid_map and gid_map take them: user_namespaces(7).
+/// Mappings in the text form of /proc/PID/uid_map and gid_map: user_namespaces(7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mappings {
     pub uids: Vec<u8>,
     pub gids: Vec<u8>,
 }
 
-/// Where every host has its cgroups: cgroups(7).
+/// The directory at which every host has its cgroups: cgroups(7).
 pub const CGROUP_MOUNTPOINT: &CStr = c"/sys/fs/cgroup";
 
-/// Which of the host's hierarchies a cgroup mount shows.
+/// The hierarchies of the host that a cgroup mount shows.
 #[derive(Debug)]
 pub enum Hierarchies {
-    /// cgroup2 where the host has it alone, otherwise all of v1.
+    /// cgroup2 if the host has nothing else, otherwise all v1 hierarchies.
     All,
-    /// cgroup2, also beside v1.
+    /// cgroup2, even if the host has v1 hierarchies too.
     Unified,
-    /// One of v1, by its controllers or name: "cpu,cpuacct", "name=systemd".
+    /// One v1 hierarchy, by its controllers or its name: "cpu,cpuacct", "name=systemd".
     One(CString),
 }
 
 #[derive(Debug)]
 pub struct Cgroup {
     pub hierarchies: Hierarchies,
-    /// cgroup2, where the host has it alone.
+    /// The cgroup2 file system, for a host that has nothing else.
     pub unified: Filesystem,
-    /// The container's cgroup2 directory on the host, bound where cgroup2 may not be mounted. `None`: the caller has
-    /// not told it.
+    /// The container's cgroup2 directory on the host, which is bound if cgroup2 may not be mounted. `None` if the
+    /// caller has not told it.
     pub path: Option<CString>,
-    /// For what is bound.
+    /// The change of a mount that is bound.
     pub change: Option<BindChange>,
-    /// For the root of the v1 hierarchies.
+    /// The tmpfs that holds the v1 hierarchies.
     pub tmpfs: Filesystem,
-    /// MOUNT_ATTR_* of a v1 hierarchy in the container's own cgroup namespace.
+    /// The MOUNT_ATTR_* flags of a v1 hierarchy in the container's own cgroup namespace.
     pub hierarchy: u64,
     pub namespace: bool,
-    /// It was asked for by the type cgroup2: v1 hierarchies don't do.
+    /// The configuration asked for the type cgroup2, so v1 hierarchies would not do.
     pub is_unified: bool,
-    /// What can't be mounted without root is masked.
+    /// If a rootless runtime can't mount it, the host's hierarchy is masked.
     pub mask_if_missing: bool,
 }
 
 #[derive(Debug)]
 pub struct Device {
-    /// `None`: one of the default devices.
+    /// The index in the configuration. `None` for a default device.
     pub index: Option<usize>,
-    /// Absolute, in the container.
+    /// The absolute path in the container.
     pub path: CString,
-    /// `path` in two.
+    /// The directory and the name that `path` consists of.
     pub directory: CString,
     pub name: CString,
-    /// S_IFBLK, S_IFCHR or S_IFIFO, with permission bits.
+    /// S_IFBLK, S_IFCHR or S_IFIFO, and the permission bits.
     pub mode: u32,
     pub major: u32,
     pub minor: u32,
@@ -481,9 +484,9 @@ pub struct Device {
 
 #[derive(Debug)]
 pub struct Hook {
-    /// Absolute, where the hook runs.
+    /// The program's absolute path, where the hook runs.
     pub path: CString,
-    /// Never empty.
+    /// The arguments, which are never empty.
     pub args: Vec<CString>,
     pub env: Vec<CString>,
     pub timeout: Option<Duration>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One mount of the configuration, by kind.
+//! Plans one mount of the configuration, by its kind.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -18,13 +18,13 @@ use crate::error::{Error, Result};
 use crate::sys::flags::{self, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
 use crate::text::{Escaped, Quoted};
 
-/// What runc gives the tmpfs that holds v1 hierarchies, and those hierarchies.
+/// The attributes that runc gives the tmpfs that holds v1 hierarchies, and the hierarchies in it.
 const CGROUP_FLAGS: u64 = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
 
-/// They show what the kernel keeps for namespaces, and no version of it lets them be idmapped.
+/// These types show what the kernel keeps for namespaces, and no kernel lets them be idmapped.
 const NEVER_IDMAPPED: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"cgroup", b"cgroup2"];
 
-/// They have one superblock for the machine or for a namespace, which containers share.
+/// These types have one superblock for the machine or for a namespace, which containers share.
 const ONE_FOR_MANY: [&[u8]; 17] = [
     b"binfmt_misc",
     b"cgroup",
@@ -45,8 +45,8 @@ const ONE_FOR_MANY: [&[u8]; 17] = [
     b"tracefs",
 ];
 
-/// `below_shared`: a mount before this one may be shared. `rootfs`: its path, cleaned; a destination that begins with
-/// it is taken from it, as runc does (utils.StripRoot).
+/// `below_shared` tells whether a mount before this one may be shared. `rootfs` is the rootfs's cleaned path. It is
+/// taken off a destination that begins with it, as runc does (utils.StripRoot).
 pub fn mount(
     config: &Config,
     index: usize,
@@ -132,7 +132,7 @@ pub fn mount(
         Kind::Remount(change)
     } else if is_bind {
         let mut bind = bind(config, wanted, &options)?;
-        // As `-v /proc/sys/net:/proc/sys/net` of Podman means it.
+        // Podman's `-v /proc/sys/net:/proc/sys/net` means the container's own files.
         if below_proc == proc::Below::Files && bind.is_itself_below_proc(&destination) {
             warn(format!(
                 "mounts[{index}]: {} is bound on itself: that of the container's own /proc",
@@ -235,7 +235,7 @@ fn refuse_relative(wanted: &config::Mount, options: &Options<'_>) -> Result<()> 
     Err(Error::invalid(reason))
 }
 
-/// A source in the container, where a path begins at its root.
+/// The path of a source in the container. A relative path begins at the root too.
 fn relative_source(source: &[u8]) -> Result<CString> {
     let slash: &[u8] = if source.starts_with(b"/") { b"" } else { b"/" };
     paths::path("source", &[slash, source].concat())
@@ -378,8 +378,8 @@ fn filesystem(
     Ok(made)
 }
 
-/// A user namespace without a network namespace of its own may not mount a sysfs, and one that sees no complete sysfs
-/// neither: mount_too_revealing() in fs/namespace.c. What the host has is only ever bound read-only.
+/// The host's sysfs, for a user namespace that has no network namespace of its own or sees no complete sysfs: the
+/// kernel lets it mount none (mount_too_revealing() in fs/namespace.c). The host's is always bound read-only.
 fn hosts_sysfs(config: &Config, options: &Options<'_>, destination: &CStr) -> Option<Instead> {
     if options.set & MS_RDONLY == 0 {
         return None;
@@ -396,7 +396,8 @@ fn hosts_sysfs(config: &Config, options: &Options<'_>, destination: &CStr) -> Op
     })
 }
 
-/// Everybody's "gid=5" is an error where there is no group 5. Without it the terminals have their owner's group.
+/// Every engine writes "gid=5", which is an error in a user namespace without group 5. Without the option the
+/// terminals have their owner's group.
 fn drop_unmapped_gid(
     config: &Config,
     parameters: &mut Vec<Parameter>,
@@ -428,7 +429,7 @@ fn new_superblock(
 ) -> Result<Filesystem> {
     let mut parameters = Vec::new();
     for (flag, key) in SUPERBLOCK_FLAGS {
-        // Read-only for one container would be read-only for all that see it.
+        // If one container made this superblock read-only, it would be read-only in all containers.
         let is_others = flag == MS_RDONLY && ONE_FOR_MANY.contains(&fstype);
         if options.set & flag != 0 && !is_others {
             parameters.push(Parameter {
@@ -440,7 +441,7 @@ fn new_superblock(
     for data in &options.data {
         parameters.push(parameter(data)?);
     }
-    // The kernel refuses most of a second one: selinux_add_opt() in security/selinux/hooks.c.
+    // The kernel refuses most second labels: selinux_add_opt() in security/selinux/hooks.c.
     if let Some(config) = labelled.filter(|_| !has_label(&parameters)) {
         parameters.extend(label::parameter(config)?);
     }
@@ -486,7 +487,7 @@ fn parameter(data: &[u8]) -> Result<Parameter> {
         if !label::is_label(key) {
             return c_string(value);
         }
-        // mount(2) takes the quotes away that keep a label's commas together; fsconfig(2) takes a value as it is.
+        // mount(2) removes the quotes that keep a label's commas together. fsconfig(2) takes a value as it is.
         let unquoted: Vec<u8> = value.iter().copied().filter(|&b| b != b'"').collect();
         c_string(&unquoted)
     });
@@ -509,7 +510,7 @@ pub(super) fn check_length(field: &str, bytes: &[u8]) -> Result<()> {
     ))
 }
 
-/// Read-only, and with the label of all mounts.
+/// The tmpfs that masks directories. It is read-only and has the label of all mounts.
 pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
     let of = |inodes: &'static [u8]| {
         let options = Options {
@@ -522,7 +523,7 @@ pub fn empty(config: &Config) -> Result<[Filesystem; 2]> {
     Ok([of(b"nr_inodes=1")?, of(b"nr_inodes=2")?])
 }
 
-/// RFS_OPTION_TMPFS_ROOTFS.
+/// The tmpfs that RFS_OPTION_TMPFS_ROOTFS asks for.
 pub fn tmpfs_rootfs(config: &Config) -> Result<Filesystem> {
     let options = Options {
         data: vec![b"mode=755"],
@@ -531,8 +532,8 @@ pub fn tmpfs_rootfs(config: &Config) -> Result<Filesystem> {
     new_superblock(b"tmpfs", Some(b"tmpfs"), &options, Some(config))
 }
 
-/// The controllers of v1, by which a `cgroup` mount asks for one hierarchy: cgroups(7), "Cgroups version 1 controllers",
-/// and `misc` of Linux 5.13.
+/// The v1 controllers by which a `cgroup` mount asks for one hierarchy: "Cgroups version 1 controllers" in
+/// cgroups(7), and `misc` of Linux 5.13.
 const CONTROLLERS: [&[u8]; 15] = [
     b"blkio",
     b"cpu",
@@ -551,7 +552,7 @@ const CONTROLLERS: [&[u8]; 15] = [
     b"rdma",
 ];
 
-/// Which hierarchies are asked for, and what of the options is data for cgroup2.
+/// The hierarchies that are asked for, and the options that are data for cgroup2.
 fn hierarchies<'a>(fstype: &[u8], options: &Options<'a>) -> Result<(Hierarchies, Options<'a>)> {
     let is_of_v1 = |option: &[u8]| CONTROLLERS.contains(&option) || option.starts_with(b"name=");
     let may_choose = fstype == b"cgroup";

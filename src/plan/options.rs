@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mount's options: sorted by what they are for, and those found that mean nothing.
+//! Sorts a mount's options by their purpose, and finds options that mean nothing.
 
 use super::attributes::{Change, SUPERBLOCK_FLAGS};
 use super::{Create, idmap, label};
@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::sys::flags::MS_RDONLY;
 use crate::text::Quoted;
 
-/// What engines write among the options of a bind, though it means nothing there: Podman hands on what is said of a
-/// named volume. With "=" at the end whatever the value is.
+/// Options that engines give a bind although they mean nothing there: Podman passes on the options of a named volume.
+/// A "=" at the end stands for every value.
 const IGNORED_FOR_BINDS: [&[u8]; 3] = [b"copy", b"nocopy", b"mode="];
 
-/// Other words for an option.
+/// Words that people write for an option's real name.
 const SYNONYMS: [(&[u8], &str); 5] = [
     (b"read-only", "ro"),
     (b"readonly", "ro"),
@@ -22,7 +22,7 @@ const SYNONYMS: [(&[u8], &str); 5] = [
     (b"writable", "rw"),
 ];
 
-/// The options of a mount, sorted by what they are for.
+/// The options of a mount, sorted by their purpose.
 #[derive(Default)]
 pub struct Options<'a> {
     pub set: u64,
@@ -31,7 +31,7 @@ pub struct Options<'a> {
     pub recursive: Option<Change>,
     pub idmap: Option<idmap::Asked<'a>>,
     pub copy_up: bool,
-    /// For all containers, or for this one.
+    /// Files are relabelled, for all containers or for this one.
     pub relabel: Option<bool>,
     pub copy_symlink: bool,
     pub source_nofollow: bool,
@@ -40,7 +40,7 @@ pub struct Options<'a> {
     pub create: Option<Create>,
     pub relative: bool,
     pub data: Vec<&'a [u8]>,
-    /// There is something that only a new file system can take.
+    /// There is an option that only a new file system can take.
     pub for_new: bool,
 }
 
@@ -116,9 +116,9 @@ impl<'a> Options<'a> {
         Ok(())
     }
 
-    /// What means nothing for a bind is an error: a "ro" that was misspelt would leave a mount writable. `ignored` is
-    /// told of what engines write all the same.
-    /// In a line of fstab(5) such an option is passed over, because those files are full of them.
+    /// Refuses options that mean nothing for a bind, because a misspelt "ro" would leave the mount writable. Options
+    /// that engines write all the same are passed to `ignored`. In a line of fstab(5) such an option is passed over,
+    /// because those files are full of them.
     pub fn check_of_bind(
         &self,
         wanted: &config::Mount,
@@ -165,8 +165,9 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The options as they are one by one. Several may come in one string, as containerd writes an overlay's: they are
-/// split where mount(2) would have the file system split them, so that fsconfig(2), which does not, gets the same.
+/// The options one by one. Several may come in one string, as containerd writes an overlay's. With mount(2) the file
+/// system would split the string, but fsconfig(2) takes one option at a time. So the string is split here in the same
+/// places.
 fn pieces(wanted: &config::Mount) -> impl Iterator<Item = &[u8]> {
     let fstype = wanted.fstype.as_deref().unwrap_or_default();
     let whole = wanted.options.iter().map(Vec::as_slice);
@@ -195,9 +196,9 @@ fn split<'a>(fstype: &'a [u8], mut rest: &'a [u8]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// The first comma that ends an option. Those of values don't: a label's are in quotes (opt_len() in security/selinux/
-/// hooks.c) or before a category, overlay escapes them (ovl_next_opt() in fs/overlayfs/params.c), and a tmpfs's `mpol`
-/// has lists of numbers (shmem_next_opt() in mm/shmem.c).
+/// The first comma that ends an option. A comma inside a value does not: a label's commas are in quotes (opt_len() in
+/// security/selinux/ hooks.c) or before a category, overlay escapes them (ovl_next_opt() in fs/overlayfs/params.c),
+/// and a tmpfs's `mpol` has lists of numbers (shmem_next_opt() in mm/shmem.c).
 fn separator(fstype: &[u8], text: &[u8]) -> Option<usize> {
     let is_overlay = fstype == b"overlay";
     let has_lists = matches!(fstype, b"tmpfs" | b"devtmpfs");
@@ -225,12 +226,12 @@ fn separator(fstype: &[u8], text: &[u8]) -> Option<usize> {
     None
 }
 
-/// A failure is passed over.
+/// If the mount fails, it is passed over.
 pub fn is_optional(wanted: &config::Mount) -> bool {
     pieces(wanted).any(|option| effect(option) == Some(Effect::Optional))
 }
 
-/// A bind has no superblock of its own that this could be for.
+/// Whether this is an option for a superblock, which a bind does not have.
 fn is_of_superblock(flags: u64) -> bool {
     let others = SUPERBLOCK_FLAGS
         .iter()
@@ -254,7 +255,7 @@ fn is_ignored(option: &[u8]) -> bool {
     })
 }
 
-/// What an unknown option was probably to be, in quotes.
+/// The option that was probably meant by an unknown one, in quotes.
 fn meant(option: &[u8]) -> Option<String> {
     let parts: Vec<&[u8]> = option
         .split(|&b| b == b',')
@@ -275,7 +276,7 @@ fn meant(option: &[u8]) -> Option<String> {
     (3 * distance <= plain.len().max(name.len())).then(|| Quoted(name).to_string())
 }
 
-/// How many bytes are to be put in, taken out or replaced (Levenshtein).
+/// The number of bytes to insert, remove or replace (Levenshtein's distance).
 fn distance(a: &[u8], b: &[u8]) -> usize {
     const LONGEST: usize = 32;
     if a.len() > LONGEST {

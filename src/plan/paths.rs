@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Checks that every string meant for the kernel passes.
+//! Checks the paths and strings that go to the kernel.
 
 use std::ffi::CString;
 use std::fmt::Display;
@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;
 
-/// A string without a NUL inside. `field`: its name for errors.
+/// Makes a C string of bytes that have no NUL in them. `field` is its name in errors.
 pub fn c_string(field: impl Display, bytes: impl Into<Vec<u8>>) -> Result<CString> {
     CString::new(bytes)
         .map_err(|_| Error::invalid(format_args!("{field}: it has a NUL byte in it")))
 }
 
-/// A path on the host or in the container.
+/// Checks a path on the host or in the container.
 pub fn path(field: impl Display, bytes: &[u8]) -> Result<CString> {
     check(&field, bytes)?;
     c_string(field, bytes)
@@ -50,7 +50,7 @@ fn check(field: impl Display, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A path in the container: absolute, without ".", ".." and doubled slashes.
+/// Cleans a path in the container: the result is absolute, without ".", ".." and doubled slashes.
 pub struct Inside {
     pub path: CString,
     pub was_relative: bool,
@@ -94,7 +94,8 @@ pub fn strip_root<'a>(root: &[u8], cleaned: &'a [u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// A path without slashes and "." at its end: a last component that is a symbolic link is then one for O_NOFOLLOW, too.
+/// Removes slashes and "." at the end of a path, because O_NOFOLLOW notices a symbolic link only in the last
+/// component.
 pub fn without_trailing_dots(mut path: &[u8]) -> &[u8] {
     loop {
         match path {
@@ -112,7 +113,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A path without ".", "..", doubled and trailing slashes, from the root.
 pub fn clean(bytes: &[u8]) -> Vec<u8> {
-    // With room for the NUL of a C string, and for the slash of a relative one.
+    // There is room for the NUL of a C string, and for the slash before a relative path.
     let is_relative = !bytes.starts_with(b"/");
     let mut cleaned = Vec::with_capacity(bytes.len() + 1 + usize::from(is_relative));
     for component in bytes.split(|&b| b == b'/') {

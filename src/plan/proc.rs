@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What may be mounted on /proc and below it. A container whose /proc is not a real procfs can make
-//! the runtime's writes of labels and the like go elsewhere: CVE-2019-16884, CVE-2019-19921.
+//! The rules for mounts on /proc and below it. If a container's /proc is not a real procfs, the runtime's writes of
+//! labels and similar files can be led elsewhere: CVE-2019-16884, CVE-2019-19921.
 
-/// Single files that lxcfs and CRIU put there: harmless, and in use for long.
+/// Single files that lxcfs and CRIU mount there. They are harmless and have long been in use.
 const LXCFS: [&[u8]; 10] = [
     b"/proc/cpuinfo",
     b"/proc/diskstats",
@@ -18,25 +18,25 @@ const LXCFS: [&[u8]; 10] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Not /proc or below it, or one of the files allowed.
+    /// Neither /proc nor below it, or one of the allowed files.
     Free,
-    /// /proc: only a procfs.
+    /// /proc itself, where only a procfs may be mounted.
     Proc,
-    /// Below /proc: nothing.
+    /// Below /proc, where nothing may be mounted.
     Refused,
 }
 
-/// What may be mounted below /proc besides.
+/// What else may be mounted below /proc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
     Nothing,
-    /// Something of the container's own procfs: "relative".
+    /// A file or directory of the container's own procfs, by "relative".
     OwnProcfs,
-    /// That, or a file over a file: RFS_OPTION_MOUNTS_BELOW_PROC.
+    /// The same, or a file over a file, by RFS_OPTION_MOUNTS_BELOW_PROC.
     Files,
 }
 
-/// `path`: absolute, without links, ".", ".." or doubled slashes.
+/// `path` must be absolute, without links, ".", ".." and doubled slashes.
 pub fn target(path: &[u8]) -> Target {
     match path.strip_prefix(b"/proc") {
         Some(b"") => Target::Proc,

@@ -53,7 +53,8 @@ fn write_map(proc: BorrowedFd<'_>, name: &CStr, text: &[u8]) -> Result<()> {
         .map(drop)
         .map_err(|error| match error.errno {
             Errno::PERM => error.explain(
-                "it takes CAP_SETUID and CAP_SETGID (and CAP_SETFCAP to map 0), and ids that are mapped in the caller's own user namespace",
+                "it takes CAP_SETUID and CAP_SETGID (and CAP_SETFCAP to map 0), and ids that are mapped in the \
+                    caller's own user namespace",
             ),
             Errno::INVAL if text.len() >= SMALLEST_PAGE => error.explain(format_args!(
                 "{} bytes of mappings are more than the kernel takes; use fewer ranges",
