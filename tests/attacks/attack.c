@@ -28,7 +28,8 @@ static const struct {
     {"no openat2", 0, true},
 };
 
-static const char *const outcomes[] = {[SUCCEEDS] = "contained", [IS_REFUSED] = "refused", [EITHER] = "contained or refused"};
+static const char *const outcomes[] = {
+    [SUCCEEDS] = "contained", [IS_REFUSED] = "refused", [EITHER] = "contained or refused"};
 
 /* What the processes of one attack tell one another. */
 static struct {
@@ -58,7 +59,8 @@ static void list_into(FILE *out, const char *path, dev_t device)
 {
     struct stat st;
     REQUIRE(lstat(path, &st) == 0);
-    fprintf(out, "%s %lu %o %u:%u %ld %lx %ld.%09ld %ld.%09ld", path, st.st_ino, st.st_mode, st.st_uid, st.st_gid, (long)st.st_size,
+    fprintf(out, "%s %lu %o %u:%u %ld %lx %ld.%09ld %ld.%09ld", path, st.st_ino, st.st_mode, st.st_uid, st.st_gid,
+        (long)st.st_size,
             st.st_rdev, (long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     if (S_ISREG(st.st_mode)) {
         char *text = read_all(AT_FDCWD, path);
@@ -266,15 +268,19 @@ static void run_ours(size_t way)
     rfs_plan *plan = NULL;
     json_object *spec = empty_spec();
     if (attack->console)
-        spec_add(spec, "mounts", "{'destination': '/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'ptmxmode=0666']}");
+        spec_add(spec, "mounts",
+                 "{'destination': '/pts', 'type': 'devpts', 'source': 'devpts', "
+                 "'options': ['newinstance', 'ptmxmode=0666']}");
     if (attack->spec)
         attack->spec(spec);
     rfs_config *config = config_from_json(spec);
     json_object_put(spec);
-    rfs_options options = {.size = sizeof options, .flags = ways[way].flags};
+    rfs_options options = {.size = sizeof options, .flags = ways[way].flags | attack->flags};
     REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
     char *then = snapshot(host("")), *table = read_all(host_proc, "self/mountinfo");
-    shared->rc = rfs_plan_new(config, &plan, &err);
+    shared->rc = attack->fstab ? rfs_config_add_fstab(config, attack->fstab(), NULL, NULL, &err) : 0;
+    if (shared->rc == 0)
+        shared->rc = rfs_plan_new(config, &plan, &err);
     if (shared->rc == 0) {
         this_container = container_of(plan);
         if (attack->source)

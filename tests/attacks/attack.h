@@ -1,5 +1,5 @@
-/* An attack by an image, or by somebody who can write in it: first on a naive runtime, where it must succeed, and then on
- * librfs, where it must not: by the new calls, by mount(2), and without openat2(2).
+/* An attack by an image, or by somebody who can write in it: first on a naive runtime, where it must succeed, and then
+ * on librfs, where it must not: by the new calls, by mount(2), and without openat2(2).
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef RFS_ATTACK_H
@@ -17,12 +17,17 @@ struct attack {
     void (*naive)(void);
     /* The same for librfs; NULL: an empty one. */
     void (*spec)(json_object *spec);
+    /* RFS_OPTION_*, and a line for rfs_config_add_fstab(). May be 0 and NULL. */
+    uint64_t flags;
+    const char *(*fstab)(void);
     /* Gives a descriptor for the source of the first mount. May be NULL. */
     int (*source)(void);
-    /* Somebody outside acts: whenever librfs makes one of these system calls, or else once between rfs_prepare and rfs_finalize. */
+    /* Somebody outside acts: whenever librfs makes one of these system calls, or else once between rfs_prepare and
+     * rfs_finalize. */
     void (*outside)(void);
     int calls[4];
-    /* With the container's root: whether the attack has got what it is for, besides a change of the host. May be NULL. */
+    /* With the container's root: whether the attack has got what it is for, besides a change of the host. May be
+     * NULL. */
     bool (*won)(const char *root);
     /* rfs_prepare to rfs_finalize, or any call before. */
     enum outcome outcome;
@@ -38,7 +43,8 @@ const char *host(const char *path);
 /* Everything below it, with contents, inode numbers and times. malloced. */
 char *snapshot(const char *path);
 
-/* The naive runtime's steps, all of them by path below the image. Like its models' they go on if something is missing. */
+/* The naive runtime's steps, all of them by path below the image. Like its models' they go on if something is
+ * missing. */
 void naive_mount(const char *type, const char *source, const char *target, unsigned long flags);
 void naive_bind_file(const char *source, const char *target);
 void naive_devices(void);

@@ -99,28 +99,56 @@ static void naive_console(void)
 }
 
 /* Opened by path, a link there leads the terminal to another file. */
-static void console_is_link(void) { image_link("../etc/precious", "dev/console"); image_file("etc/precious", "precious"); }
+static void console_is_link(void)
+{
+    image_link("../etc/precious", "dev/console");
+    image_file("etc/precious", "precious");
+}
 static void naive_linked_console(void) { naive_bind_file("/dev/null", "dev/console"); }
 static bool is_covered(const char *root) { return !begins_with(root, "etc/precious", "precious"); }
+
+/* To nothing: whoever makes the console's file there by path makes it on the host. */
+static void console_leads_out(void) { image_link(host("new-console"), "dev/console"); }
+
+/* The image's /dev/null becomes a standard stream, which is given to the container's user. */
+static void null_leads_out(void) { image_link(host("secret"), "dev/null"); }
+
+static void naive_stdio(void)
+{
+    int null = open(image("dev/null"), O_RDWR | O_CLOEXEC);
+    CHECK(null >= 0 && fchown(null, 1000, 1000) == 0);
+    close(null);
+}
 
 int main(void)
 {
     static const struct attack attacks[] = {
-        {.cves = "CVE-2026-41579", .name = "/dev is a link to the host", .arrange = to_host, .naive = naive_devices},
-        {.cves = "CVE-2026-47766", .name = "/dev is a link into a volume", .arrange = into_volume, .naive = naive_into_volume,
+        {.cves = "CVE-2026-41579, CVE-2026-47766", .name = "/dev is a link to the host", .arrange = to_host,
+         .naive = naive_devices},
+        {.cves = "CVE-2026-41579, CVE-2026-47766", .name = "/dev is a link into a volume", .arrange = into_volume,
+         .naive = naive_into_volume,
          .spec = spec_volume, .outcome = IS_REFUSED},
-        {.cves = "CVE-2026-88264", .name = "/dev is a link into a volume that covers its tmpfs", .arrange = into_volume,
+        {.cves = "CVE-2026-41579, CVE-2026-47766", .name = "/dev is a link into a volume that covers its tmpfs",
+         .arrange = into_volume,
          .naive = naive_covered, .spec = spec_covered, .outcome = IS_REFUSED},
-        {.cves = "CVE-2026-88265", .name = "/dev is a link into a volume that has a file ptmx", .arrange = ptmx_is_file,
+        {.cves = "CVE-2026-41579, CVE-2026-47766", .name = "/dev is a link into a volume that has a file ptmx",
+         .arrange = ptmx_is_file,
          .naive = naive_into_volume, .spec = spec_volume, .outcome = IS_REFUSED},
-        {.cves = "CVE-2026-47766", .name = "a device's directory is a link into a volume", .arrange = parent_into_volume,
+        {.cves = "CVE-2026-47766", .name = "a device's directory is a link into a volume",
+         .arrange = parent_into_volume,
          .naive = naive_parent, .spec = spec_parent, .outcome = IS_REFUSED},
         {.cves = "CVE-2026-47766", .name = "a device's directory is a link to the host", .arrange = parent_to_host,
          .naive = naive_parent_to_host, .spec = spec_parent_alone},
-        {.cves = "CVE-2025-52565", .name = "a volume is renamed to /dev before the console is made", .arrange = image_volume,
+        {.cves = "CVE-2025-52565", .name = "a volume is renamed to /dev before the console is made",
+         .arrange = image_volume,
          .naive = naive_console, .spec = spec_volume, .outside = swap_dev, .console = true, .outcome = IS_REFUSED},
         {.cves = "CVE-2025-52565", .name = "/dev/console is a link to another file", .arrange = console_is_link,
          .naive = naive_linked_console, .won = is_covered, .console = true, .outcome = EITHER},
+        {.cves = "CVE-2026-88264", .name = "/dev/console is a link to nothing on the host",
+         .arrange = console_leads_out,
+         .naive = naive_linked_console, .console = true, .outcome = EITHER},
+        {.cves = "CVE-2026-88265", .name = "/dev/null, which becomes a standard stream, is a link to the host",
+         .arrange = null_leads_out, .naive = naive_stdio, .outcome = IS_REFUSED},
     };
     return run_attacks(attacks, COUNT(attacks));
 }

@@ -1,11 +1,12 @@
-/* Each system call of a set-up fails in turn, with an errno of many. A set-up that reports success must be like one without a fault,
- * or differ as the table of fall-backs says; one that fails says why; and the host stays as it is.
+/* Each system call of a set-up fails in turn, with an errno of many. A set-up that reports success must be like one
+ * without a fault, or differ as the table of fall-backs says; one that fails says why; and the host stays as it is.
  * FAULTS_ALL=1 tries each call with every errno, otherwise with one, another for each call.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
 #include "intervene.h"
 #include "mounts.h"
+#include "userns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +20,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* All that data/syscalls.expected has, but close(2), which has done its work when it fails, and what mount(2)'s way takes. */
+/* All that data/syscalls.expected has, but close(2), which has done its work when it fails, and what mount(2)'s way
+ * takes. */
 static const int calls[] = {
-    SYS_access, SYS_chdir, SYS_chroot, SYS_dup3, SYS_fchdir, SYS_fchmodat, SYS_fchownat, SYS_fsconfig, SYS_fsmount, SYS_fsopen,
-    SYS_getcwd, SYS_mkdirat, SYS_mknodat, SYS_mount, SYS_mount_setattr, SYS_move_mount, SYS_newfstatat, SYS_open_tree, SYS_openat,
-    SYS_openat2, SYS_pivot_root, SYS_readlinkat, SYS_statfs, SYS_fstatfs, SYS_statx, SYS_symlinkat, SYS_umount2, SYS_unlinkat, SYS_fcntl,
+    SYS_access, SYS_chdir, SYS_chroot, SYS_dup3, SYS_fchdir, SYS_fchmodat, SYS_fchownat, SYS_fsconfig, SYS_fsmount,
+    SYS_fsopen, SYS_getcwd, SYS_mkdirat, SYS_mknodat, SYS_mount, SYS_mount_setattr, SYS_move_mount, SYS_newfstatat,
+    SYS_open_tree, SYS_openat, SYS_openat2, SYS_pivot_root, SYS_readlinkat, SYS_statfs, SYS_fstatfs, SYS_statx,
+    SYS_symlinkat, SYS_umount2, SYS_unlinkat, SYS_fcntl,
 };
 
 static const int errnos[] = {EPERM, EACCES, ENOSYS, EINVAL, ENOENT, ENOMEM, EIO, EBUSY, EAGAIN, EINTR, ENOSPC};
@@ -31,7 +34,7 @@ static const int errnos[] = {EPERM, EACCES, ENOSYS, EINVAL, ENOENT, ENOMEM, EIO,
 enum { RESULT = 32768 };
 
 static struct {
-    bool is_over; /* what comes then is the test's own */
+    bool is_running; /* what comes before and after is the test's own */
     unsigned count, fail_at;
     int error, failed_call, rc;
     char message[1024], result[RESULT];
@@ -39,7 +42,7 @@ static struct {
 
 static int decide(const struct seccomp_notif *call)
 {
-    if (shared->is_over || ++shared->count != shared->fail_at)
+    if (!shared->is_running || ++shared->count != shared->fail_at)
         return 0;
     shared->failed_call = call->data.nr;
     return shared->error;
@@ -103,7 +106,8 @@ static void describe_container(void)
     unsigned open_descriptors = 0;
     for (int fd = 0; fd < 256; fd++)
         open_descriptors += fcntl(fd, F_GETFD) >= 0;
-    snprintf(shared->result, RESULT, "umask %o\ncwd %s\n/proc/sys %d\ndescriptors %u\n%s%s", mask, getcwd(cwd, sizeof cwd) ? cwd : "-", error,
+    snprintf(shared->result, RESULT, "umask %o\ncwd %s\n/proc/sys %d\ndescriptors %u\n%s%s", mask,
+             getcwd(cwd, sizeof cwd) ? cwd : "-", error,
              open_descriptors, dev, table);
     free(table);
     free(dev);
@@ -113,25 +117,34 @@ static void set_up(void *data)
 {
     (void)data;
     rfs_error err = fresh_error();
+    shared->is_running = true;
     shared->rc = rfs_prepare(this_container, NULL, &err);
     if (shared->rc == 0)
         shared->rc = rfs_finalize(this_container, &err);
-    shared->is_over = true;
+    shared->is_running = false;
     if (shared->rc == 0)
         describe_container();
     else
         snprintf(shared->message, sizeof shared->message, "%s", err.message);
 }
 
+/* As the root of one in which every id is itself. */
+static void in_user_namespace(void *data)
+{
+    enter_user_namespace();
+    in_child(CONTAINER_NAMESPACES, set_up, data);
+}
+
 static const struct kind {
     const char *name;
     uint64_t flags;
-    bool rich;
+    bool rich, user_namespace;
 } kinds[] = {
-    {"default", 0, false},
-    {"rich", 0, true},
-    {"mount(2)", RFS_OPTION_CLASSIC_MOUNT, false},
-    {"no pivot", RFS_OPTION_NO_PIVOT, false},
+    {.name = "default"},
+    {.name = "rich", .rich = true},
+    {.name = "mount(2)", .flags = RFS_OPTION_CLASSIC_MOUNT},
+    {.name = "no pivot", .flags = RFS_OPTION_NO_PIVOT},
+    {.name = "user namespace", .user_namespace = true},
 };
 
 static const struct kind *kind;
@@ -146,17 +159,25 @@ static void one_run(void *data)
         image_directory("data", 0755);
         image_link("data", "link");
         make_directory(in_work("volume"), 0755);
-        spec_add(spec, "mounts", "{'destination': '/link/ro', 'type': 'bind', 'source': '%s/volume', 'options': ['rbind', 'ro', 'nosuid']}",
+        spec_add(spec, "mounts",
+            "{'destination': '/link/ro', 'type': 'bind', 'source': '%s/volume', 'options': ['rbind', 'ro', 'nosuid']}",
                  work);
-        spec_add(spec, "mounts", "{'destination': '/data/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'mode=700']}");
-        spec_add(spec, "linux.devices", "{'path': '/dev/more', 'type': 'c', 'major': 1, 'minor': 5, 'uid': 5, 'gid': 6}");
+        spec_add(spec, "mounts",
+            "{'destination': '/data/tmp', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['ro', 'mode=700']}");
+        spec_add(spec, "linux.devices",
+            "{'path': '/dev/more', 'type': 'c', 'major': 1, 'minor': 5, 'uid': 5, 'gid': 6}");
     }
+    if (kind->user_namespace)
+        spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     rfs_plan *plan = plan_with_flags(spec, kind->flags);
     this_container = container_of(plan);
     char *before = read_all(host_proc, "self/mountinfo");
     intervene(calls, COUNT(calls), decide);
-    in_child(CONTAINER_NAMESPACES, set_up, NULL);
-    shared->is_over = true;
+    if (kind->user_namespace)
+        in_child(0, in_user_namespace, NULL);
+    else
+        in_child(CONTAINER_NAMESPACES, set_up, NULL);
+    shared->is_running = false; /* the call may have been its last */
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK_THAT(strcmp(before, after) == 0, "the host's mounts were changed");
 }
@@ -187,11 +208,13 @@ static void faults(void)
     unsigned n = shared->count;
     CHECK_THAT(n > 50, "only %u system calls", n);
     for (unsigned at = 1; at <= n; at++)
-        for (size_t e = all ? 0 : (at + (size_t)(kind - kinds)) % COUNT(errnos); e < COUNT(errnos); e += all ? 1 : COUNT(errnos)) {
+        for (size_t i = 0; i < (all ? COUNT(errnos) : 1); i++) {
+            size_t e = all ? i : (at + (size_t)(kind - kinds)) % COUNT(errnos);
             run(at, errnos[e]);
             int call = shared->failed_call, error = errnos[e];
             bool is_clean = shared->rc != 0 ? shared->message[0] != '\0'
-                                            : is_in(right, shared->result, call, error) && is_in(shared->result, right, call, error);
+                                            : is_in(right, shared->result, call, error) &&
+                                                  is_in(shared->result, right, call, error);
             tried++;
             clean += is_clean;
             survived += shared->rc == 0;

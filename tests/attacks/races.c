@@ -1,5 +1,5 @@
-/* Paths of the image are swapped all the time while containers are set up, by each of librfs's three ways. Afterwards the host is
- * as it was, byte for byte and inode for inode, and every mount was in the container's root.
+/* Paths of the image are swapped all the time while containers are set up, by each of librfs's three ways. Afterwards
+ * the host is as it was, byte for byte and inode for inode, and every mount was in the container's root.
  * RACE_ROUNDS=20000 for the long run: make attacks-long.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -46,7 +46,10 @@ static const struct race races[] = {
     {"/dev and the volume", "dev", "volume", NULL},
     {"/proc", "proc", "evil-proc", NULL},
     {"/proc and a link", "proc", "evil-proc", "host"},
+    {"/dev/console", "dev/console", "dev/evil-console", "host/secret"},
     {"a device's parent", "nodes", "evil-nodes", "host/empty"},
+    {"a device's parent and the volume", "nodes", "volume", NULL},
+    {"a masked path", "hidden", "evil-hidden", "host/secret"},
     {"the source", "../../source", "../../evil-source", "host/empty"},
 };
 
@@ -64,9 +67,11 @@ static void arrange(void)
     image_directory("volume", 0755);
     image_directory("nodes", 0755);
     image_file("file", "");
+    image_file("hidden", "hidden");
+    image_file("dev/console", "");
     if (race->link)
         REQUIRE(symlink(in_work("%s", race->link), image(race->other)) == 0);
-    else
+    else if (access(image(race->other), F_OK) != 0)
         make_directory(image(race->other), 0755);
 }
 
@@ -75,14 +80,17 @@ static json_object *make_spec(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
     /* A volume: what it holds is the host's. */
-    spec_add(spec, "mounts", "{'destination': '/volume', 'type': 'bind', 'source': '%s/host', 'options': ['rbind']}", work);
-    spec_add(spec, "mounts", "{'destination': '/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'ptmxmode=0666']}");
+    spec_add(spec, "mounts", "{'destination': '/volume', 'type': 'bind', 'source': '%s/host', 'options': ['rbind']}",
+        work);
+    spec_add(spec, "mounts",
+        "{'destination': '/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'ptmxmode=0666']}");
     spec_add(spec, "mounts", "{'destination': '/data/target', 'type': 'tmpfs', 'source': 'tmpfs'}");
     spec_add(spec, "mounts", "{'destination': '/data/target/deep/er', 'type': 'tmpfs', 'source': 'tmpfs'}");
     spec_add(spec, "mounts", "{'destination': '/file', 'type': 'bind', 'source': '/proc/version'}");
     spec_add(spec, "mounts", "{'destination': '/mnt', 'type': 'bind', 'source': '%s/source'}", work);
     spec_add(spec, "linux.devices", "{'path': '/nodes/made', 'type': 'c', 'major': 1, 'minor': 3}");
     spec_add(spec, "linux.maskedPaths", "'/proc/keys'");
+    spec_add(spec, "linux.maskedPaths", "'/hidden'");
     spec_add(spec, "linux.readonlyPaths", "'/proc/sys'");
     return spec;
 }
@@ -108,6 +116,28 @@ static void escape(const char *what, const char *detail)
 {
     shared->escapes++;
     snprintf(shared->what, sizeof shared->what, "%s: %s", what, detail);
+}
+
+/* What lies in the root is what the plan has: its mounts, the rootfs, /dev/console, two masks and a read-only path.
+ * Nothing of what the host has mounted. */
+static void look_at_mounts(void)
+{
+    static const char *const types[] = {"tmpfs", "proc", "devpts", "devtmpfs"};
+    char *table = read_all(host_proc, "self/mountinfo"), *rest = NULL;
+    size_t mounts = 0;
+    for (char *line = strtok_r(table, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char type[64];
+        bool is_known = false;
+        REQUIRE(sscanf(strstr(line, " - "), " - %63s", type) == 1);
+        for (size_t i = 0; i < COUNT(types); i++)
+            is_known = is_known || strcmp(type, types[i]) == 0;
+        if (!is_known)
+            escape("a mount of the host", line);
+        mounts++;
+    }
+    if (mounts > 12)
+        escape("too many mounts", table);
+    free(table);
 }
 
 /* Every procfs that is in reach: its keys are masked and its sys is read-only. */
@@ -149,6 +179,7 @@ static void set_up(void *data)
     if (rc == 0) {
         shared->successes++;
         look_around();
+        look_at_mounts();
     } else {
         shared->refusals++;
         CHECK_THAT(err.message[0] != '\0', "an error without a sentence");
@@ -208,7 +239,8 @@ static void all_races(void)
             race = &races[i];
             struct part part = {way, (total + COUNT(races) * 3 - 1) / (COUNT(races) * 3)};
             in_child(CLONE_NEWNS, in_fresh_work, &part);
-            note("%s, way %zu: %lu rounds, %lu succeeded, %lu swaps", race->name, way, part.rounds, shared->successes - successes,
+            note("%s, way %zu: %lu rounds, %lu succeeded, %lu swaps", race->name, way, part.rounds,
+                shared->successes - successes,
                  shared->swaps - swaps);
             CHECK_THAT(shared->swaps > swaps, "%s: nothing was swapped", race->name);
             CHECK_THAT(shared->escapes == escapes, "%s, way %zu: %s", race->name, way, shared->what);
