@@ -60,7 +60,7 @@ const char *rfs_version(void);
 /* ---- Errors ---- */
 
 /**
- * Where an error arose.
+ * The part of a start in which an error arose.
  */
 typedef uint32_t rfs_stage;
 
@@ -70,7 +70,7 @@ typedef uint32_t rfs_stage;
 #define RFS_STAGE_CONFIG 1
 
 /**
- * Turning it into a plan: rfs_plan_*().
+ * Turning a configuration into a plan: rfs_plan_*().
  */
 #define RFS_STAGE_PLAN 2
 
@@ -135,7 +135,7 @@ typedef uint32_t rfs_stage;
 typedef uint32_t rfs_object;
 
 /**
- * Nothing; the index is -1.
+ * It counts nothing; the index is -1.
  */
 #define RFS_OBJECT_NONE 0
 
@@ -193,7 +193,7 @@ typedef struct rfs_error {
      */
     uint32_t reserved;
     /**
-     * Which mount, device or path of the configuration, from 0; -1 if none.
+     * Which mount, device, path or hook of the configuration it is, from 0; -1 if it is none.
      */
     int64_t index;
     /**
@@ -223,7 +223,7 @@ typedef struct rfs_error {
 /* ---- Configuration: what is wanted ---- */
 
 /**
- * A range of ids in a mapping. The same fields as in config.json.
+ * A range of ids in a mapping. The fields are those of config.json.
  */
 typedef struct rfs_id_mapping {
     /**
@@ -235,7 +235,7 @@ typedef struct rfs_id_mapping {
      */
     uint32_t host_id;
     /**
-     * How many; at least 1.
+     * How many ids there are; at least 1.
      */
     uint32_t count;
 } rfs_id_mapping;
@@ -253,8 +253,8 @@ typedef struct rfs_mount {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning, and one that
-     * begins with the rootfs's own path from the rootfs.
+     * Where the mount is made, in the container. It is required, and absolute. A relative path is taken from "/", and
+     * a path that begins with the path of the rootfs is taken from the rootfs; both with a warning.
      */
     const char *destination;
     /**
@@ -277,7 +277,7 @@ typedef struct rfs_mount {
      */
     size_t n_options;
     /**
-     * For an idmapped mount, a bind or a new file system: n_uid_mappings mappings.
+     * The uids of an idmapped mount, which is a bind or a new file system: n_uid_mappings mappings.
      */
     const struct rfs_id_mapping *uid_mappings;
     /**
@@ -285,7 +285,7 @@ typedef struct rfs_mount {
      */
     size_t n_uid_mappings;
     /**
-     * For an idmapped mount: n_gid_mappings mappings.
+     * The gids of an idmapped mount: n_gid_mappings mappings.
      */
     const struct rfs_id_mapping *gid_mappings;
     /**
@@ -302,8 +302,8 @@ typedef struct rfs_mount {
     int source_fd;
     /**
      * With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
-     * /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount
-     * counts.
+     * /proc/PID/ns/user. Borrowed: the library notes the number, and uses what it refers to when the host's side opens
+     * the mount.
      */
     int userns_fd;
 } rfs_mount;
@@ -356,8 +356,8 @@ typedef struct rfs_file {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required, and absolute. A symbolic link on the way is followed inside the rootfs; a
-     * link at the end is not followed. Missing directories on the way are made (0755).
+     * Where the step is done, in the container. It is required, and absolute. A symbolic link on the way is followed
+     * inside the rootfs; a link at the end is not followed. Missing directories on the way are made (0755).
      */
     const char *path;
     /**
@@ -427,7 +427,8 @@ typedef struct rfs_device {
      */
     uint64_t flags;
     /**
-     * Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
+     * Where the device is made, in the container. It is required, and absolute. A relative path is taken from "/",
+     * with a warning.
      */
     const char *path;
     /**
@@ -463,37 +464,39 @@ typedef struct rfs_device {
 #define RFS_DEVICE_FILE_MODE 1
 
 /**
- * Which hooks of config.json.
+ * The kinds of hooks in config.json.
  */
 typedef uint32_t rfs_hook_kind;
 
 /**
- * Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
+ * They are deprecated by the runtime-spec. The host runs them at RFS_POINT_MOUNTS_READY, before those of
+ * createRuntime.
  */
 #define RFS_HOOKS_PRESTART 1
 
 /**
- * Run by the host at RFS_POINT_MOUNTS_READY.
+ * The host runs them at RFS_POINT_MOUNTS_READY.
  */
 #define RFS_HOOKS_CREATE_RUNTIME 2
 
 /**
- * Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+ * They are run in the container's namespaces at RFS_POINT_CREATE_CONTAINER. rfs_prepare() runs them itself if it has a
+ * state.
  */
 #define RFS_HOOKS_CREATE_CONTAINER 3
 
 /**
- * Run in the container, just before its program is executed.
+ * They are run in the container, just before its program is executed.
  */
 #define RFS_HOOKS_START_CONTAINER 4
 
 /**
- * Run by the host, after the container's program was executed.
+ * The host runs them after the container's program was executed.
  */
 #define RFS_HOOKS_POSTSTART 5
 
 /**
- * Run by the host, after the container is gone.
+ * The host runs them after the container is gone.
  */
 #define RFS_HOOKS_POSTSTOP 6
 
@@ -510,11 +513,11 @@ typedef struct rfs_hook {
      */
     uint64_t flags;
     /**
-     * The program. Required, and absolute: it is looked for when and where the hook runs.
+     * The program. It is required, and absolute. It is looked for when and where the hook runs.
      */
     const char *path;
     /**
-     * n_args arguments, of which the first is the program's name. None at all: the path alone.
+     * n_args arguments, of which the first is the program's name. Without any, the path is the only argument.
      */
     const char *const *args;
     /**
@@ -530,13 +533,13 @@ typedef struct rfs_hook {
      */
     size_t n_env;
     /**
-     * After how many seconds it is killed; 0: never.
+     * After how many seconds the hook is killed; 0: never.
      */
     uint32_t timeout;
 } rfs_hook;
 
 /**
- * Everything that is said once for a container. A member that is zero or NULL leaves the configuration as it is.
+ * The options of a container. A member that is zero or NULL leaves the configuration as it is.
  * Flags are added to those that config.json or an earlier call has set.
  */
 typedef struct rfs_options {
@@ -593,7 +596,7 @@ typedef struct rfs_options {
      */
     size_t n_uid_mappings;
     /**
-     * Its gids: n_gid_mappings mappings.
+     * The gids of the container's user namespace: n_gid_mappings mappings.
      */
     const struct rfs_id_mapping *gid_mappings;
     /**
@@ -652,7 +655,7 @@ typedef struct rfs_options {
 #define RFS_OPTION_PLANNED_INSIDE 32
 
 /**
- * The container has its own user namespace: device nodes are bound from the host instead of made.
+ * The container has its own user namespace: device nodes are bound from the host, and not made.
  */
 #define RFS_OPTION_USER_NAMESPACE 64
 
@@ -722,7 +725,7 @@ typedef struct rfs_options {
 #define RFS_OPTION_MOUNTS_BELOW_PROC 2097152
 
 /**
- * The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
+ * The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
  * It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
  */
 #define RFS_OPTION_TMPFS_ROOTFS 1048576
@@ -745,7 +748,7 @@ typedef struct rfs_options {
 #define RFS_OPTION_PTMX_BIND 262144
 
 /**
- * What is wanted. Mutable; built before the fork.
+ * What is wanted for a container. It is mutable, and is built before the fork.
  */
 typedef struct rfs_config rfs_config;
 
@@ -755,8 +758,8 @@ typedef struct rfs_config rfs_config;
  * gidMappings, and whether linux.namespaces has mount, user and cgroup; and the annotation run.oci.mount_context_type.
  * Other sections are not looked at. The devices that the runtime-spec demands are added.
  *
- * json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
- * a relative root.path, and a relative source of a bind, are taken from it.
+ * json: len bytes; no NUL is needed at the end. bundle: the bundle's directory, absolute (see realpath(3)). A relative
+ * root.path, and a relative source of a bind, are taken from it.
  * *out: owned by the caller; free it with rfs_config_free().
  *
  * -EINVAL: not JSON, a wrong type or a missing field; the message names the field. -E2BIG: over 64 MiB.
@@ -780,7 +783,7 @@ int rfs_config_new(const char *rootfs,
                    struct rfs_error *err);
 
 /**
- * Adds a mount, done after those added before. The strings are copied; source_fd is only noted.
+ * Adds a mount. It is made after the mounts that were added before. The strings are copied; source_fd is only noted.
  * -EINVAL: no destination, an unknown flag, a NULL option.
  */
 RFS_MUST_USE
@@ -793,12 +796,13 @@ int rfs_config_add_mount(struct rfs_config *config,
  * forbids (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says
  * otherwise.
  *
- * line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a
- * path of the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is
- * passed over with a warning (rfs_plan_warning()).
- * prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
- * *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and
- * one that is passed over. NULL is allowed.
+ * line: a newline may be at its end only. A relative destination is a path in the container. An absolute destination
+ * is a path of the host: the longest of the prefixes that it begins with is taken off. If it begins with none of them,
+ * the line is passed over with a warning (rfs_plan_warning()).
+ * prefixes: absolute paths, with NULL after the last: the path of the rootfs, and others under which it is known.
+ * NULL: there are none.
+ * *index: the index of the mount, for rfs_container_set_source_fd() and the like. It is RFS_NO_MOUNT for an empty
+ * line, a comment, and a line that is passed over. NULL is allowed.
  *
  * -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
  */
@@ -822,7 +826,7 @@ int rfs_config_add_file(struct rfs_config *config,
                         struct rfs_error *err);
 
 /**
- * Adds a device node. One for the path of a default device replaces it.
+ * Adds a device node. A device with the path of a default device replaces that.
  * -EINVAL: no path, an unknown flag or type.
  */
 RFS_MUST_USE
@@ -840,7 +844,7 @@ int rfs_config_add_masked_path(struct rfs_config *config,
                                struct rfs_error *err);
 
 /**
- * Adds a path to make read-only, by binding it on itself; a missing one is passed over.
+ * Adds a path to make read-only: it is bound on itself. A missing path is passed over.
  */
 RFS_MUST_USE
 int rfs_config_add_readonly_path(struct rfs_config *config,
@@ -848,7 +852,7 @@ int rfs_config_add_readonly_path(struct rfs_config *config,
                                  struct rfs_error *err);
 
 /**
- * Adds a hook of one kind (RFS_HOOKS_*), run after those of the same kind that were added before.
+ * Adds a hook of one kind (RFS_HOOKS_*). It is run after the hooks of the same kind that were added before.
  * -EINVAL: an unknown kind or flag, no path, a NULL argument or variable.
  */
 RFS_MUST_USE
@@ -858,7 +862,7 @@ int rfs_config_add_hook(struct rfs_config *config,
                         struct rfs_error *err);
 
 /**
- * Sets what is said once for a container; see rfs_options.
+ * Sets options of a container: see rfs_options.
  */
 RFS_MUST_USE
 int rfs_config_set_options(struct rfs_config *config,
@@ -866,21 +870,22 @@ int rfs_config_set_options(struct rfs_config *config,
                            struct rfs_error *err);
 
 /**
- * Frees it. Plans made from it stay valid. NULL is allowed.
+ * Frees a configuration. Plans that were made from it stay valid. NULL is allowed.
  */
 void rfs_config_free(struct rfs_config *config);
 
 /**
- * The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer
- * to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
- * Static: nothing is allocated, and nothing is to be freed.
+ * The mount options that this library knows, sorted, with NULL after the last. A runtime gives them as mountOptions in
+ * its answer to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system
+ * as data. The array is static: nothing is allocated, and nothing is to be freed.
  */
 const char *const *rfs_mount_option_names(void);
 
 /* ---- Plan: what will be done ---- */
 
 /**
- * What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
+ * What will be done for a container. It is checked, frozen and constant. Any number of containers, threads and
+ * processes share it.
  */
 typedef struct rfs_plan rfs_plan;
 
@@ -899,8 +904,8 @@ int rfs_plan_new(const struct rfs_config *config,
                  struct rfs_error *err);
 
 /**
- * Writes the plan to fd (borrowed, at its file position) as JSON, one object a line for each step in
- * the order of execution. For people and tests: keys may be added in later versions.
+ * Writes the plan to fd (borrowed, at its file position) as JSON. Each line is an object for one step, in the order of
+ * execution. The output is for people and tests: later versions may add keys.
  */
 RFS_MUST_USE
 int rfs_plan_describe(const struct rfs_plan *plan,
@@ -908,14 +913,14 @@ int rfs_plan_describe(const struct rfs_plan *plan,
                       struct rfs_error *err);
 
 /**
- * A warning about the configuration: it works, but probably not as meant. i counts from 0; NULL past the last.
- * The string is the plan's. A container's log callback is told the same.
+ * A warning about the configuration: it works, but probably not as meant. i counts from 0; the result is NULL past the
+ * last. The string belongs to the plan. The log callback of a container is told the same.
  */
 const char *rfs_plan_warning(const struct rfs_plan *plan,
                              uint64_t i);
 
 /**
- * Frees it. Containers made from it stay valid. NULL is allowed.
+ * Frees a plan. Containers that were made from it stay valid. NULL is allowed.
  */
 void rfs_plan_free(struct rfs_plan *plan);
 
@@ -939,11 +944,11 @@ typedef struct rfs_mount_request {
      */
     uint64_t mount_index;
     /**
-     * Its source. Valid during the call.
+     * The source of the mount. Valid during the call.
      */
     const char *source;
     /**
-     * Its destination. Valid during the call.
+     * The destination of the mount. Valid during the call.
      */
     const char *destination;
     /**
@@ -1067,7 +1072,8 @@ typedef struct rfs_callbacks {
 } rfs_callbacks;
 
 /**
- * One start of a plan: all that changes while it is carried out. Made before the fork, used by one process and thread.
+ * One start of a plan, with all that changes while the plan is carried out. It is made before the fork, and used by
+ * one process and thread.
  */
 typedef struct rfs_container rfs_container;
 
@@ -1148,16 +1154,16 @@ int rfs_finalize(struct rfs_container *container,
                  struct rfs_error *err);
 
 /**
- * Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
- * -EINVAL: as rfs_finalize(), or masking is left to that.
+ * Masks the masked paths, and does nothing else, for a runtime with RFS_OPTION_SEPARATE_MASKS.
+ * -EINVAL: as rfs_finalize(), or the plan leaves masking to rfs_finalize().
  */
 RFS_MUST_USE
 int rfs_mask_paths(struct rfs_container *container,
                    struct rfs_error *err);
 
 /**
- * Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
- * -EINVAL: as rfs_finalize(), or it is left to that.
+ * Makes the read-only paths read-only, and does nothing else, for a runtime with RFS_OPTION_SEPARATE_MASKS.
+ * -EINVAL: as rfs_finalize(), or the plan leaves this to rfs_finalize().
  */
 RFS_MUST_USE
 int rfs_readonly_paths(struct rfs_container *container,
@@ -1195,15 +1201,15 @@ int rfs_bind_fd(struct rfs_container *container,
                 struct rfs_error *err);
 
 /**
- * Frees it. NULL is allowed. It frees memory: in the child of a raw clone made by a program with threads, leave it to
- * execve(2).
+ * Frees a container. NULL is allowed. The function frees memory of the heap: in the child of a raw clone made by a
+ * program with threads, leave that to execve(2).
  */
 void rfs_container_free(struct rfs_container *container);
 
 /* ---- The host's side: mounts that the container's process can't make ---- */
 
 /**
- * The rootfs, where a mount is told by its index: for rfs_options.rootfs_idmap.
+ * Stands for the rootfs where a mount is named by its index; see rfs_options.rootfs_idmap.
  */
 #define RFS_MOUNTFD_ROOTFS UINT64_MAX
 
@@ -1218,7 +1224,7 @@ void rfs_container_free(struct rfs_container *container);
 #define RFS_MOUNTFD_POSSIBLY 1
 
 /**
- * It asks: the mount is idmapped.
+ * It asks: the mount is idmapped, or has RFS_MOUNT_FROM_HOST.
  */
 #define RFS_MOUNTFD_CERTAINLY 2
 

@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::error::{Object, Result, Stage};
 
-/// What is wanted. Mutable; built before the fork.
+/// What is wanted for a container. It is mutable, and is built before the fork.
 pub struct rfs_config(pub(super) Config);
 
 /// Reads the sections of an OCI config.json that concern the file system: root, mounts, hooks, process.cwd,
@@ -23,8 +23,8 @@ pub struct rfs_config(pub(super) Config);
 /// gidMappings, and whether linux.namespaces has mount, user and cgroup; and the annotation run.oci.mount_context_type.
 /// Other sections are not looked at. The devices that the runtime-spec demands are added.
 ///
-/// json: len bytes, without a NUL needed at the end. bundle: the bundle's directory, absolute (see realpath(3));
-/// a relative root.path, and a relative source of a bind, are taken from it.
+/// json: len bytes; no NUL is needed at the end. bundle: the bundle's directory, absolute (see realpath(3)). A relative
+/// root.path, and a relative source of a bind, are taken from it.
 /// *out: owned by the caller; free it with rfs_config_free().
 ///
 /// -EINVAL: not JSON, a wrong type or a missing field; the message names the field. -E2BIG: over 64 MiB.
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn rfs_config_new(
     unsafe { guard(err, || give(out, || Ok(Config::new(optional(rootfs))))) }
 }
 
-/// Adds a mount, done after those added before. The strings are copied; source_fd is only noted.
+/// Adds a mount. It is made after the mounts that were added before. The strings are copied; source_fd is only noted.
 /// -EINVAL: no destination, an unknown flag, a NULL option.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -91,12 +91,13 @@ pub unsafe extern "C" fn rfs_config_add_mount(
 /// forbids (RFS_MOUNT_KEEP_RESTRICTIONS), and its mount point must exist, unless "create=dir" or "create=file" says
 /// otherwise.
 ///
-/// line: without a newline in it but at its end. A relative destination is one in the container. An absolute one is a
-/// path of the host: the longest of the prefixes that it begins with is taken off, and one that begins with none is
-/// passed over with a warning (rfs_plan_warning()).
-/// prefixes: absolute paths, with NULL after the last: the rootfs's, and others under which it is known. NULL: none.
-/// *index: the mount's, for rfs_container_set_source_fd() and the like; RFS_NO_MOUNT for an empty line, a comment, and
-/// one that is passed over. NULL is allowed.
+/// line: a newline may be at its end only. A relative destination is a path in the container. An absolute destination
+/// is a path of the host: the longest of the prefixes that it begins with is taken off. If it begins with none of them,
+/// the line is passed over with a warning (rfs_plan_warning()).
+/// prefixes: absolute paths, with NULL after the last: the path of the rootfs, and others under which it is known.
+/// NULL: there are none.
+/// *index: the index of the mount, for rfs_container_set_source_fd() and the like. It is RFS_NO_MOUNT for an empty
+/// line, a comment, and a line that is passed over. NULL is allowed.
 ///
 /// -EINVAL: a field is missing, a NUL or newline is in one, or "idmap=" is neither "container" nor a mapping.
 #[unsafe(no_mangle)]
@@ -149,7 +150,7 @@ pub unsafe extern "C" fn rfs_config_add_file(
     unsafe { guard(err, || change(config, add)) }
 }
 
-/// Adds a device node. One for the path of a default device replaces it.
+/// Adds a device node. A device with the path of a default device replaces that.
 /// -EINVAL: no path, an unknown flag or type.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -188,7 +189,7 @@ pub unsafe extern "C" fn rfs_config_add_masked_path(
     }
 }
 
-/// Adds a path to make read-only, by binding it on itself; a missing one is passed over.
+/// Adds a path to make read-only: it is bound on itself. A missing path is passed over.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_config_add_readonly_path(
@@ -204,7 +205,7 @@ pub unsafe extern "C" fn rfs_config_add_readonly_path(
     }
 }
 
-/// Adds a hook of one kind (RFS_HOOKS_*), run after those of the same kind that were added before.
+/// Adds a hook of one kind (RFS_HOOKS_*). It is run after the hooks of the same kind that were added before.
 /// -EINVAL: an unknown kind or flag, no path, a NULL argument or variable.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -227,7 +228,7 @@ pub unsafe extern "C" fn rfs_config_add_hook(
     unsafe { guard(err, || change(config, add)) }
 }
 
-/// Sets what is said once for a container; see rfs_options.
+/// Sets options of a container: see rfs_options.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_config_set_options(
@@ -243,7 +244,7 @@ pub unsafe extern "C" fn rfs_config_set_options(
     unsafe { guard(err, || change(config, set)) }
 }
 
-/// Frees it. Plans made from it stay valid. NULL is allowed.
+/// Frees a configuration. Plans that were made from it stay valid. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rfs_config_free(config: *mut rfs_config) {
     if !config.is_null() {
@@ -252,9 +253,9 @@ pub unsafe extern "C" fn rfs_config_free(config: *mut rfs_config) {
     }
 }
 
-/// The mount options that this library knows, sorted, with NULL after the last: for mountOptions in a runtime's answer
-/// to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system as data.
-/// Static: nothing is allocated, and nothing is to be freed.
+/// The mount options that this library knows, sorted, with NULL after the last. A runtime gives them as mountOptions in
+/// its answer to `features` (the runtime-spec's features.md). An option that is not among them goes to the file system
+/// as data. The array is static: nothing is allocated, and nothing is to be freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn rfs_mount_option_names() -> *const *const c_char {
     static NAMES: OptionNames = option_names();

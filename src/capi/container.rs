@@ -15,7 +15,8 @@ use super::types::*;
 use crate::error::{Error, Result, Stage};
 use crate::rootfs::{self, container::Container};
 
-/// One start of a plan: all that changes while it is carried out. Made before the fork, used by one process and thread.
+/// One start of a plan, with all that changes while the plan is carried out. It is made before the fork, and used by
+/// one process and thread.
 pub struct rfs_container {
     container: Container,
     /// Those given to rfs_prepare(), which serve to the end.
@@ -169,8 +170,8 @@ pub unsafe extern "C" fn rfs_finalize(container: *mut rfs_container, err: *mut r
     }
 }
 
-/// Only the masked paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
-/// -EINVAL: as rfs_finalize(), or masking is left to that.
+/// Masks the masked paths, and does nothing else, for a runtime with RFS_OPTION_SEPARATE_MASKS.
+/// -EINVAL: as rfs_finalize(), or the plan leaves masking to rfs_finalize().
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_mask_paths(
@@ -185,8 +186,8 @@ pub unsafe extern "C" fn rfs_mask_paths(
     }
 }
 
-/// Only the read-only paths, for a runtime with RFS_OPTION_SEPARATE_MASKS.
-/// -EINVAL: as rfs_finalize(), or it is left to that.
+/// Makes the read-only paths read-only, and does nothing else, for a runtime with RFS_OPTION_SEPARATE_MASKS.
+/// -EINVAL: as rfs_finalize(), or the plan leaves this to rfs_finalize().
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_readonly_paths(
@@ -252,8 +253,8 @@ pub unsafe extern "C" fn rfs_bind_fd(
     unsafe { with(container, Stage::Mounts, err, bind) }
 }
 
-/// Frees it. NULL is allowed. It frees memory: in the child of a raw clone made by a program with threads, leave it to
-/// execve(2).
+/// Frees a container. NULL is allowed. The function frees memory of the heap: in the child of a raw clone made by a
+/// program with threads, leave that to execve(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rfs_container_free(container: *mut rfs_container) {
     if !container.is_null() {

@@ -14,7 +14,8 @@ use crate::plan::Plan;
 use crate::sys::namespace::{self, Identity};
 use crate::{rootfs, sys};
 
-/// What will be done: checked, frozen and constant. Any number of containers, threads and processes share it.
+/// What will be done for a container. It is checked, frozen and constant. Any number of containers, threads and
+/// processes share it.
 pub struct rfs_plan {
     pub(super) plan: Arc<Plan>,
     /// The mount namespace in which it was made.
@@ -55,8 +56,8 @@ pub unsafe extern "C" fn rfs_plan_new(
     unsafe { guard(err, make) }
 }
 
-/// Writes the plan to fd (borrowed, at its file position) as JSON, one object a line for each step in
-/// the order of execution. For people and tests: keys may be added in later versions.
+/// Writes the plan to fd (borrowed, at its file position) as JSON. Each line is an object for one step, in the order of
+/// execution. The output is for people and tests: later versions may add keys.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_plan_describe(
@@ -77,8 +78,8 @@ pub unsafe extern "C" fn rfs_plan_describe(
     unsafe { guard(err, describe) }
 }
 
-/// A warning about the configuration: it works, but probably not as meant. i counts from 0; NULL past the last.
-/// The string is the plan's. A container's log callback is told the same.
+/// A warning about the configuration: it works, but probably not as meant. i counts from 0; the result is NULL past the
+/// last. The string belongs to the plan. The log callback of a container is told the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rfs_plan_warning(plan: *const rfs_plan, i: u64) -> *const c_char {
     // SAFETY: the header demands that it come from rfs_plan_new, or be NULL.
@@ -87,7 +88,7 @@ pub unsafe extern "C" fn rfs_plan_warning(plan: *const rfs_plan, i: u64) -> *con
     warning.map_or(core::ptr::null(), |warning| warning.as_ptr())
 }
 
-/// Frees it. Containers made from it stay valid. NULL is allowed.
+/// Frees a plan. Containers that were made from it stay valid. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rfs_plan_free(plan: *mut rfs_plan) {
     if !plan.is_null() {

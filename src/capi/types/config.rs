@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-/// A range of ids in a mapping. The same fields as in config.json.
+/// A range of ids in a mapping. The fields are those of config.json.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct rfs_id_mapping {
@@ -11,7 +11,7 @@ pub struct rfs_id_mapping {
     pub container_id: u32,
     /// First id outside it (of a mount: as seen through the mount).
     pub host_id: u32,
-    /// How many; at least 1.
+    /// How many ids there are; at least 1.
     pub count: u32,
 }
 
@@ -23,8 +23,8 @@ pub struct rfs_mount {
     pub size: u64,
     /// RFS_MOUNT_*.
     pub flags: u64,
-    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning, and one that
-    /// begins with the rootfs's own path from the rootfs.
+    /// Where the mount is made, in the container. It is required, and absolute. A relative path is taken from "/", and
+    /// a path that begins with the path of the rootfs is taken from the rootfs; both with a warning.
     pub destination: *const c_char,
     /// The file system type, or "bind"; NULL is allowed for a bind.
     pub r#type: *const c_char,
@@ -37,11 +37,11 @@ pub struct rfs_mount {
     pub options: *const *const c_char,
     /// How many options there are.
     pub n_options: usize,
-    /// For an idmapped mount, a bind or a new file system: n_uid_mappings mappings.
+    /// The uids of an idmapped mount, which is a bind or a new file system: n_uid_mappings mappings.
     pub uid_mappings: *const rfs_id_mapping,
     /// How many uid mappings there are.
     pub n_uid_mappings: usize,
-    /// For an idmapped mount: n_gid_mappings mappings.
+    /// The gids of an idmapped mount: n_gid_mappings mappings.
     pub gid_mappings: *const rfs_id_mapping,
     /// How many gid mappings there are.
     pub n_gid_mappings: usize,
@@ -52,8 +52,8 @@ pub struct rfs_mount {
     /// namespace, and the kernel does not bind that.
     pub source_fd: c_int,
     /// With RFS_MOUNT_USERNS_FD: the user namespace whose mappings an idmapped mount has, as a descriptor of
-    /// /proc/PID/ns/user. Borrowed: the number is noted, and what it refers to when the host's side opens the mount
-    /// counts.
+    /// /proc/PID/ns/user. Borrowed: the library notes the number, and uses what it refers to when the host's side opens
+    /// the mount.
     pub userns_fd: c_int,
 }
 /// rfs_mount.source_fd is given. The mount must be a bind; `source` then only names it in messages.
@@ -82,8 +82,8 @@ pub struct rfs_file {
     pub size: u64,
     /// RFS_FILE_*.
     pub flags: u64,
-    /// Where, in the container. Required, and absolute. A symbolic link on the way is followed inside the rootfs; a
-    /// link at the end is not followed. Missing directories on the way are made (0755).
+    /// Where the step is done, in the container. It is required, and absolute. A symbolic link on the way is followed
+    /// inside the rootfs; a link at the end is not followed. Missing directories on the way are made (0755).
     pub path: *const c_char,
     /// What is made: 'd' a directory, 'f' a regular file, 'l' a symbolic link. With 'd' the directory may be there
     /// already; with 'f' and 'l' whatever is there is -EEXIST. 0: nothing is made; only the mode and owner of what is
@@ -122,7 +122,8 @@ pub struct rfs_device {
     pub size: u64,
     /// RFS_DEVICE_*.
     pub flags: u64,
-    /// Where, in the container. Required. Absolute; a relative one is taken from "/" with a warning.
+    /// Where the device is made, in the container. It is required, and absolute. A relative path is taken from "/",
+    /// with a warning.
     pub path: *const c_char,
     /// 'b' block, 'c' or 'u' character, 'p' fifo.
     pub r#type: u32,
@@ -141,19 +142,21 @@ pub struct rfs_device {
 /// rfs_device.file_mode is given.
 pub const RFS_DEVICE_FILE_MODE: u64 = 1;
 
-/// Which hooks of config.json.
+/// The kinds of hooks in config.json.
 pub type rfs_hook_kind = u32;
-/// Deprecated by the runtime-spec; run by the host at RFS_POINT_MOUNTS_READY, before createRuntime.
+/// They are deprecated by the runtime-spec. The host runs them at RFS_POINT_MOUNTS_READY, before those of
+/// createRuntime.
 pub const RFS_HOOKS_PRESTART: u32 = 1;
-/// Run by the host at RFS_POINT_MOUNTS_READY.
+/// The host runs them at RFS_POINT_MOUNTS_READY.
 pub const RFS_HOOKS_CREATE_RUNTIME: u32 = 2;
-/// Run in the container's namespaces at RFS_POINT_CREATE_CONTAINER: by rfs_prepare() itself, if it has a state.
+/// They are run in the container's namespaces at RFS_POINT_CREATE_CONTAINER. rfs_prepare() runs them itself if it has a
+/// state.
 pub const RFS_HOOKS_CREATE_CONTAINER: u32 = 3;
-/// Run in the container, just before its program is executed.
+/// They are run in the container, just before its program is executed.
 pub const RFS_HOOKS_START_CONTAINER: u32 = 4;
-/// Run by the host, after the container's program was executed.
+/// The host runs them after the container's program was executed.
 pub const RFS_HOOKS_POSTSTART: u32 = 5;
-/// Run by the host, after the container is gone.
+/// The host runs them after the container is gone.
 pub const RFS_HOOKS_POSTSTOP: u32 = 6;
 
 /// A program that is run at a certain point, like an element of one of config.json's `hooks`.
@@ -164,9 +167,9 @@ pub struct rfs_hook {
     pub size: u64,
     /// 0.
     pub flags: u64,
-    /// The program. Required, and absolute: it is looked for when and where the hook runs.
+    /// The program. It is required, and absolute. It is looked for when and where the hook runs.
     pub path: *const c_char,
-    /// n_args arguments, of which the first is the program's name. None at all: the path alone.
+    /// n_args arguments, of which the first is the program's name. Without any, the path is the only argument.
     pub args: *const *const c_char,
     /// How many arguments there are.
     pub n_args: usize,
@@ -174,11 +177,11 @@ pub struct rfs_hook {
     pub env: *const *const c_char,
     /// How many variables there are.
     pub n_env: usize,
-    /// After how many seconds it is killed; 0: never.
+    /// After how many seconds the hook is killed; 0: never.
     pub timeout: u32,
 }
 
-/// Everything that is said once for a container. A member that is zero or NULL leaves the configuration as it is.
+/// The options of a container. A member that is zero or NULL leaves the configuration as it is.
 /// Flags are added to those that config.json or an earlier call has set.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -213,7 +216,7 @@ pub struct rfs_options {
     pub uid_mappings: *const rfs_id_mapping,
     /// How many uid mappings there are.
     pub n_uid_mappings: usize,
-    /// Its gids: n_gid_mappings mappings.
+    /// The gids of the container's user namespace: n_gid_mappings mappings.
     pub gid_mappings: *const rfs_id_mapping,
     /// How many gid mappings there are.
     pub n_gid_mappings: usize,
@@ -243,7 +246,7 @@ pub const RFS_OPTION_CHROOT: u64 = 0x10;
 /// The plan is made after unshare(CLONE_NEWNS), by the process that prepares it. Otherwise rfs_prepare()
 /// refuses to run in the mount namespace where the plan was made.
 pub const RFS_OPTION_PLANNED_INSIDE: u64 = 0x20;
-/// The container has its own user namespace: device nodes are bound from the host instead of made.
+/// The container has its own user namespace: device nodes are bound from the host, and not made.
 pub const RFS_OPTION_USER_NAMESPACE: u64 = 0x40;
 /// The container has its own cgroup namespace.
 pub const RFS_OPTION_CGROUP_NAMESPACE: u64 = 0x80;
@@ -277,7 +280,7 @@ pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
 /// that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
 /// misled by a mount there (CVE-2019-16884).
 pub const RFS_OPTION_MOUNTS_BELOW_PROC: u64 = 0x200000;
-/// The rootfs is a new, empty tmpfs (mode 0755): there is no path of one, and rfs_config_new() takes NULL.
+/// The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
 /// It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
 pub const RFS_OPTION_TMPFS_ROOTFS: u64 = 0x100000;
 /// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing

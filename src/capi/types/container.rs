@@ -16,9 +16,9 @@ pub struct rfs_mount_request {
     pub flags: u64,
     /// Which mount of the configuration, from 0, or RFS_MOUNTFD_ROOTFS.
     pub mount_index: u64,
-    /// Its source. Valid during the call.
+    /// The source of the mount. Valid during the call.
     pub source: *const c_char,
-    /// Its destination. Valid during the call.
+    /// The destination of the mount. Valid during the call.
     pub destination: *const c_char,
     /// Where a callback that fails may say why: to be filled by a function of this library, or its `message` by hand.
     /// Valid during the call, its size set. What is left empty adds nothing to the error.

@@ -3,11 +3,11 @@
 
 use core::ffi::c_char;
 
-/// Where an error arose.
+/// The part of a start in which an error arose.
 pub type rfs_stage = u32;
 /// Reading a configuration: rfs_config_*().
 pub const RFS_STAGE_CONFIG: u32 = 1;
-/// Turning it into a plan: rfs_plan_*().
+/// Turning a configuration into a plan: rfs_plan_*().
 pub const RFS_STAGE_PLAN: u32 = 2;
 /// Preparing the mount namespace and the rootfs itself.
 pub const RFS_STAGE_ROOT: u32 = 3;
@@ -34,7 +34,7 @@ pub const RFS_STAGE_MOUNTFD: u32 = 13;
 
 /// What rfs_error.index counts.
 pub type rfs_object = u32;
-/// Nothing; the index is -1.
+/// It counts nothing; the index is -1.
 pub const RFS_OBJECT_NONE: u32 = 0;
 /// The mounts, in the order in which they were given (config.json: mounts[index]).
 pub const RFS_OBJECT_MOUNT: u32 = 1;
@@ -64,7 +64,7 @@ pub struct rfs_error {
     pub object: rfs_object,
     /// 0.
     pub reserved: u32,
-    /// Which mount, device or path of the configuration, from 0; -1 if none.
+    /// Which mount, device, path or hook of the configuration it is, from 0; -1 if it is none.
     pub index: i64,
     /// The operation that failed: the name of a system call ("move_mount"), "check" where a rule was broken, the name
     /// of a callback, or "hook" for a hook that ran and failed.
