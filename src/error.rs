@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The one error type. It never allocates: it is also made in the child of a raw clone, where
-//! another thread may have held malloc's lock.
+//! The one error type. It never allocates, because it is also made in the child of a raw clone, where another thread
+//! may have held malloc's lock.
 
 use core::fmt::{self, Display};
 
@@ -11,7 +11,7 @@ use crate::text::{Escaped, Text};
 
 pub type Result<T> = core::result::Result<T, Error>;
 
-/// Where it happened.
+/// The stage in which it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Config,
@@ -29,16 +29,16 @@ pub enum Stage {
     Mountfd,
 }
 
-/// Which part of the configuration it concerned.
+/// The part of the configuration that it concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     None,
     Mount(usize),
-    /// `None`: one of the default devices.
+    /// A device by its index. `None` stands for a default device.
     Device(Option<usize>),
     MaskedPath(usize),
     ReadonlyPath(usize),
-    /// Of one kind, by its name in config.json.
+    /// A hook of one kind, which is named as in config.json.
     Hook(&'static str, usize),
 }
 
@@ -57,27 +57,27 @@ impl Display for Object {
     }
 }
 
-/// What is said besides the call and its errno.
+/// The text that an error has besides the system call and its errno.
 pub type Sentence = Text<512>;
 
 pub struct Error {
     pub errno: Errno,
-    /// `None`: there was no memory for them.
+    /// The texts. `None` if there was no memory for them.
     details: Option<Page<Details>>,
 }
 
 pub struct Details {
     pub stage: Stage,
     pub object: Object,
-    /// The system call that failed, or "check" where a rule of ours was broken, or "hook" where one did.
+    /// The system call that failed, "check" if a rule of this library was broken, or "hook" if a hook failed.
     pub operation: &'static str,
-    /// As configured.
+    /// The path as it was configured.
     pub path: Text<256>,
-    /// What the system call acted on, where that is not `path`.
+    /// The file that the system call acted on, if that is not `path`.
     pub acted_on: Text<256>,
-    /// What the kernel wrote to the fsopen descriptor.
+    /// The messages that the kernel wrote to the fsopen(2) descriptor.
     pub kernel: Text<256>,
-    /// The rule that was broken, or what to do.
+    /// The rule that was broken, or the remedy.
     pub explanation: Sentence,
 }
 
@@ -107,7 +107,7 @@ impl Error {
         error.with(|details| details.explanation = limit(errno))
     }
 
-    /// A rule of ours was broken.
+    /// A rule of this library was broken.
     #[cold]
     pub fn check(errno: Errno, explanation: impl Display) -> Self {
         Self::system(errno, "check").explain(explanation)
@@ -129,7 +129,7 @@ impl Error {
         self.with(|details| details.acted_on = Text::path(acted_on))
     }
 
-    /// A parameter of a file system, of which a long value is cut.
+    /// Adds a parameter of a file system. A long value is cut.
     #[cold]
     pub fn on_parameter(self, key: &[u8], value: Option<&[u8]>) -> Self {
         self.with(|details| details.acted_on = Text::format(Setting(key, value)))
@@ -138,7 +138,7 @@ impl Error {
     #[cold]
     pub fn explain(self, explanation: impl Display) -> Self {
         if is_limit(self.errno) && self.details().operation != "check" {
-            return self; // which is what matters, whatever the call was for
+            return self; // the reason matters more than the operation
         }
         self.with(|details| details.explanation = Text::format(explanation))
     }
@@ -173,7 +173,7 @@ impl Error {
         self.details.as_deref().unwrap_or(&NONE)
     }
 
-    /// For a caller that writes the words of the errno itself.
+    /// The sentence without the errno's words, for a caller that writes them itself.
     pub fn detail(&self) -> Detail<'_> {
         Detail(self)
     }
@@ -213,7 +213,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The sentence for a person.
+/// The sentence that a person reads.
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.sentence(f, true)
@@ -233,7 +233,7 @@ fn is_limit(errno: Errno) -> bool {
     matches!(errno, Errno::MFILE | Errno::NFILE)
 }
 
-/// The limit that an errno is about.
+/// The limit that an errno means.
 fn limit(errno: Errno) -> Text<512> {
     match errno {
         Errno::MFILE => {
@@ -250,7 +250,7 @@ fn limit(errno: Errno) -> Text<512> {
     }
 }
 
-/// An option as it is written in fstab, but without a password: mount.cifs(8), mount.ceph(8).
+/// An option as fstab(5) writes it, but without a password: mount.cifs(8), mount.ceph(8).
 pub struct Setting<'a>(pub &'a [u8], pub Option<&'a [u8]>);
 
 impl Display for Setting<'_> {
@@ -266,7 +266,7 @@ impl Display for Setting<'_> {
     }
 }
 
-/// Gives a bare errno the name of the system call and what it acted on.
+/// Gives a bare errno the name of the system call and of the file that it acted on.
 pub trait During<T> {
     fn during(self, operation: &'static str, acted_on: &[u8]) -> Result<T>;
 }
@@ -277,7 +277,7 @@ impl<T> During<T> for rustix::io::Result<T> {
     }
 }
 
-/// strerror(3) without its locks, allocation and locale: those are not for the child of a raw clone.
+/// Does what strerror(3) does, without its locks, allocation and locale, which the child of a raw clone must not use.
 struct Description(Errno);
 
 impl Display for Description {

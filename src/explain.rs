@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why a path could not be opened: the component that is to blame. It is looked for once something has failed, and
-//! nothing that is found here decides anything but a message.
+//! Finds out why a path could not be opened, and names the component at fault. It runs only after a failure, and
+//! decides only the message.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -17,7 +17,7 @@ use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 use crate::text::{Escaped, Text};
 
-/// Where a path is looked up.
+/// The place in which a path is looked up.
 #[derive(Clone, Copy)]
 pub enum Place<'a> {
     /// In the container's root.
@@ -34,7 +34,7 @@ impl Place<'_> {
     }
 }
 
-/// What a file must be.
+/// The kind of file that is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Anything,
@@ -43,7 +43,7 @@ pub enum Wanted {
     PlainDirectory,
 }
 
-/// Tells which component of a path is to blame for an error, where it has one that can be to blame.
+/// Adds the component of the path at fault to an error, if a path can cause such an error.
 pub fn look_up(error: Error, place: Place<'_>, path: &[u8], wanted: Wanted) -> Error {
     let is_of_a_look_up = matches!(
         error.errno,
@@ -55,8 +55,8 @@ pub fn look_up(error: Error, place: Place<'_>, path: &[u8], wanted: Wanted) -> E
     }
 }
 
-/// Names the component of an absolute path at which a look-up ends: what is missing, no directory, a loop, or can't be
-/// searched. `None`: the path can be opened, or nothing is known.
+/// Names the component of an absolute path at which a look-up ends, because it is missing, is no directory, is part
+/// of a loop, or can't be searched. `None` if the path can be opened or the reason is unknown.
 pub fn component(place: Place<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence> {
     let mut prefix = PathBuf::root().ok()?;
     let mut names = components(path).peekable();
@@ -114,14 +114,14 @@ fn unreachable(place: Place<'_>, mut path: PathBuf, errno: Errno) -> Option<Sent
     Some(sentence)
 }
 
-/// Where a link leads to.
+/// The target of a link.
 struct Target {
     bytes: [u8; 128],
     length: usize,
 }
 
 impl Target {
-    /// `None`: it is no link.
+    /// Reads a link's target. `None` if the file is no link.
     fn read(link: OwnedFd) -> Option<Self> {
         let mut bytes = [0; 128];
         let length = rustix::fs::readlinkat_raw(&link, c"", &mut bytes[..]).ok()?;
@@ -135,7 +135,7 @@ impl Display for Target {
     }
 }
 
-/// What kind of file something is.
+/// The words for a kind of file.
 pub struct KindOf {
     pub mode: u32,
     pub device: (u32, u32),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The hooks of the runtime-spec, run.
+//! Runs the hooks of the runtime-spec.
 
 use core::ffi::CStr;
 use core::fmt::{self, Display};
@@ -12,8 +12,8 @@ use crate::plan::{Hook, HookKind, Plan};
 use crate::sys::process::{self, Outcome, Program, Tail};
 use crate::text::Text;
 
-/// Runs those of one kind in turn, until one fails. Those that clean up are all run: "the remaining
-/// hooks and lifecycle continue" (runtime.md, "Lifecycle"). The first failure is returned.
+/// Runs the hooks of one kind in turn, until one fails. Hooks that clean up are all run: "the remaining hooks and
+/// lifecycle continue" (runtime.md, "Lifecycle"). The first failure is returned.
 pub fn run(plan: &Plan, kind: HookKind, state: &[u8]) -> Result<()> {
     let mut result = Ok(());
     for (index, hook) in plan.hooks[kind as usize].iter().enumerate() {
@@ -65,7 +65,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     }
 }
 
-/// In the same root as the hook was to run in.
+/// The path is looked up in the root in which the hook was to run.
 fn explain_execve(errno: Errno, path: &CStr) -> Error {
     let error = Error::system(errno, "execve");
     if let Some(it) = explain::component(Place::Host, path.to_bytes(), Wanted::Anything) {
@@ -83,7 +83,7 @@ fn explain_execve(errno: Errno, path: &CStr) -> Error {
     }
 }
 
-/// The end of a hook's output, in one line.
+/// The end of a hook's output, as one line.
 struct Said<'a>(&'a Tail);
 
 impl Display for Said<'_> {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Text in messages, log lines and descriptions. It never allocates, and nothing that an image or a configuration
-//! wrote into it can move a terminal's cursor, begin a line of its own or turn the direction of writing.
+//! Text in messages, log lines and descriptions. It never allocates. Text from an image or a configuration is
+//! escaped, so that it can't move a terminal's cursor, begin a line of its own or change the direction of writing.
 
 use core::fmt::{self, Display, Write};
 
-/// Bytes as they are shown to people: what is not UTF-8, and every character that a terminal obeys or doesn't show,
-/// is written as `\xNN`, byte by byte. A backslash stays as it is, so that text may be escaped twice without harm.
+/// Bytes as they are shown to people. Bytes that are not UTF-8, and characters that a terminal obeys or doesn't show,
+/// are written as `\xNN`, byte by byte. A backslash stays as it is, so that text may be escaped twice without harm.
 #[derive(Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -18,7 +18,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// A value in quotes, of which a long one is cut.
+/// A value in quotes. A long one is cut.
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a [u8]);
 
@@ -28,14 +28,14 @@ impl Display for Quoted<'_> {
         if self.0.len() <= MAX {
             return write!(f, "\"{}\"", Escaped(self.0));
         }
-        // A character has at most four bytes; all but its first are 0b10xx_xxxx.
+        // A character has at most four bytes, and all but its first are 0b10xx_xxxx.
         let is_boundary = |&end: &usize| self.0[end] & 0xc0 != 0x80;
         let end = (MAX - 3..=MAX).rev().find(is_boundary).unwrap_or(MAX);
         write!(f, "\"{}\"...", Escaped(&self.0[..end]))
     }
 }
 
-/// One character, or a run of bytes that are none.
+/// One character, or a run of bytes that are not UTF-8.
 enum Piece<'a> {
     Plain(&'a str),
     Unsafe(&'a [u8]),
@@ -66,8 +66,8 @@ fn pieces(text: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// Whether a character is shown, and changes nothing but its own place. Unicode's control characters don't, nor its
-/// line separators, and of its format characters (category Cf) those without a width and those that turn the direction.
+/// Whether a character is shown and changes only its own place. Unicode's control characters and line separators are
+/// not like that. Nor are the format characters (category Cf) that have no width or change the direction.
 fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
@@ -75,7 +75,7 @@ fn is_plain(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Escaped text of at most `N` bytes. What doesn't fit is cut between characters.
+/// Escaped text of at most `N` bytes. A longer text is cut between characters.
 #[derive(Clone)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
@@ -93,12 +93,12 @@ impl<const N: usize> Text<N> {
     #[inline(never)]
     pub fn format(text: impl Display) -> Self {
         let mut made = Self::new();
-        // An error says that the end was cut.
+        // An error here only means that the end was cut.
         let _ = write!(made, "{text}");
         made
     }
 
-    /// A long path keeps its end, which tells more.
+    /// A path. A long one keeps its end, which tells more than its beginning.
     #[inline(never)]
     pub fn path(path: &[u8]) -> Self {
         const DOTS: &str = "...";
@@ -148,7 +148,7 @@ impl<const N: usize> Text<N> {
         Ok(())
     }
 
-    /// For what is known to fit.
+    /// For a text that surely fits.
     fn append(&mut self, bytes: &[u8]) {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
@@ -225,9 +225,9 @@ mod tests {
             assert_eq!(Text::<64>::path(bytes).as_str(), shown);
             assert_eq!(Text::<64>::format(Escaped(bytes)).as_str(), shown);
         }
-        // Also where the writer forgot to.
+        // The text is escaped again, because its writer may not have done so.
         assert_eq!(Text::<16>::format("a\x1b[1m").as_str(), "a\\x1b[1m");
-        // An escape is whole or not there.
+        // An escape is whole or missing.
         assert_eq!(Text::<6>::format("abc\n").as_str(), "abc");
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's functions as the core's Callbacks.
+//! Makes the caller's functions the core's Callbacks.
 
 use core::ffi::{c_char, c_int};
 use core::fmt::Display;
@@ -88,17 +88,17 @@ impl Callbacks for rfs_callbacks {
     }
 }
 
-/// What a callback wrote into an rfs_error, which may lack its NUL.
+/// The text that a callback wrote into an rfs_error. Its NUL may be missing.
 fn text(message: &[c_char]) -> &[u8] {
-    // SAFETY: of one size and without invalid values.
+    // SAFETY: both types have one size, and every byte is valid in both.
     let bytes = unsafe { &*(core::ptr::from_ref(message) as *const [u8]) };
     let length = bytes.iter().position(|&byte| byte == 0);
     &bytes[..length.unwrap_or(bytes.len())]
 }
 
-/// A callback's result: a negative errno, or a number that is none.
+/// A callback's result: a negative errno is an error, another number is the answer.
 fn answer(result: c_int) -> Result<c_int, Errno> {
-    /// Linux's MAX_ERRNO.
+    /// The kernel's MAX_ERRNO.
     const MAX: c_int = 4095;
     if result >= 0 {
         Ok(result)

@@ -139,7 +139,7 @@ pub unsafe extern "C" fn rfs_config_add_file(
 ) -> c_int {
     let add = |config: &mut Config| {
         let index = config.mounts.len();
-        // SAFETY: as in rfs_config_add_mount.
+        // SAFETY: the header demands that the struct have the size that it states, with valid strings and arrays.
         let file = unsafe { sized("rfs_file", file).and_then(|file| read_file(&file)) };
         config
             .mounts
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn rfs_config_add_device(
 ) -> c_int {
     let add = |config: &mut Config| {
         let index = config.devices.len();
-        // SAFETY: as in rfs_config_add_mount.
+        // SAFETY: the header demands that the struct have the size that it states, with valid strings and arrays.
         let device = unsafe { sized("rfs_device", device).and_then(|device| read_device(&device)) };
         config
             .devices
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn rfs_config_add_hook(
         let kind = hook_kind(kind)?;
         let hooks = &mut config.hooks[kind as usize];
         let object = Object::Hook(kind.name(), hooks.len());
-        // SAFETY: as in rfs_config_add_mount.
+        // SAFETY: the header demands that the struct have the size that it states, with valid strings and arrays.
         let hook = unsafe { sized("rfs_hook", hook).and_then(|hook| read_hook(&hook)) };
         hooks.push(hook.map_err(|error| error.about(object, b""))?);
         Ok(())
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn rfs_config_set_options(
     err: *mut rfs_error,
 ) -> c_int {
     let set = |config: &mut Config| {
-        // SAFETY: as in rfs_config_add_mount.
+        // SAFETY: the header demands that the struct have the size that it states, with valid strings and arrays.
         unsafe { sized("rfs_options", options).and_then(|options| apply(config, &options)) }
     };
     // SAFETY: pointers are NULL or as the header demands.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An Error as the caller's rfs_error.
+//! Writes an Error into the caller's rfs_error.
 
 use core::ffi::c_char;
 use core::fmt::Display;
@@ -9,7 +9,7 @@ use super::types::*;
 use crate::error::{Error, Object, Stage};
 use crate::text::Text;
 
-/// The first version's end of `index`: without it nothing could be told.
+/// The size up to the end of `index` in the first version. A smaller struct has no room for an error.
 const SMALLEST: usize = offset_of!(rfs_error, operation);
 
 impl rfs_error {
@@ -27,7 +27,7 @@ impl rfs_error {
     };
 }
 
-/// Whether there is no rfs_error, or one whose size was set.
+/// Whether `err` is NULL, or an rfs_error whose size was set.
 ///
 /// # Safety
 /// `err` is NULL or readable for 8 bytes.
@@ -77,7 +77,7 @@ fn write(to: &mut [c_char; 1024], text: impl Display) {
     copy(to, Text::<1023>::format(text).as_bytes());
 }
 
-/// Copies what fits, and leaves at least one NUL.
+/// Copies as much of a text as fits, and leaves at least one NUL.
 fn copy<const N: usize>(to: &mut [c_char; N], from: &[u8]) {
     for (to, from) in to[..N - 1].iter_mut().zip(from) {
         *to = *from as c_char;

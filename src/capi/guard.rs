@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One wrapper around every function that can fail: nothing unwinds into C, and every failure
-//! is told in the same way.
+//! One wrapper around every function that can fail. No panic unwinds into C, and every failure is reported in the
+//! same way.
 
 use core::any::Any;
 use core::ffi::c_int;
@@ -22,7 +22,7 @@ pub unsafe fn guard(err: *mut rfs_error, body: impl FnOnce() -> Result<()>) -> c
     unsafe { guard_number(err, || body().map(|()| 0)) }
 }
 
-/// The same for a function that gives a number, which is not negative.
+/// Like `guard` for a function that returns a number, which is not negative.
 ///
 /// # Safety
 /// As for `guard`.
@@ -53,8 +53,8 @@ fn internal_error(payload: &(dyn Any + Send)) -> Error {
     )
 }
 
-/// Keeps Rust's own report of a panic from stderr, which is not ours: the error has it. To be
-/// called before a fork, by what makes the first object; it takes a lock only once.
+/// Keeps Rust's report of a panic from stderr, which belongs to the caller. The error has it instead. The function
+/// that makes the first object must call this before a fork, because the first call takes a lock.
 pub fn silence_panics() {
     static SILENCED: Lazy<()> = Lazy::new(|| std::panic::set_hook(Box::new(|_| {})));
     Lazy::force(&SILENCED);
@@ -66,10 +66,10 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_like_any_other() {
-        // SAFETY: all zeros is a valid rfs_error.
+        // SAFETY: an rfs_error whose bytes are all zero is valid.
         let mut err: rfs_error = unsafe { core::mem::zeroed() };
         err.size = size_of::<rfs_error>() as u64;
-        // SAFETY: err is as its size says.
+        // SAFETY: `err` has the size that it states.
         let result = unsafe { guard(&mut err, || panic!("broken {}", 7)) };
         assert_eq!(result, -Errno::NOTRECOVERABLE.raw_os_error());
         assert_eq!(err.code, result);

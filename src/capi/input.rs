@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What C hands over, read without trust.
+//! Reads the arguments that C gives, without trust.
 
 use core::ffi::{CStr, c_char};
 use core::mem::{MaybeUninit, size_of};
@@ -47,8 +47,8 @@ pub fn invalid(explanation: impl core::fmt::Display) -> Error {
     Error::invalid(explanation).at(Stage::Config)
 }
 
-/// Copies a struct of the caller's version into one of ours: a smaller one is continued with zeros,
-/// a larger one's surplus must be zero.
+/// Copies a struct of the caller's version into one of this version. A smaller one is filled up with zeros. The
+/// surplus of a larger one must be zero.
 ///
 /// # Safety
 /// `from` is NULL or readable for as many bytes as its first eight say.
@@ -116,7 +116,7 @@ pub unsafe fn required(name: &str, string: *const c_char) -> Result<Bytes> {
     unsafe { optional(string) }.ok_or_else(|| null(name))
 }
 
-/// The limit for every array that a caller hands over.
+/// Checks an array's size against the limit for every array that a caller gives.
 pub fn check_array(name: &str, length: usize, element: usize) -> Result<()> {
     if length <= LARGEST_ARRAY / element {
         return Ok(());

@@ -63,7 +63,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
     err: *mut rfs_error,
 ) -> c_int {
     let open = || {
-        // SAFETY: as in demand.
+        // SAFETY: the header demands that plan come from rfs_plan_new, or be NULL.
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
         let wanted = Wanted::of(plan, index).map_err(|error| error.at(Stage::Mountfd))?;
         let opened = Namespaces::new(userns_fd, mntns_fd)
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn rfs_mountfd_serve(
     err: *mut rfs_error,
 ) -> c_int {
     let serve = || {
-        // SAFETY: as in demand.
+        // SAFETY: the header demands that plan come from rfs_plan_new, or be NULL.
         let plan = unsafe { demand(plan, Stage::Mountfd) }?;
         mountfd::serve(&plan.plan, socket, userns_fd, mntns_fd)
             .map_err(|error| error.at(Stage::Mountfd))
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn rfs_mountfd_answer(
     err: *mut rfs_error,
 ) -> c_int {
     let answer = || {
-        // SAFETY: as in demand.
+        // SAFETY: the header demands that plan come from rfs_plan_new, or be NULL.
         let plan = unsafe { demand(plan, Stage::Mountfd) }?;
         mountfd::answer(&plan.plan, socket, userns_fd, mntns_fd)
             .map(c_int::from)
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn rfs_attach(
     err: *mut rfs_error,
 ) -> c_int {
     let attach = || {
-        // SAFETY: as in demand.
+        // SAFETY: the header demands that plan come from rfs_plan_new, or be NULL.
         let plan = unsafe { demand(plan, Stage::Mounts) }?;
         rootfs::attach(&plan.plan, &plan.planned_in, index, mountfd)
     };

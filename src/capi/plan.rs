@@ -66,7 +66,7 @@ pub unsafe extern "C" fn rfs_plan_describe(
     err: *mut rfs_error,
 ) -> c_int {
     let describe = || {
-        // SAFETY: as in demand.
+        // SAFETY: the header demands that plan come from rfs_plan_new, or be NULL.
         let plan = unsafe { demand(plan, Stage::Plan) }?;
         let mut text = Vec::new();
         plan.plan

@@ -59,22 +59,22 @@ fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
         b"cgroup" | b"cgroup2" => "cgroup",
         _ => {
             return Text::format(format_args!(
-                "mounting {fstype} takes CAP_SYS_ADMIN in the initial user namespace: bind what is mounted on the host, or \
-                 let the host's side make this mount (RFS_MOUNT_FROM_HOST)"
+                "mounting {fstype} takes CAP_SYS_ADMIN in the initial user namespace: bind what is mounted on the \
+                 host, or let the host's side make this mount (RFS_MOUNT_FROM_HOST)"
             ));
         }
     };
     // The rule is in mount_too_revealing() in fs/namespace.c.
     if error.details().kernel.as_str().contains("too revealing") {
         return Text::format(format_args!(
-            "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which something is \
-             covered by another mount or read-only: change that outside, or bind it"
+            "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which \
+             something is covered by another mount or read-only: change that outside, or bind it"
         ));
     }
     Text::format(format_args!(
-        "mounting {fstype} takes CAP_SYS_ADMIN in the user namespace that owns this process's {namespace} namespace: give the \
-         container one of its own ({{\"type\": \"{namespace}\"}} in linux.namespaces), bind the host's, or let the host's side make \
-         this mount (RFS_MOUNT_FROM_HOST){}",
+        "mounting {fstype} takes CAP_SYS_ADMIN in the user namespace that owns this process's {namespace} namespace: \
+         give the container one of its own ({{\"type\": \"{namespace}\"}} in linux.namespaces), bind the host's, or \
+         let the host's side make this mount (RFS_MOUNT_FROM_HOST){}",
         // The kernel gives mount(2) no message that tells the two reasons apart.
         match (namespace, error.details().operation) {
             ("pid" | "network", "mount") =>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! RFS_OPTION_OWN_NAMESPACE: the caller is still in the host's mount namespace. The container's tree of mounts is put
-//! together detached, which Linux can since 6.15, and its namespace is made at the end: until then nothing has
-//! changed for the caller. A process in a user namespace that does not own the host's mounts can copy none of them:
-//! it goes to a namespace with a copy of the rootfs alone first, which Linux can make since 7.0.
+//! Puts the container together for RFS_OPTION_OWN_NAMESPACE, while the caller is still in the host's mount namespace.
+//! Since Linux 6.15 the container's tree of mounts can be put together detached, and its namespace is made at the
+//! end. Until then nothing has changed for the caller. A process in a user namespace that does not own the host's
+//! mounts can't copy any of them. Since Linux 7.0 it can first enter a namespace that has a copy of the rootfs alone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,16 +23,17 @@ use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::{Attributes, attach, set_attributes};
 use crate::sys::namespace;
 
-/// Where the container is put together, if it is not below the old root.
+/// The place where the container is put together, if it is not below the old root.
 pub enum Begun {
-    /// Detached: its namespace is made at the end.
+    /// A detached tree, whose namespace is made at the end.
     Detached(OwnedFd, MountApi),
-    /// In its namespace, where nothing else is mounted, by a process that has its root directory on the host until
-    /// the end.
+    /// Its own namespace, where nothing else is mounted. The process keeps its root directory on the host until the
+    /// end.
     Entered(OwnedFd, MountApi),
 }
 
-/// `None`: a namespace must be made first; the log is told why.
+/// Begins without a new namespace if that is possible. `None` if a namespace must be made first, and the log tells
+/// why.
 pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<Begun>> {
     let plan = &*container.plan;
     let log = |why: &dyn core::fmt::Display| {
@@ -49,7 +50,7 @@ pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<Begun>>
     };
     let api = MountApi::separating(copies);
     match rehearse(plan, &api, directory.as_fd()) {
-        // The host's mounts belong to another user namespace, or the call is refused.
+        // The host's mounts belong to another user namespace, or a filter refuses the call.
         Err(error) if error.errno == Errno::PERM => {
             return match leave(container, directory.as_fd(), copies) {
                 Ok((rootfs, host)) => Ok(Some(Begun::Entered(rootfs, api.with_host(host)))),
@@ -71,7 +72,7 @@ pub fn begin(container: &Container, caller: Caller<'_>) -> Result<Option<Begun>>
     }
 }
 
-/// A call that this kernel does not have, or not for this, or that is refused.
+/// Whether a system call is missing, refused, or not yet able to do this.
 fn is_missing(errno: Errno) -> bool {
     matches!(
         errno,
@@ -79,8 +80,8 @@ fn is_missing(errno: Errno) -> bool {
     )
 }
 
-/// What copies of the host's mounts become; or why the container can't be put together elsewhere than below the old
-/// root.
+/// The propagation that copies of the host's mounts get. The error tells why the container must be put together below
+/// the old root.
 fn obstacle(plan: &Plan, caller: Caller<'_>) -> core::result::Result<u64, &'static str> {
     let old_root = [
         HookKind::Prestart,
@@ -108,7 +109,7 @@ fn obstacle(plan: &Plan, caller: Caller<'_>) -> core::result::Result<u64, &'stat
     separated(plan).ok_or("linux.rootfsPropagation lets mounts propagate")
 }
 
-/// What in the plan stands against mounts on a detached tree.
+/// The part of the plan that forbids mounts on a detached tree.
 fn detached_obstacle(plan: &Plan) -> Option<&'static str> {
     if plan.mounts.iter().any(Mount::is_idmapped) {
         return Some("whether a mount is idmapped can be seen only once it is attached");
@@ -127,7 +128,7 @@ fn needs_mount2(mount: &Mount) -> bool {
     }
 }
 
-/// mount_setattr(2) and umount2(2) say EINVAL to a mount below the root of a detached tree.
+/// mount_setattr(2) and umount2(2) answer EINVAL to a mount below the root of a detached tree.
 fn changes_attached(mount: &Mount) -> bool {
     let is_partly_undone = mount.optional && matches!(mount.kind, Kind::Cgroup(_));
     matches!(mount.kind, Kind::Remount(_))
@@ -136,8 +137,8 @@ fn changes_attached(mount: &Mount) -> bool {
         || mount.is_on_root()
 }
 
-/// Whether a detached mount may be attached to another is found out where it leaves no trace: EINVAL before Linux
-/// 6.15, and security modules may refuse it.
+/// Tries to attach one detached mount to another, which leaves no trace. The kernel answers EINVAL before Linux 6.15,
+/// and a security module may refuse it.
 fn rehearse(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<()> {
     let name = plan.rootfs.path.as_bytes();
     let below = api.clone(Source::Fd(directory), true, name)?;
@@ -145,7 +146,7 @@ fn rehearse(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<()
     above.attach(&below)
 }
 
-/// Keeps what the plan mounts from the host, and goes to a namespace that has the rootfs alone.
+/// Keeps the directories of the host that the plan mounts from, and enters a namespace that has the rootfs alone.
 fn leave(
     container: &Container,
     directory: BorrowedFd<'_>,
@@ -157,7 +158,7 @@ fn leave(
         keep_sources(container, &mut host, mount)?;
     }
     if container.may_fill_dev() {
-        // Nodes can't be made in a user namespace: mknod(2).
+        // A process in a user namespace can't make device nodes: mknod(2).
         for device in &plan.devices {
             host.keep(&device.path, true)?;
         }
@@ -171,7 +172,7 @@ fn leave(
     }
 }
 
-/// What a mount is made from, and what must be seen for it to be made.
+/// The sources of a mount on the host, and the file systems that must be visible for it to be made.
 fn keep_sources(
     container: &Container,
     host: &mut HostMounts,
@@ -190,7 +191,7 @@ fn keep_sources(
                 b"proc" => host.keep(c"/proc", true)?,
                 b"sysfs" => host.keep(c"/sys", true)?,
                 b"tmpfs" | b"ramfs" | b"devpts" | b"mqueue" | b"cgroup2" => {}
-                // As overlay does.
+                // Overlay takes the names in the same way.
                 _ => {
                     return Err(Obstacle::Plan(
                         "a file system may take paths of the host as its parameters",
@@ -231,7 +232,8 @@ fn clone(plan: &Plan, api: &MountApi, directory: BorrowedFd<'_>) -> Result<Owned
     Ok(tree.into_fd())
 }
 
-/// Makes the namespace first, and takes the caller's descriptors along, of which a new one would not know the mounts.
+/// Makes the namespace first. The caller's descriptors are replaced by detached copies, because a new namespace does
+/// not accept mounts of another one.
 pub fn copy_namespace(container: &Container) -> Result<()> {
     let api = MountApi::new(false);
     container.copy_descriptors(|raw, recursive| {
@@ -239,7 +241,7 @@ pub fn copy_namespace(container: &Container) -> Result<()> {
         if place(fd).ok()?.1 == Place::Detached {
             return None;
         }
-        // What can't be copied is told where it is used.
+        // A descriptor that can't be copied is an error where it is used.
         let tree = api.clone(Source::Fd(fd.as_fd()), recursive, b"");
         tree.ok().map(|tree| tree.into_fd())
     });
@@ -248,8 +250,8 @@ pub fn copy_namespace(container: &Container) -> Result<()> {
         .map_err(explain_unshare)
 }
 
-/// Such a copy is still a peer of the host's mounts. mount_setattr(2) may be missing: it is changed once it is
-/// attached.
+/// Such a copy is still a peer of the host's mounts. mount_setattr(2) may be missing, so its propagation is changed
+/// after it is attached.
 pub fn separate_copy(plan: &Plan, tree: &Tree<'_>) -> Result<()> {
     match separated(plan) {
         Some(propagation) => tree.change(true, &Attributes::propagation(propagation)),
@@ -267,25 +269,25 @@ fn explain_unshare(error: Error) -> Error {
     }
 }
 
-/// The container's root becomes the root directory of this process, which is in its namespace.
+/// Makes the container's root the root directory of this process, which is in the container's namespace already.
 pub fn stand_in(cx: &Context<'_>) -> Result<()> {
     cx.api.check_namespace()?;
     rustix::process::fchdir(&cx.root).during("fchdir", b"/")?;
     switch::chroot()
 }
 
-/// Makes the namespace, and the detached tree its root: in the way that costs least.
+/// Makes the namespace with the detached tree as its root, in the cheapest way that the kernel has.
 pub fn enter(cx: &Context<'_>) -> Result<()> {
     let root = cx.root.as_fd();
     if namespace::empty().is_ok() {
-        // Its own root is both "/" and the working directory.
+        // The new namespace's empty root is both "/" and the working directory.
         attach(root, CWD)
             .during("move_mount", b"/")
             .map_err(explain_attach)?;
         rustix::process::fchdir(root).during("fchdir", b"/")?;
         return switch::chroot();
     }
-    // The tree itself goes over its copy or the copy of the host's, because a copy's mounts have other ids.
+    // The tree itself is attached over the namespace's root, because the mounts of a copy would have other ids.
     let is_small = namespace::of_tree(root).is_ok_and(|copy| namespace::join(copy).is_ok());
     if !is_small {
         namespace::copy()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mount of the plan in a container that runs, by a process that has joined its namespaces.
+//! Attaches a mount of the plan in a running container. The calling process has joined its namespaces.
 
 use std::os::fd::{AsFd, RawFd};
 
@@ -17,7 +17,7 @@ use crate::sys::mount::{PROC, Status, fs_type};
 use crate::sys::namespace::{self, Identity};
 use crate::sys::resolve::Root;
 
-/// `planned_in`: the mount namespace in which the plan was made.
+/// `planned_in` is the mount namespace in which the plan was made.
 pub fn attach(plan: &Plan, planned_in: &Identity, index: u64, raw: RawFd) -> Result<()> {
     let index = plan
         .configured(index)
@@ -79,17 +79,17 @@ fn attach_planned(
         ),
         _ => error,
     })?;
-    // Whether the target lies below a shared mount is not in this plan.
+    // The plan does not tell whether the target lies below a shared mount.
     let propagated = set_propagation(&api, mount, &tree);
     propagated
         .and_then(|()| finish(&api, mount, &tree))
         .inspect_err(|_| {
-            // If this fails, too, the first error still tells why the mount is not as it should be.
+            // If this fails too, the first error still tells why the mount is wrong.
             let _ = unmount(&tree);
         })
 }
 
-/// In the namespace of the plan's maker, the host's own "/" would be the container's.
+/// Refuses the mount namespace in which the plan was made, because there "/" is the host's root.
 fn demand_joined(plan: &Plan, planned_in: &Identity) -> Result<()> {
     if plan.planned_inside || plan.switch == Switch::Chroot {
         return Ok(());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A bind: a copy of a mount of the host.
+//! Makes a bind: a copy of a mount of the host.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,7 @@ use crate::sys::path::{Name, split};
 use crate::sys::resolve::{Root, read_link};
 use crate::text::Quoted;
 
-/// Gives the root of the mount; `None` if it is a link.
+/// Returns the root of the mount. `None` if a link was made instead.
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<OwnedFd>> {
     if wanted.link == Link::Copy && copy_link(cx, mount, wanted)? {
         return Ok(None);
@@ -38,7 +38,8 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     if mount.from_host {
         return attach_complete(cx, mount, tree, &target).map(Some);
     }
-    // Late, as the host keeps the labels; but a read-only mount takes none.
+    // Files are relabelled as late as possible, because the host keeps the labels, but before the mount becomes
+    // read-only.
     if let Some(label) = &wanted.relabel {
         relabel::relabel(tree.as_fd(), label)?;
     }
@@ -48,7 +49,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     attach(cx, mount, tree, &target).map(Some)
 }
 
-/// What is mounted below /proc is of the container's own procfs, or a file on a file of it.
+/// Refuses mounts below /proc, except of files of the container's own procfs, or of a file on a file of it.
 pub fn check_below_proc(
     container: &Root<'_>,
     mount: &Mount,
@@ -109,11 +110,12 @@ fn check_procfs(
     Ok(())
 }
 
-/// "copy-symlink": makes the link that the source is anew at the destination. False if it is none, and to be bound.
+/// Carries out "copy-symlink": if the source is a link, the same link is made at the destination. False if the source
+/// is no link and must be bound.
 fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
     let source = bind.source.as_bytes();
     let Ok(link) = open_source(&bind.source, false) else {
-        // The bind fails in the same way, and tells of it.
+        // The bind will fail in the same way, and reports the error.
         return Ok(false);
     };
     let mut target = Page::zeroed().during("mmap", source)?;
@@ -123,7 +125,7 @@ fn copy_link(cx: &Context<'_>, mount: &Mount, bind: &Bind) -> Result<bool> {
     {
         return Ok(false);
     }
-    // Shorter than the buffer, which was zero.
+    // The target is shorter than the buffer, which was all zero, so a NUL ends it.
     let target = CStr::from_bytes_until_nul(&*target).unwrap_or_default();
     let destination = mount.destination.as_bytes();
     let path = cx

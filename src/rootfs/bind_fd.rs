@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a descriptor of the runtime refers to, bound in the container: a socket, a terminal, a file of a handler.
+//! Binds the file behind a descriptor of the runtime in the container: a socket, a terminal, or a handler's file.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, RawFd};
@@ -17,7 +17,7 @@ use crate::sys::fd::CallersFd;
 use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 
-/// Called in a callback, or after rfs_prepare().
+/// Binds the file. This is called in a callback or after rfs_prepare().
 pub fn bind_fd(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
     bind(container, raw, destination).map_err(|error| {
         error
@@ -54,7 +54,7 @@ fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
     })
 }
 
-/// The rules about /proc are about a path without "..". ".." is taken lexically, as in a configuration.
+/// Removes ".." from the path lexically, as in a configuration, because the rules for /proc compare paths without it.
 fn cleaned(path: &CStr) -> Result<PathBuf> {
     let path = path.to_bytes();
     if !path.starts_with(b"/") {

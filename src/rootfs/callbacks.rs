@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is asked of the caller while a plan is carried out.
+//! The calls to the caller while a plan is carried out.
 
 use core::ffi::CStr;
 use core::fmt::Display;
@@ -28,7 +28,7 @@ pub enum Level {
 /// A mount that the host's side must open.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// `None`: the rootfs.
+    /// The mount's index. `None` stands for the rootfs.
     pub mount_index: Option<usize>,
     pub source: &'a CStr,
     pub destination: &'a CStr,
@@ -38,11 +38,11 @@ pub struct Request<'a> {
 }
 
 pub trait Callbacks {
-    /// The number of a descriptor that is then ours. `None`: there is nobody to ask.
+    /// Asks for a mount. The library owns the descriptor in the answer. `None` if the caller gave no callback for it.
     fn mountfd(&self, request: &Request<'_>) -> Option<error::Result<RawFd>>;
     fn wants_points(&self) -> bool;
     fn point(&self, point: Point) -> Result<(), Errno>;
-    /// The container's state, for the createContainer hooks. `None`: the caller runs them.
+    /// The container's state for the createContainer hooks. `None` if the caller runs them.
     fn state(&self) -> Option<&[u8]>;
     fn wants_log(&self) -> bool;
     fn log(&self, level: Level, message: &dyn Display);

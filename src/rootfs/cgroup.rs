@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The "cgroup" mount: cgroup2 where the host has it alone, the v1 hierarchies otherwise.
+//! Makes the "cgroup" mount: cgroup2 if the host has nothing else, the v1 hierarchies otherwise.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -41,18 +41,20 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     }
 }
 
-/// The host has cgroup2 where the container's is taken from, and nothing of v1.
+/// Whether the host has cgroup2 alone at the place from which the container's is taken.
 pub fn is_unified_alone() -> bool {
     rustix::fs::statfs(CGROUP_MOUNTPOINT).is_ok_and(|it| FsType(it.f_type as u32) == CGROUP2)
 }
 
-/// A rootless runtime outside its user namespace: the host's hierarchy must not stay writable below (CVE-2023-25809).
+/// Masks the mount point for a rootless runtime that can't mount cgroup2, because the host's hierarchy below must not
+/// stay writable (CVE-2023-25809).
 fn hide(cx: &Context<'_>, mount: &Mount) -> Result<()> {
     let target = target::of_mount(&cx.root(), mount, Shape::Directory)?;
     masks::hide_directory(cx.api, target.as_fd(), cx.plan).map(drop)
 }
 
-/// EPERM or EBUSY in a user namespace without a cgroup namespace of its own: then what the host has is bound.
+/// Binds the host's hierarchy. The kernel answers EPERM or EBUSY to a new cgroup2 in a user namespace without a
+/// cgroup namespace of its own.
 fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let target = target::of_mount(&cx.root(), mount, Shape::Directory)?;
     let error = match cx.api.superblock(&wanted.unified.superblock()) {
@@ -84,8 +86,8 @@ fn unified(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     }
 }
 
-/// The directory of this process's cgroup: what the caller knows only after the clone. It is the whole hierarchy if
-/// there is no cgroup namespace, or none but its root is seen.
+/// The directory of this process's cgroup, which the caller knows only after the clone. It is the whole hierarchy if
+/// the container has no cgroup namespace, or if only the namespace's root is visible.
 fn own_directory(wanted: &Cgroup) -> Result<PathBuf> {
     let mut path = match wanted.hierarchies {
         Asked::Unified => unified_mountpoint()?,
@@ -104,7 +106,7 @@ fn own_directory(wanted: &Cgroup) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where the host has cgroup2, alone or beside v1.
+/// The place at which the host has cgroup2, alone or beside v1.
 fn unified_mountpoint() -> Result<PathBuf> {
     let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
     let mut all = mountinfo::entries(&mounts).filter(|mount| mount.fstype == b"cgroup2");
@@ -120,7 +122,7 @@ fn not_there(sentence: &'static str) -> Error {
     Error::check(Errno::NODEV, sentence)
 }
 
-/// One hierarchy of v1, which is mounted itself.
+/// Mounts one v1 hierarchy at the destination itself.
 fn one(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup, controllers: &CStr) -> Result<()> {
     let own = mountinfo::read_file(MEMBERSHIP)?;
     let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
@@ -134,7 +136,7 @@ fn one(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup, controllers: &CStr) -> 
     attach_hierarchy(cx, mount, wanted, &hierarchy, target.as_fd())
 }
 
-/// Whether all that are wanted are among a hierarchy's controllers.
+/// Whether a hierarchy has all wanted controllers.
 fn has_all(controllers: &[u8], wanted: &[u8]) -> bool {
     let mut wanted = wanted.split(|&b| b == b',');
     wanted.all(|wanted| controllers.split(|&b| b == b',').any(|it| it == wanted))
@@ -152,7 +154,7 @@ fn bind(
         path: source,
         follow: true,
     };
-    // A lifetime of its own: the name is that of the source, which may be made here.
+    // The name is borrowed separately, because it is the name of a source that may be made here.
     let api: &MountApi = cx.api;
     let tree = api.clone(path, recursive, source.to_bytes())?;
     if let Some(change) = &wanted.change {
@@ -161,7 +163,7 @@ fn bind(
     attach(cx, mount, tree, target).map(drop)
 }
 
-/// A tmpfs with one mount for each hierarchy, and links from the controllers that share one.
+/// Makes a tmpfs with one mount for each hierarchy, and a link for each controller that shares one.
 fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let own = mountinfo::read_file(MEMBERSHIP)?;
     let mounts = mountinfo::read_file("/proc/self/mountinfo")?;
@@ -178,7 +180,7 @@ fn hierarchies(cx: &Context<'_>, mount: &Mount, wanted: &Cgroup) -> Result<()> {
     let mut all = discover(&own, &mounts);
     all.try_for_each(|hierarchy| add(cx, mount, wanted, &tmpfs, &hierarchy))
         .inspect_err(|_| {
-            // What is not complete must not stay. If this fails, too, the first error tells why.
+            // An incomplete mount must not stay. If this fails too, the first error tells why.
             let _ = crate::mount::unmount(&tmpfs);
         })
 }
@@ -218,7 +220,7 @@ fn attach_hierarchy(
     target: BorrowedFd<'_>,
 ) -> Result<()> {
     if wanted.namespace {
-        // In a cgroup namespace a hierarchy is mounted anew, and begins at the container's own cgroup.
+        // In a cgroup namespace a new mount of a hierarchy begins at the container's own cgroup.
         let controllers = Controllers(hierarchy.controllers);
         let source = Name::new(controllers.named().unwrap_or(b"cgroup"))
             .during("fsconfig", hierarchy.controllers)?;
@@ -238,7 +240,7 @@ fn attach_hierarchy(
     bind(cx, mount, wanted, source.as_c_str(), true, target)
 }
 
-/// "cpu,cpuacct", "name=systemd", as parameters of a v1 hierarchy.
+/// Makes the parameters of a v1 hierarchy from "cpu,cpuacct" or "name=systemd".
 struct Controllers<'a>(&'a [u8]);
 
 impl<'a> Controllers<'a> {

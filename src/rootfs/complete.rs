@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The last steps of a mount: what is asked for of all that is below it, its propagation, and its attachment.
+//! The last steps of a mount: the attributes of the mounts below it, its propagation, and attaching it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
 use crate::sys::mount::{is_idmapped, status};
 
-/// Completes a mount that nobody can see, and attaches it. Gives its root.
+/// Completes a mount that nobody can see yet, and attaches it. Returns its root.
 pub fn attach(
     cx: &Context<'_>,
     mount: &Mount,
@@ -25,7 +25,7 @@ pub fn attach(
     attach_complete(cx, mount, tree, target)
 }
 
-/// Attaches a mount that is complete, and gives its root. If a step after that fails, it is taken off again.
+/// Attaches a complete mount, and returns its root. If a later step fails, the mount is unmounted again.
 pub fn attach_complete(
     cx: &Context<'_>,
     mount: &Mount,
@@ -40,16 +40,16 @@ pub fn attach_complete(
     match completed {
         Ok(()) => Ok(fd),
         Err(error) => {
-            // If this fails, too, the first error still tells why the mount is not as it should be.
+            // If this fails too, the first error still tells why the mount is wrong.
             let _ = unmount(&fd);
             Err(error)
         }
     }
 }
 
-/// What can be done only once a mount is attached.
+/// The steps that are possible only once a mount is attached.
 pub fn finish(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
-    // What is attached under a shared mount has become shared.
+    // A mount that is attached under a shared mount becomes shared.
     if mount.below_shared {
         set_propagation(api, mount, &tree)?;
     }
@@ -59,7 +59,7 @@ pub fn finish(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
     Ok(())
 }
 
-/// The first of several is the one at the destination: cgroup v1.
+/// The mounts of cgroup v1 are several. The first is the one at the destination.
 fn remember(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Result<()> {
     if mount.is_recognised && cx.container.mount_id(mount) == 0 {
         let attached = status(fd, c"").during("statx", name)?;
@@ -68,7 +68,7 @@ fn remember(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Resu
     Ok(())
 }
 
-/// The attributes of all mounts below, and the propagation.
+/// Sets the attributes of all mounts below, and the propagation.
 pub fn change_all(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Result<()> {
     if let Some(recursive) = mount.recursive {
         cx.api.change_recursively(&fd, recursive, name)?;
@@ -81,7 +81,7 @@ pub fn set_propagation(api: &MountApi, mount: &Mount, fd: impl AsFd) -> Result<(
     all.try_for_each(|&flags| api.set_propagation(&fd, flags))
 }
 
-/// Sets a bind's own flags, and logs what is not as asked for.
+/// Sets a bind's own flags, and logs the flags that are not as they were asked for.
 pub fn change_bind(
     cx: &Context<'_>,
     mount: &Mount,
@@ -111,7 +111,7 @@ pub fn change_bind(
     Ok(())
 }
 
-/// The kernel tells it only of a mount that is attached.
+/// The kernel tells this only for an attached mount.
 pub fn check_idmapped(tree: impl AsFd) -> Result<()> {
     if is_idmapped(tree) != Some(false) {
         return Ok(());

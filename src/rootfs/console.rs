@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! /dev/console from the terminal's own descriptor: a path such as /dev/pts/0 could be swapped
-//! in the container (CVE-2025-52565).
+//! Binds /dev/console by the terminal's own descriptor, because a path such as /dev/pts/0 could be exchanged in the
+//! container (CVE-2025-52565).
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
@@ -17,7 +17,7 @@ use crate::sys::mount::{DEVPTS, Status, fs_type, status};
 use crate::sys::resolve::{Root, make_file};
 
 const CONSOLE: &[u8] = b"/dev/console";
-/// The majors of the terminals' ends: Documentation/admin-guide/devices.txt, "UNIX98 PTY slaves".
+/// The major numbers of terminals: "UNIX98 PTY slaves" in Documentation/admin-guide/devices.txt.
 const PTS_MAJORS: core::ops::RangeInclusive<u32> = 136..=143;
 
 pub fn bind_console(container: &Container, pty: RawFd) -> Result<()> {
@@ -48,12 +48,12 @@ fn bind(container: &Container, raw: RawFd) -> Result<()> {
     tree.attach(open_target(&Root::new(root.as_fd()), container)?)
 }
 
-/// /dev/console itself, made if it is missing.
+/// Opens /dev/console itself, and makes it if it is missing.
 fn open_target(root: &Root<'_>, container: &Container) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let dev = root.open_plain(c"/dev", flags).during("openat2", b"/dev")?;
     check_directory(root, container, &dev, c"/dev/console")?;
-    // Readers find it by its name; what it is is the pty's matter, once that is mounted on it.
+    // The file is only a mount point, so its own type does not matter.
     match make_file(&dev, c"console", 0o600) {
         Err(Errno::EXIST) => open(&dev, c"console", ENTRY),
         made => made,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One start of a plan: all that changes while it is carried out. Made before the fork, used by one process.
+//! One start of a plan, with all state that changes while the plan is carried out. It is made before the fork and
+//! used by one process.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -18,29 +19,29 @@ pub struct Container {
     /// rfs_mask_paths and rfs_readonly_paths have succeeded.
     masked: Cell<bool>,
     made_readonly: Cell<bool>,
-    /// The caller's descriptor of the rootfs, given here instead of in the configuration.
+    /// The caller's descriptor of the rootfs, if it was given to this container instead of the configuration.
     rootfs_fd: Cell<Option<RawFd>>,
-    /// Ours: a copy of the mount that it lies on, which goes into another mount namespace.
+    /// A detached copy of the rootfs's mount, which this library owns and which can go into another mount namespace.
     rootfs_copy: Cell<Option<RawFd>>,
-    /// What there is to remember about each mount of the plan.
+    /// The state of each mount of the plan.
     mounts: Box<[MountState]>,
     /// The rootfs's descriptor while a callback runs.
     root: Cell<Option<RawFd>>,
     /// The id of the mount that the container's root is.
     root_mount: Cell<u64>,
-    /// Mounts are made by mount(2).
+    /// Whether mounts are made by mount(2).
     classic: Cell<bool>,
-    /// What lies on /dev is not the container's alone, and nothing is made in it.
+    /// Whether the mount on /dev is not the container's alone, so that nothing is made in it.
     foreign_dev: Cell<bool>,
 }
 
 #[derive(Default)]
 struct MountState {
     source_fd: Cell<Option<RawFd>>,
-    /// Ours, as `rootfs_copy`.
+    /// A detached copy of the source's mount, like `rootfs_copy`.
     source_copy: Cell<Option<RawFd>>,
     passed_over: Cell<bool>,
-    /// The mount's id; 0 before it is attached.
+    /// The mount's id. It is 0 before the mount is attached.
     id: Cell<u64>,
 }
 
@@ -59,7 +60,7 @@ enum Progress {
 }
 
 impl Container {
-    /// `planned_in`: the mount namespace in which the plan was made.
+    /// `planned_in` is the mount namespace in which the plan was made.
     pub fn new(plan: &Arc<Plan>, planned_in: Identity) -> Self {
         Container {
             plan: Arc::clone(plan),
@@ -95,7 +96,7 @@ impl Container {
     pub fn set_source_fd(&self, index: u64, fd: RawFd) -> Result<()> {
         self.demand_new("rfs_container_set_source_fd()")?;
         let Some(mount) = self.plan.mount(self.plan.configured(index)?) else {
-            return Ok(()); // passed over by the plan
+            return Ok(()); // the plan has passed it over
         };
         if !matches!(mount.kind, Kind::Bind(_)) {
             return Err(Error::invalid("only a bind has a descriptor as its source")
@@ -105,7 +106,7 @@ impl Container {
         Ok(())
     }
 
-    /// rfs_prepare() has not been called.
+    /// Checks that rfs_prepare() has not been called.
     pub fn is_new(&self) -> bool {
         self.progress.get() == Progress::New
     }
@@ -137,7 +138,8 @@ impl Container {
         })
     }
 
-    /// Lets detached copies stand for the caller's descriptors, which a new mount namespace would not take.
+    /// Replaces the caller's descriptors by detached copies, because a new mount namespace would not accept their
+    /// mounts.
     pub(super) fn copy_descriptors(&self, copy: impl Fn(RawFd, bool) -> Option<OwnedFd>) {
         let copy = |raw, recursive| copy(raw, recursive).map(IntoRawFd::into_raw_fd);
         if let Some(raw) = self.rootfs_fd() {
@@ -157,14 +159,14 @@ impl Container {
         sources.chain([&self.rootfs_copy])
     }
 
-    /// The descriptor is one that stands for the caller's.
+    /// Whether the descriptor is a copy that replaces the caller's.
     pub(super) fn is_copy(&self, raw: RawFd) -> bool {
         self.copies().any(|copy| copy.get() == Some(raw))
     }
 
     fn close_copies(&self) {
         for copy in self.copies() {
-            // One that is not open any more was closed by a callback.
+            // If the descriptor is not open any more, a callback has closed it.
             let _ = copy.take().map(adopt);
         }
     }
@@ -185,8 +187,8 @@ impl Container {
                 Some(true) => {
                     return refuse(
                         "this is the mount namespace in which the plan was made: call unshare(CLONE_NEWNS) or \
-                         clone with it before rfs_prepare(), or set RFS_OPTION_OWN_NAMESPACE if rfs_prepare() is to make one, \
-                         or RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
+                         clone with it before rfs_prepare(), or set RFS_OPTION_OWN_NAMESPACE if rfs_prepare() \
+                         is to make one, or RFS_OPTION_PLANNED_INSIDE if rfs_plan_new() came after it",
                     );
                 }
                 None => {
@@ -212,7 +214,7 @@ impl Container {
         result
     }
 
-    /// The devices and links in /dev are made.
+    /// Whether the devices and links in /dev are made.
     pub(super) fn mounts_are_ready(&self) {
         self.progress.set(Progress::MountsReady);
     }
@@ -235,13 +237,13 @@ impl Container {
         }
     }
 
-    /// The id of the mount that was made; 0 if none was.
+    /// Keeps the id of the mount that was made. It is 0 if none was made.
     pub(super) fn mount_id(&self, mount: &Mount) -> u64 {
         self.mounts.get(mount.index).map_or(0, |it| it.id.get())
     }
 
-    /// The mount that a path lies below, as it was mounted: the last that was attached above it, with its id and the
-    /// path in it. `None`: the rootfs itself.
+    /// The mount that a path lay below when it was made: the last one that was attached above the path. Its id and
+    /// the rest of the path come with it. `None` stands for the rootfs itself.
     pub(super) fn mount_above<'a>(&self, path: &'a CStr) -> Option<(&Mount, u64, &'a CStr)> {
         let all = self.plan.mounts.iter().rev();
         all.filter(|mount| mount.is_recognised).find_map(|mount| {
@@ -251,8 +253,8 @@ impl Container {
         })
     }
 
-    /// Another mount lies at a path now. `by`: gives its id, if what is below can be looked for in it, and otherwise 0.
-    /// The mounts that lay below are copied or hidden, and no longer recognised.
+    /// Notes that another mount lies at a path now. `by` is its id if paths below can be looked for in it, and
+    /// otherwise 0. The mounts below were copied or hidden by it, and are no longer recognised.
     pub(super) fn was_covered(&self, path: &CStr, by: impl Fn() -> Result<u64>) -> Result<()> {
         for mount in self.plan.mounts.iter().filter(|it| it.is_recognised) {
             if mount.destination.as_c_str() == path {
@@ -272,24 +274,24 @@ impl Container {
         self.classic.get()
     }
 
-    /// A mount was made. The last one on /dev decides whether devices are made there.
+    /// Notes that a mount was made. The last mount on /dev decides whether devices are made there.
     pub(super) fn cover_dev(&self, mount: &Mount) {
         if mount.is_on_dev() {
             self.foreign_dev.set(mount.brings_foreign_dev());
         }
     }
 
-    /// A callback has mounted something on /dev: it is the caller's.
+    /// Notes that a callback has mounted something on /dev, which belongs to the caller.
     pub(super) fn leave_dev(&self) {
         self.foreign_dev.set(true);
     }
 
-    /// The devices and links are made in /dev.
+    /// Notes that the devices and links in /dev are made.
     pub(super) fn fills_dev(&self) -> bool {
         self.plan.switch != Switch::Stay && !self.foreign_dev.get()
     }
 
-    /// Before the mounts are made: whether devices may be.
+    /// Tells, before the mounts are made, whether devices may be made.
     pub(super) fn may_fill_dev(&self) -> bool {
         self.plan.switch != Switch::Stay && !self.plan.devices.is_empty()
     }
@@ -303,7 +305,7 @@ impl Container {
         self.root_mount.get()
     }
 
-    /// Lets `call` use the rootfs: it runs the caller's code.
+    /// Makes the rootfs available while `call` runs the caller's code.
     pub(super) fn with_root<T>(&self, root: RawFd, call: impl FnOnce() -> T) -> T {
         self.root.set(Some(root));
         let result = call();
@@ -316,7 +318,7 @@ impl Container {
         self.root.get()
     }
 
-    /// Where something may be bound besides the plan's mounts.
+    /// The root below which more may be bound than the plan's mounts.
     pub(super) fn reach(&self) -> Result<Reach> {
         match (self.progress.get(), self.root.get()) {
             (Progress::Mounting | Progress::MountsReady, Some(root)) => Ok(Reach::Callback {
@@ -333,7 +335,7 @@ impl Container {
         }
     }
 
-    /// The start of a call that comes after rfs_prepare().
+    /// Begins a call that comes after rfs_prepare().
     pub(super) fn begin_after(&self, step: Step, stage: Stage) -> Result<()> {
         let refuse = |sentence| Err(Error::invalid(sentence).at(stage));
         let prepared = match step {
@@ -366,7 +368,7 @@ impl Container {
         Ok(())
     }
 
-    /// The call has succeeded.
+    /// Notes that the call has succeeded.
     pub(super) fn finish(&self, step: Step) {
         match step {
             Step::Finalize => self.progress.set(Progress::Finalized),
@@ -381,16 +383,16 @@ fn is_below(path: &CStr, above: &CStr) -> bool {
     rest.is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
-/// How the container's root is reached.
+/// The way in which the container's root is reached.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// A callback runs: the root is reached by a descriptor. `has_dev`: /dev is filled.
+    /// By a descriptor, while a callback runs. `has_dev` tells whether /dev is filled.
     Callback { root: RawFd, has_dev: bool },
-    /// It is "/".
+    /// As "/".
     Switched,
 }
 
-/// What is done once after rfs_prepare(), by one function of the interface each.
+/// The steps after rfs_prepare(), each of which one function of the interface takes once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Finalize,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! tmpcopyup: what a tmpfs will cover is copied into it while it is still detached.
+//! Carries out "tmpcopyup": copies the directory that a tmpfs will cover into the tmpfs while it is still detached.
 //!
-//! An entry is opened once, never followed, and is what its descriptor says.
+//! Each entry is opened once and never followed. Its descriptor tells its type, not the directory's list.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,8 +24,8 @@ const XATTR_MAX: usize = 65_536;
 /// sendfile(2) moves at most 0x7ffff000 bytes at a time.
 const CHUNK: u64 = 1 << 30;
 
-/// Copies the content of the directory `from` into the root of the mount `to`, and of the directory's
-/// own attributes those that `root` names.
+/// Copies the content of the directory `from` into the root of the mount `to`. The directory's own attributes are
+/// copied if `root` names them.
 pub fn copy_up(from: BorrowedFd<'_>, to: BorrowedFd<'_>, root: CopyUp) -> Result<()> {
     let open = |at| open(at, c".", READABLE).map_err(|errno| failed("openat", errno, b"."));
     let source = open(from)?;
@@ -47,7 +47,7 @@ fn zeros() -> Result<Grown<u8>> {
     during("mmap", b".", Grown::zeros(XATTR_MAX))
 }
 
-/// A result with the path that is at work.
+/// Adds the path of the current entry to an error.
 fn during<T>(operation: &'static str, path: &[u8], result: rustix::io::Result<T>) -> Result<T> {
     result.map_err(|errno| failed(operation, errno, path))
 }
@@ -76,11 +76,11 @@ fn failed(operation: &'static str, errno: Errno, path: &[u8]) -> Error {
 
 struct Copy<'a> {
     root: BorrowedFd<'a>,
-    /// What the root gets of the attributes of the directory that it covers.
+    /// The attributes of the covered directory that the root gets.
     own: CopyUp,
-    /// The copy of the directory that is walked.
+    /// The copy of the current directory.
     copy: OwnedFd,
-    /// What statx(2) said of each directory that is being copied.
+    /// The statx(2) results of each directory on the way to the current one.
     directories: Grown<Statx>,
     links: Links,
     list: Grown<u8>,
@@ -89,9 +89,9 @@ struct Copy<'a> {
 
 impl Visitor for Copy<'_> {
     fn entry(&mut self, entry: &Entry<'_>) -> Result<Option<OwnedFd>> {
-        // No device or fifo is opened: this only says where it is.
+        // O_PATH opens no device and no fifo: the descriptor only marks the place.
         let opened = match open(entry.directory, entry.name, ENTRY) {
-            // Removed since it was listed.
+            // The entry was removed since it was listed.
             Err(Errno::NOENT) => return Ok(None),
             opened => during("openat", entry.path, opened)?,
         };
@@ -102,7 +102,7 @@ impl Visitor for Copy<'_> {
             self.copy_entry(entry, &opened, &status).map(|()| None)
         };
         match copied {
-            // A name that was listed twice because it was replaced meanwhile.
+            // The name was listed twice, because the entry was replaced meanwhile.
             Err(error) if error.errno == Errno::EXIST => Ok(None),
             copied => copied,
         }
@@ -137,7 +137,7 @@ impl Copy<'_> {
         during("statx", path, status)
     }
 
-    /// Makes a directory, and goes down into it.
+    /// Makes a directory, which becomes the current one.
     fn enter(&mut self, entry: &Entry<'_>, opened: &OwnedFd, status: Statx) -> Result<OwnedFd> {
         let path = entry.path;
         let made = rustix::fs::mkdirat(&self.copy, entry.name, Mode::RWXU);
@@ -171,7 +171,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// In steps, as the first path may be longer than the kernel takes.
+    /// Makes a hard link. The path is opened in steps, because it may be longer than the kernel takes.
     fn link(&self, mut first: &[u8], name: &CStr) -> rustix::io::Result<()> {
         let mut part = Page::<[u8; PATH_MAX]>::zeroed()?;
         let mut at: Option<OwnedFd> = None;
@@ -201,10 +201,10 @@ impl Copy<'_> {
         during("symlinkat", entry.path, made)
     }
 
-    /// Up to the size that the file had: one that grows all the while has an end.
+    /// Copies a file up to the size that it had, so that copying a file that keeps growing comes to an end.
     fn copy_file(&mut self, entry: &Entry<'_>, opened: &OwnedFd, status: &Statx) -> Result<()> {
         let path = entry.path;
-        // What was looked at, whatever has its name now.
+        // The descriptor is opened again by its name in procfs, because another file may have the entry's name now.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let source = during("open", path, open(CWD, &*of_descriptor(opened), flags))?;
         let flags =
@@ -224,7 +224,8 @@ impl Copy<'_> {
         during("ftruncate", path, rustix::fs::ftruncate(&made, size))
     }
 
-    /// By sendfile(2): copy_file_range(2) never copies between different file systems (since Linux 5.19).
+    /// Copies by sendfile(2), because copy_file_range(2) never copies between different file systems (since Linux
+    /// 5.19).
     fn copy_range(
         &mut self,
         source: &OwnedFd,
@@ -258,8 +259,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// In the order in which one does not undo another: chown(2) clears set-user-ID and capabilities,
-    /// and all of them change the times.
+    /// Sets the attributes in an order in which none undoes another: chown(2) clears set-user-ID and capabilities,
+    /// and every call changes the times.
     fn set_attributes(
         &mut self,
         opened: BorrowedFd<'_>,
@@ -292,7 +293,8 @@ impl Copy<'_> {
         during("utimensat", path, changed)
     }
 
-    /// By paths in procfs: O_PATH descriptors and links have no other way before Linux 6.13.
+    /// Copies extended attributes by paths in procfs, because before Linux 6.13 no other call works on O_PATH
+    /// descriptors and links.
     fn copy_xattrs(&mut self, opened: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<()> {
         let from = of_descriptor(opened);
         let length = match rustix::fs::listxattr(&*from, &mut self.list[..]) {
@@ -310,15 +312,15 @@ impl Copy<'_> {
                 continue;
             }
             let length = match rustix::fs::getxattr(&*from, attribute, &mut self.value[..]) {
-                // NODATA: removed since it was listed. OVERFLOW: a capability that only holds in
+                // ENODATA: the attribute was removed since it was listed. EOVERFLOW: a capability that holds only in
                 // another user namespace (capabilities(7)).
                 Err(Errno::NODATA | Errno::OVERFLOW) => continue,
                 got => during("getxattr", path, got)?,
             };
             let value = &self.value[..length];
             match rustix::fs::lsetxattr(to.as_c_str(), attribute, value, XattrFlags::empty()) {
-                // A tmpfs takes user.* only since Linux 6.6; a start must not fail for that. An access
-                // list that is left out would let somebody in.
+                // A tmpfs takes user.* only since Linux 6.6, and a start must not fail for that. Other attributes are
+                // not left out: without an access list somebody could get in.
                 Err(Errno::OPNOTSUPP)
                     if !attribute.to_bytes().starts_with(b"system.posix_acl_") => {}
                 set => during("lsetxattr", path, set)?,
@@ -328,20 +330,20 @@ impl Copy<'_> {
     }
 }
 
-/// A string with a NUL behind it.
+/// Copies a string into `room` with a NUL behind it.
 fn c_str<'a>(room: &'a mut [u8; PATH_MAX], bytes: &[u8]) -> &'a CStr {
     room.fill(0);
     room[..bytes.len()].copy_from_slice(bytes);
     CStr::from_bytes_until_nul(room).unwrap_or_default()
 }
 
-/// Whether an extended attribute is copied. Security modules' attributes are not, except for capabilities: labels are
-/// the mount's, and signatures hold for one inode.
+/// Whether an extended attribute is copied. Those of security modules are not, except for capabilities: a label
+/// belongs to the mount, and a signature holds for one inode.
 fn is_copied(attribute: &CStr) -> bool {
     !attribute.to_bytes().starts_with(b"security.") || attribute == c"security.capability"
 }
 
-/// The next part between `offset` and `size` that is no hole. All, where the file system can't tell.
+/// The next range between `offset` and `size` that is no hole. The whole range if the file system can't tell.
 fn next_data(file: &OwnedFd, offset: u64, size: u64) -> Option<core::ops::Range<u64>> {
     let start = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
         Ok(start) => start,
@@ -355,9 +357,9 @@ fn next_data(file: &OwnedFd, offset: u64, size: u64) -> Option<core::ops::Range<
     (start < size).then_some(start..end)
 }
 
-/// The first path of each file that has several: a hash table.
+/// A hash table with the first path of each file that has several.
 struct Links {
-    /// One more than the number of each bucket's last record; 0 for none.
+    /// For each bucket one more than the number of its last record. 0 if the bucket is empty.
     last: Grown<usize>,
     records: Grown<Link>,
     paths: Grown<u8>,
@@ -365,11 +367,11 @@ struct Links {
 
 #[derive(Clone, Copy)]
 struct Link {
-    /// Across file systems, as there may be mounts in the source.
+    /// The device is compared too, because there may be mounts in the source.
     identity: (u32, u32, u64),
     path: usize,
     path_length: usize,
-    /// As in `last`.
+    /// The bucket's record before this one, counted as in `last`.
     before: usize,
 }
 

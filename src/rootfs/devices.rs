@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Device nodes, and the links in /dev.
+//! Makes the device nodes, and the links in /dev.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,15 +22,15 @@ use crate::sys::resolve::make_file;
 use crate::text::Quoted;
 
 const DEV: &CStr = c"/dev";
-/// In every container, by the runtime-spec (runtime-linux.md, "Dev symbolic links"). /proc/self, not
-/// /proc/thread-self, as distributions have it.
+/// The links that every container has by the runtime-spec (runtime-linux.md, "Dev symbolic links"). They lead to
+/// /proc/self and not /proc/thread-self, as in distributions.
 const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd", c"fd"),
     (c"/proc/self/fd/0", c"stdin"),
     (c"/proc/self/fd/1", c"stdout"),
     (c"/proc/self/fd/2", c"stderr"),
 ];
-/// Only where the kernel has it.
+/// This link is made only if the kernel has the file.
 const KCORE: (&CStr, &CStr) = (c"/proc/kcore", c"core");
 const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
 const PTMX_TRIES: usize = 10;
@@ -69,7 +69,7 @@ fn explain_directory(cx: &Context<'_>, device: &Device, error: Error) -> Error {
     }
 }
 
-/// What exists already stays: an image or a mount may have its own.
+/// A file that exists already stays, because an image or a mount may have its own.
 fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
     match rustix::fs::symlinkat(to, dev, name) {
         Err(Errno::EXIST) => Ok(()),
@@ -77,7 +77,7 @@ fn make_link(dev: &Target<'_>, (to, name): (&CStr, &CStr)) -> Result<()> {
     }
 }
 
-/// The container's own devpts's ptmx, bound on an empty file. A link there is replaced, and a mount stays.
+/// Binds ptmx of the container's own devpts on an empty file. A link there is replaced, and a mount stays.
 fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     const SOURCE: &[u8] = b"/dev/pts/ptmx";
     let missing = "no devpts is mounted on /dev/pts, whose ptmx is to be bound";
@@ -105,7 +105,7 @@ fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
             return Ok(());
         }
         let there = status(&file, c"").during("statx", b"")?;
-        // A node or a file can be mounted on, a link can't.
+        // A node and a file can be mounted on, but a link can't.
         let format = there.mode & libc::S_IFMT;
         if format == libc::S_IFREG || format == libc::S_IFCHR {
             let source = Source::Fd(ptmx.as_fd());
@@ -123,8 +123,8 @@ fn remove_ptmx(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
     }
 }
 
-/// Whatever file or link /dev/ptmx was, it becomes the container's own devpts's. Another container may do the same in
-/// this rootfs at the same time.
+/// Makes /dev/ptmx a link to ptmx of the container's own devpts, whatever file or link it was. Another container may
+/// do the same in this rootfs at the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
     for _ in 0..PTMX_TRIES {
         match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
@@ -155,7 +155,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
             elsewhere.as_fd()
         }
     };
-    // mknod(2): a fifo needs no privilege.
+    // A fifo needs no privilege: mknod(2).
     if cx.plan.user_namespace && device.mode & libc::S_IFMT != libc::S_IFIFO {
         return bind(cx, directory, device);
     }
@@ -183,7 +183,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         }
         Err(errno) => return Err(Error::system(errno, "mknodat").on(device.path.as_bytes())),
     };
-    // Links are not followed: what is looked at is the name's own inode.
+    // Links are not followed, so the checks see the name's own inode.
     let stat = rustix::fs::statat(directory, &device.name, AtFlags::SYMLINK_NOFOLLOW)
         .during("fstatat", device.path.as_bytes())?;
     let number = (
@@ -204,7 +204,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
     own(directory, device)
 }
 
-/// What a mount of the plan, or of a callback, has put at a device's path stays.
+/// Whether a mount of the plan or of a callback lies at a device's path. It stays.
 fn is_mounted_on(directory: BorrowedFd<'_>, name: &CStr) -> bool {
     status(directory, name).is_ok_and(|there| there.is_mount_root)
 }
@@ -218,7 +218,7 @@ fn something_else(there: KindOf) -> Error {
     )
 }
 
-/// Gives a new node its owner and, as changing that takes bits away, its mode once more.
+/// Gives a new node its owner, and then its mode once more, because changing the owner clears bits of the mode.
 fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
     let node = open(directory, &device.name, ENTRY).during("openat", path)?;
@@ -235,14 +235,14 @@ fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     chmod(&node, device.mode & 0o7777).during("chmod", path)
 }
 
-/// `number`: major and minor, which a fifo has none of.
+/// `number` is the major and minor number. A fifo has none.
 fn is_device(mode: u32, number: (u32, u32), device: &Device) -> bool {
     let format = device.mode & libc::S_IFMT;
     mode & libc::S_IFMT == format
         && (format == libc::S_IFIFO || number == (device.major, device.minor))
 }
 
-/// Where nodes can't be made: the host's, bound on an empty file.
+/// Binds the host's node on an empty file, if nodes can't be made.
 fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
     let node = Source::Path {
@@ -270,10 +270,13 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         let path = &device.path;
         cx.log(
             Level::Warning,
-            format_args!("{}: the host's node is bound, with its own mode and owner instead of those asked for", Quoted(path.to_bytes())),
+            format_args!(
+                "{}: the host's node is bound, with its own mode and owner instead of those asked for",
+                Quoted(path.to_bytes())
+            ),
         );
     }
-    // The device and its mount belong to the host.
+    // The device and its mount belong to the host, and keep their mode and owner.
     hosts.change(
         false,
         &Attributes::setting(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),

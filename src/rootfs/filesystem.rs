@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mount with a superblock of its own.
+//! Makes a mount with a superblock of its own.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,12 +20,12 @@ use crate::sys::path::{ShortString, chmod};
 use crate::sys::resolve::Root;
 use crate::text::Quoted;
 
-/// mount_too_revealing() in fs/namespace.c and sysfs_init_fs_context() in fs/sysfs/mount.c.
-const SYSFS_REFUSED: &str = "a new sysfs takes CAP_SYS_ADMIN in the user namespace that owns the network namespace, and a \
-    complete sysfs that is visible: give the container a network namespace of its own, bind /sys, or set \
+/// The kernel refuses it in mount_too_revealing() in fs/namespace.c and sysfs_init_fs_context() in fs/sysfs/mount.c.
+const SYSFS_REFUSED: &str = "a new sysfs takes CAP_SYS_ADMIN in the user namespace that owns the network namespace, and \
+    a complete sysfs that is visible: give the container a network namespace of its own, bind /sys, or set \
     RFS_OPTION_SYSFS_FROM_HOST";
 
-/// Gives the root of the mount.
+/// Makes the mount and returns its root.
 pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<OwnedFd> {
     let target = if wanted.plain_target {
         target::plain_directory(&cx.root(), mount)?
@@ -77,7 +77,7 @@ pub fn make(cx: &Context<'_>, mount: &Mount, wanted: &Filesystem) -> Result<Owne
     attach(cx, mount, tree, &target)
 }
 
-/// A sysfs of the host, which the container must not write to, nor to the cgroups below (CVE-2023-25809).
+/// Binds the host's sysfs. The container must not write to it, nor to the cgroups below it (CVE-2023-25809).
 fn bind_instead(
     cx: &Context<'_>,
     mount: &Mount,
@@ -98,7 +98,7 @@ fn bind_instead(
         path: source,
         follow: true,
     };
-    // What is mounted below is locked to it.
+    // The mounts below are locked to it, so they must come along.
     let tree = cx.api.clone(path, true, source.to_bytes())?;
     cx.api
         .change_recursively(&tree, instead.change, tree.name())?;
@@ -111,20 +111,20 @@ fn bind_instead(
                 .and_then(|cgroup| hide_directory(cx.api, cgroup.as_fd(), cx.plan).map(drop)),
         };
         hidden.inspect_err(|_| {
-            // What is not complete must not stay. If this fails, too, the first error tells why.
+            // An incomplete mount must not stay. If this fails too, the first error tells why.
             let _ = unmount(&root);
         })?;
     }
     Ok(root)
 }
 
-/// Whether the kernel refuses to mount this file system here; not a filter, which refuses fsopen(2) of any.
+/// Whether the kernel refuses to mount this file system here. A seccomp filter would refuse fsopen(2) for every type.
 fn is_forbidden(error: &Error) -> bool {
     error.errno == Errno::PERM
         && (error.details().operation != "fsopen" || Superblock::open(c"tmpfs").is_ok())
 }
 
-/// The permission bits of what a tmpfs will cover.
+/// The permission bits of the directory that a tmpfs will cover.
 fn mode_of(target: &Target<'_>) -> Result<u32> {
     Ok(status(target, c"").during("statx", b"")?.mode & 0o7777)
 }

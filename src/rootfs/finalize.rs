@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! rfs_finalize: what is to be read-only becomes so, once everything has been written.
+//! Carries out rfs_finalize: the mounts that were left writable until now become read-only.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -84,7 +84,7 @@ fn after_prepare(
     Ok(())
 }
 
-/// Finds the mount that rfs_prepare() has made, and no other that lies at its destination now.
+/// Finds the mount that rfs_prepare() made. Another mount that lies at its destination now is an error.
 fn remount_readonly(
     container: &Container,
     root: &Root<'_>,
@@ -96,10 +96,11 @@ fn remount_readonly(
         .open(&mount.destination, OFlags::PATH)
         .during("openat2", destination)?;
     let found = status(&target, c"").during("statx", destination)?;
-    // 0: under a policy that refuses statx(2), and without a procfs in the container, a mount has no number.
+    // The id is 0 if a policy refuses statx(2) and the container has no procfs to ask instead.
     if found.mount_id != container.mount_id(mount) && found.mount_id != 0 {
         return Err(Error::invalid(
-            "options: \"ro\": another mount than the one of rfs_prepare() lies at the destination, so that this one can't become read-only",
+            "options: \"ro\": another mount than the one of rfs_prepare() lies at the destination, so that \
+                this one can't become read-only",
         ));
     }
     set_readonly(api, target.as_fd(), destination).map_err(|error| match error.errno {
@@ -108,7 +109,7 @@ fn remount_readonly(
     })
 }
 
-/// EBUSY while a file on the mount is open for writing: a hook may still be closing it.
+/// The kernel answers EBUSY while a file on the mount is open for writing, and a hook may still be closing one.
 fn set_readonly(api: &MountApi, mount: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let set = || api.change(mount, false, &Attributes::READ_ONLY, name);
     for _ in 1..BUSY_TRIES {

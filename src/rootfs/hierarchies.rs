@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which hierarchies of cgroups a process is in: what the kernel writes in /proc/PID/cgroup and mountinfo, cgroups(7).
+//! Finds the cgroup hierarchies that a process is in, by /proc/PID/cgroup and mountinfo: cgroups(7).
 
 use super::mountinfo::{self, Entry};
 use crate::error::{During, Error, Result};
@@ -8,9 +8,9 @@ use crate::text::Escaped;
 
 /// A hierarchy of cgroup v1 that a process is in, and where it is mounted.
 pub struct Hierarchy<'a> {
-    /// "cpu,cpuacct", "name=systemd".
+    /// The controllers or the name, such as "cpu,cpuacct" or "name=systemd".
     pub controllers: &'a [u8],
-    /// The cgroup of this process in it.
+    /// The cgroup of this process in the hierarchy.
     own: &'a [u8],
     mount: Entry<'a>,
 }
@@ -42,11 +42,11 @@ impl Hierarchy<'_> {
 struct Hierarchies<'a, M> {
     own: &'a [u8],
     mounts: M,
-    /// A bit for each line of `own` whose hierarchy was found.
+    /// A bit is set for each line of `own` whose hierarchy was found.
     found: u64,
 }
 
-/// `own`: /proc/self/cgroup. `mounts`: /proc/self/mountinfo.
+/// `own` is the text of /proc/self/cgroup, and `mounts` that of /proc/self/mountinfo.
 pub fn discover<'a>(own: &'a [u8], mounts: &'a [u8]) -> impl Iterator<Item = Hierarchy<'a>> {
     Hierarchies {
         own,
@@ -84,8 +84,8 @@ impl<'a, M: Iterator<Item = Entry<'a>>> Iterator for Hierarchies<'a, M> {
     }
 }
 
-/// The cgroup of a process in v2's hierarchy, by its /proc/PID/cgroup; `None`: there is none, or it is outside of what
-/// the cgroup namespace shows, where it begins with "/..": cgroup_namespaces(7).
+/// The cgroup of a process in v2's hierarchy, from the text of its /proc/PID/cgroup. `None` if there is none, or if
+/// it is outside of the cgroup namespace: then it begins with "/.." (cgroup_namespaces(7)).
 pub fn unified(own: &[u8]) -> Option<&[u8]> {
     let mut lines = own.split(|&b| b == b'\n');
     let own = lines.find_map(|line| line.strip_prefix(b"0::"))?;
@@ -95,7 +95,8 @@ pub fn unified(own: &[u8]) -> Option<&[u8]> {
         .then_some(own)
 }
 
-/// "4:cpu,cpuacct:/path": the controllers (or "name=systemd") and the path. v2's line has no controllers.
+/// Splits a line such as "4:cpu,cpuacct:/path" into the controllers (or "name=systemd") and the path. v2's line has
+/// no controllers.
 fn membership(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = line.splitn(3, |&b| b == b':').skip(1);
     let controllers = fields

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A step between the mounts: a directory, a file with its content or a symbolic link is made, or what is there gets another
-//! mode and owner.
+//! Carries out a step between the mounts: makes a directory, a file with its content or a symbolic link, or changes
+//! the mode and owner of the file that is there.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -69,7 +69,7 @@ pub fn make(cx: &Context<'_>, path: &CStr, wanted: &Make) -> Result<()> {
     }
 }
 
-/// The directory that something is to be made in, and the name there.
+/// Opens the directory in which the file is made, and returns the name in it.
 fn parent<'a>(
     root: &Root<'a>,
     plain: &PathBuf,
@@ -104,7 +104,7 @@ fn explain_existing(error: Error) -> Error {
     }
 }
 
-/// The owner comes first: changing it takes setuid and setgid bits away (chown(2)).
+/// The owner comes first, because changing it clears the set-user-ID and set-group-ID bits (chown(2)).
 fn change(file: &OwnedFd, path: &[u8], wanted: &Make) -> Result<()> {
     if let Some(owner) = wanted.owner {
         chown(file.as_fd(), c"", AtFlags::EMPTY_PATH, owner, path)?;
@@ -156,7 +156,7 @@ fn copy(made: &OwnedFd, raw: RawFd, path: &[u8]) -> Result<()> {
     let mut offset = 0;
     loop {
         let read = match rustix::io::pread(from.as_fd(), &mut block[..], offset) {
-            // A pipe has no place to start from.
+            // A pipe can't be read at an offset.
             Err(Errno::SPIPE) => rustix::io::read(from.as_fd(), &mut block[..]),
             read => read,
         };

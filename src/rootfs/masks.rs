@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths hidden or made read-only, in the container's own root.
+//! Hides paths in the container, or makes them read-only.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,11 +16,12 @@ use crate::sys::fd::ENTRY;
 use crate::sys::mount::{Attributes, status};
 use crate::sys::resolve::Root;
 
-/// A container that may write to a mask's /dev/null changes the mode of its own: a mask is read-only.
+/// Masks are read-only, because a container that could write to a mask's /dev/null could change the mode of the node
+/// itself.
 const MASK: Attributes =
     Attributes::setting(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 
-/// Binds each path on itself and makes the top of that read-only.
+/// Binds each path on itself, and makes the topmost mount of the bind read-only.
 pub fn readonly_paths(
     places: &mut Places<'_>,
     api: &MountApi,
@@ -56,7 +57,7 @@ fn make_readonly(
     })
 }
 
-/// Covers files with /dev/null, and directories with an empty tmpfs that all of them share.
+/// Covers files with /dev/null, and directories with one empty tmpfs that they share.
 pub fn mask_paths(places: &mut Places<'_>, api: &MountApi, container: &Container) -> Result<()> {
     let plan = &*container.plan;
     let Some(first) = plan.masked_paths.first() else {
@@ -83,7 +84,7 @@ pub fn mask_paths(places: &mut Places<'_>, api: &MountApi, container: &Container
     Ok(())
 }
 
-/// A missing or false /dev/null is an error, not a path left open (CVE-2025-31133).
+/// A missing or false /dev/null is an error, because the path would stay open otherwise (CVE-2025-31133).
 fn open_null(root: &Root<'_>) -> Result<OwnedFd> {
     let null = root
         .open_plain(DEV_NULL, ENTRY)
@@ -105,11 +106,11 @@ struct Masks<'a, 'b> {
     empty: Option<OwnedFd>,
 }
 
-/// What files are covered with. An attached mask can be cloned on every kernel, with the flags that it has.
+/// The source that files are covered with. An attached mask can be cloned on every kernel, with its flags.
 enum Cover {
     /// The container's /dev/null.
     New(OwnedFd),
-    /// A mask.
+    /// A mask that is attached already.
     Attached(OwnedFd),
 }
 
@@ -141,7 +142,7 @@ impl Masks<'_, '_> {
 
     fn cover_directory(&mut self, target: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         if let Some(empty) = &self.empty {
-            // Where it can't be shared, each has its own.
+            // If the tmpfs can't be shared, each directory gets its own.
             match self.api.clone(Source::Fd(empty.as_fd()), false, name) {
                 Ok(mut mask) => return mask.attach(target),
                 Err(error) if is_astray(&error) => return Err(error),
@@ -153,12 +154,12 @@ impl Masks<'_, '_> {
     }
 }
 
-/// Covers a directory with an empty tmpfs, and gives that: to be bound elsewhere too, as an attached mount can on every
+/// Covers a directory with an empty tmpfs, and returns the tmpfs. Once attached, it can be bound elsewhere on every
 /// kernel.
 pub fn hide_directory(api: &MountApi, target: BorrowedFd<'_>, plan: &Plan) -> Result<OwnedFd> {
     let [one_inode, two_inodes] = &plan.empty;
     let mut empty = match api.superblock(&one_inode.superblock()) {
-        // Some kernels of Ubuntu need one more.
+        // Some kernels of Ubuntu use one more inode.
         Err(error) if !is_astray(&error) => api.superblock(&two_inodes.superblock()),
         empty => empty,
     }?;

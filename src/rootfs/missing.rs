@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why what is missing in the rootfs could not be made: where it would have been, and what stands against it. It is looked
-//! for once something has failed, and nothing that is found here decides anything but a message.
+//! Finds out why a missing file could not be made in the rootfs: in which directory, and what prevented it. It runs
+//! only after a failure, and decides only the message.
 
 use core::ffi::CStr;
 use core::fmt::{self, Display};
@@ -16,7 +16,7 @@ use crate::sys::mount::status;
 use crate::sys::path::{PathBuf, components};
 use crate::text::{Escaped, Text};
 
-/// Explains an error of making a directory or file, and leaves others as they are.
+/// Explains an error of making a directory or file. Other errors stay as they are.
 pub fn explain(cx: &Context<'_>, path: &CStr, error: Error) -> Error {
     if error.details().operation != "mkdirat" {
         return error;
@@ -72,10 +72,10 @@ fn sentence(cx: &Context<'_>, path: &CStr, errno: Errno) -> Option<Sentence> {
     })
 }
 
-/// What an id that is not mapped reads as: /proc/sys/kernel/overflowuid, unless it was changed.
+/// The id that an unmapped id reads as: the default of /proc/sys/kernel/overflowuid.
 const OVERFLOW_ID: u32 = 65534;
 
-/// The last directory on a path without links that exists, and what is missing in it.
+/// The last directory that exists on a path without links, and the name that is missing in it.
 fn first_missing(cx: &Context<'_>, path: &CStr) -> Option<(OwnedFd, PathBuf)> {
     let mut directory = cx.root().open_plain(c"/", DIRECTORY).ok()?;
     let mut first = PathBuf::root().ok()?;
@@ -90,7 +90,7 @@ fn first_missing(cx: &Context<'_>, path: &CStr) -> Option<(OwnedFd, PathBuf)> {
     None
 }
 
-/// The rootfs, or a mount of the plan.
+/// The mount that a directory lies on: the rootfs, or a mount of the plan.
 enum Place<'a> {
     Rootfs,
     Mount(&'a Mount),

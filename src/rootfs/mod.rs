@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A container made: system calls only, in the container's process.
+//! Carries out a plan in the container's process. It makes system calls only.
 #![forbid(unsafe_code)]
 
 mod assembly;
@@ -49,17 +49,17 @@ use crate::sys::resolve::Root;
 use callbacks::Callbacks;
 use container::Container;
 
-/// What every step of rfs_prepare acts with.
+/// The context that every step of rfs_prepare works in.
 struct Context<'a> {
     plan: &'a Plan,
     container: &'a Container,
     caller: Caller<'a>,
     api: &'a MountApi,
-    /// The rootfs, or what a mount of the plan on "/" has put over it.
+    /// The rootfs, or the root of a mount that the plan has put on "/".
     root: OwnedFd,
 }
 
-/// Who called the library.
+/// The caller of the library.
 #[derive(Clone, Copy)]
 struct Caller<'a> {
     callbacks: &'a dyn Callbacks,
@@ -92,7 +92,8 @@ impl Caller<'_> {
     }
 }
 
-/// No umask, so that nodes and directories get the modes asked for without a chmod. The caller's returns with the drop.
+/// Clears the umask, so that nodes and directories get the modes that were asked for without a chmod(2). Dropping it
+/// restores the caller's.
 struct Umask {
     callers: Mode,
 }

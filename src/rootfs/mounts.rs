@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One mount of the plan, by its kind.
+//! Makes one mount of the plan, by its kind.
 
 use std::os::fd::OwnedFd;
 
@@ -8,7 +8,7 @@ use super::{Context, bind, cgroup, filesystem, make, missing, remount};
 use crate::error::{Object, Result};
 use crate::plan::{Kind, Mount};
 
-/// Gives the root of the mount. `None`: it was passed over, or is none of its own.
+/// Returns the root of the mount. `None` if it was passed over, or if the step made no mount.
 pub fn mount(cx: &Context<'_>, mount: &Mount) -> Result<Option<OwnedFd>> {
     let attempted =
         attempt(cx, mount).map_err(|error| missing::explain(cx, &mount.destination, error));

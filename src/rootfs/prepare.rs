@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! rfs_prepare: from a new mount namespace to the container's root.
+//! Carries out rfs_prepare, from a new mount namespace to the container's root.
 
 use std::os::fd::AsRawFd;
 
@@ -49,7 +49,8 @@ fn carry_out(container: &Container, callbacks: &dyn Callbacks) -> Result<()> {
     };
     let started = start(&mut cx, last_step);
     if started.is_err() && plan.switch == Switch::Chroot {
-        // Without a mount namespace of its own the mounts would stay on the host. The first error tells why.
+        // Without a mount namespace of its own the mounts would stay on the host. If this fails too, the first error
+        // tells why.
         let _ = unmount(&cx.root);
     }
     started
@@ -93,7 +94,7 @@ fn start(cx: &mut Context<'_>, last_step: LastStep) -> Result<()> {
     point(cx, Point::AfterSwitch)
 }
 
-/// The last steps that see the old root.
+/// The last steps before the switch, which still see the old root.
 fn leave_old_root(cx: &Context<'_>) -> Result<()> {
     let (plan, caller) = (cx.plan, cx.caller);
     rustix::process::fchdir(&cx.root)
@@ -107,7 +108,7 @@ fn leave_old_root(cx: &Context<'_>) -> Result<()> {
     switch::switch(cx).map_err(|error| error.at(Stage::Pivot))
 }
 
-/// Nobody would run them, and "the createContainer hooks MUST be called" (config.md of the runtime-spec).
+/// Nobody would run the hooks, and "the createContainer hooks MUST be called" (config.md of the runtime-spec).
 fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
     let kind = HookKind::CreateContainer;
     let Some(first) = plan.hooks[kind as usize].first() else {
@@ -123,7 +124,7 @@ fn demand_hooks(plan: &Plan, callbacks: &dyn Callbacks) -> Result<()> {
     .about(Object::Hook(kind.name(), 0), first.path.as_bytes()))
 }
 
-/// The id of the mount that /dev is the root of, for a callback may have mounted something there.
+/// The id of the mount whose root /dev is. A callback may have mounted something there.
 fn dev_mount(cx: &Context<'_>) -> Option<u64> {
     if !cx.caller.callbacks.wants_points() {
         return None;
@@ -145,7 +146,7 @@ fn point(cx: &Context<'_>, point: Point) -> Result<()> {
         Point::BeforeSwitch => "RFS_POINT_BEFORE_SWITCH",
         Point::AfterSwitch => "RFS_POINT_AFTER_SWITCH",
     };
-    // The caller's code sees the container as it is, without the stage.
+    // The stage is taken away, because the caller's code should see the container as it will be.
     cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
     cx.container
         .with_root(cx.root.as_raw_fd(), || {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The container's root, for the calls that may come before the switch or after it.
+//! Finds the container's root, for calls that may come before the switch or after it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,7 +11,7 @@ use crate::sys::fd::{CallersFd, DIRECTORY, open};
 use crate::sys::mount::status;
 
 pub enum ContainerRoot {
-    /// In a callback of rfs_prepare().
+    /// The call comes in a callback of rfs_prepare().
     InCallback(CallersFd),
     Switched(OwnedFd),
 }
@@ -26,7 +26,7 @@ impl AsFd for ContainerRoot {
 }
 
 impl ContainerRoot {
-    /// `needs_dev`: /dev must be filled.
+    /// `needs_dev` demands that /dev is filled.
     pub fn open(container: &Container, needs_dev: bool) -> Result<Self> {
         match container.reach()? {
             Reach::Callback { has_dev: false, .. } if needs_dev => Err(Error::invalid(
@@ -41,8 +41,8 @@ impl ContainerRoot {
     }
 }
 
-/// "/", which must be the root that rfs_prepare() has made: in another process that shares the container's memory it
-/// is the host's.
+/// Opens "/", which must be the root that rfs_prepare() made. In another process that shares the container's memory
+/// "/" is the host's.
 pub fn open_switched(container: &Container) -> Result<OwnedFd> {
     let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     if status(&root, c"").during("statx", b"/")?.mount_id != container.root_mount() {

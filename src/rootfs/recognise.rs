@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether what a path leads to lies where the plan has it. Somebody who can write the image may make links in it, and rename
-//! what is mounted there; a mount is recognised by its id.
+//! Checks that a path leads to the mount that the plan expects there. Somebody who can write to the image may make
+//! links in it and rename mount points. So a mount is recognised by its id.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,8 +15,8 @@ use crate::plan::Mount;
 use crate::sys::mount::status;
 use crate::sys::resolve::Root;
 
-/// Demands that a directory, which `path` is to be made in, lies on the rootfs or on the plan's own mount above that path.
-/// Elsewhere the runtime would write for the image in a directory of the host.
+/// Demands that the directory in which `path` will be made lies on the rootfs or on the plan's own mount above that
+/// path. In another mount the image would make the runtime write to a directory of the host.
 pub fn check_directory(
     root: &Root<'_>,
     container: &Container,
@@ -33,17 +33,17 @@ pub fn check_directory(
     }
     Err(Error::check(
         Errno::XDEV,
-        "its directory leads into another mount, neither the rootfs nor one that was mounted there: nothing is made in it; \
-         make it an ordinary directory in the image, or mount a tmpfs on it last",
+        "its directory leads into another mount, neither the rootfs nor one that was mounted there: nothing is made in \
+         it; make it an ordinary directory in the image, or mount a tmpfs on it last",
     ))
 }
 
-/// Finds paths of the plan after rfs_prepare(). Below a mount of the plan they are looked for in that mount alone, so that none
-/// can be hidden by a rename in the image.
+/// Finds paths of the plan after rfs_prepare(). A path below a mount of the plan is looked up in that mount alone, so
+/// that a rename in the image can't hide it.
 pub struct Places<'a> {
     pub root: &'a Root<'a>,
     container: &'a Container,
-    /// The mount that the last one lay in, with its id.
+    /// The mount that the last path lay in, with its id.
     last: Option<(u64, OwnedFd)>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// `None`: nothing is there.
+    /// Opens a path. `None` if no file is there.
     pub fn open(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
         let in_root = || found(self.root.open(path, OFlags::PATH), self.root, path);
         let Some((mount, id, below)) = self.container.mount_above(path) else {
@@ -68,7 +68,7 @@ impl<'a> Places<'a> {
             None => self.last.insert((id, find(self.root, mount, id)?)),
         };
         match Root::new(there.as_fd()).open_plain(below, OFlags::PATH) {
-            // Its links may lead to anywhere in the container.
+            // Links in the rootfs may lead anywhere in the container.
             Err(Errno::LOOP) => in_root(),
             opened => found(opened, self.root, path),
         }
@@ -82,7 +82,8 @@ fn find(root: &Root<'_>, mount: &Mount, id: u64) -> Result<OwnedFd> {
         Error::check(
             Errno::XDEV,
             format_args!(
-                "mounts[{}], which it lies in, is no longer at its destination: the rootfs was changed since rfs_prepare()",
+                "mounts[{}], which it lies in, is no longer at its destination: the rootfs was changed since \
+                    rfs_prepare()",
                 mount.index
             ),
         )

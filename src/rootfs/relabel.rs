@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! "z" and "Z": what a bind brings in gets the container's SELinux label, on the host too.
+//! Carries out "z" and "Z": a bind's files get the container's SELinux label, on the host too.
 
 use core::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,18 +15,18 @@ use crate::sys::path::{PathBuf, of_descriptor};
 
 const ATTRIBUTE: &CStr = c"security.selinux";
 
-/// Labels what a descriptor refers to, which may be a link. The label is set by a path in procfs, because
-/// Linux before 6.13 has no other call for O_PATH descriptors.
+/// Labels the file or link behind a descriptor. The label is set by a path in procfs, because Linux before 6.13 has
+/// no other call for O_PATH descriptors.
 pub fn label(fd: BorrowedFd<'_>, label: &CStr) -> Result<()> {
     let path = of_descriptor(fd);
     let set = || setxattr(&*path, ATTRIBUTE, label.to_bytes(), XattrFlags::empty());
     retry_on_intr(set).map_err(|errno| failed("setxattr", errno, ATTRIBUTE.to_bytes()))
 }
 
-/// Labels all that is in the tree, and its root last: a label there says that all is done.
+/// Labels all files in the tree. Its root is last, so that a label on it means that all are done.
 pub fn relabel(tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
     let root = rustix::fs::fstat(tree).during("fstat", b"")?;
-    // Device and inode are compared: links, mounts and descriptors may lead to the same file.
+    // Device and inode numbers are compared, because links, mounts and descriptors may lead to the same file.
     for path in NEVER_RELABELLED {
         let is_root = rustix::fs::stat(path)
             .is_ok_and(|there| (there.st_dev, there.st_ino) == (root.st_dev, root.st_ino));
@@ -44,7 +44,7 @@ pub fn relabel(tree: BorrowedFd<'_>, value: &CStr) -> Result<()> {
 struct Labels<'a>(&'a CStr);
 
 impl Visitor for Labels<'_> {
-    /// What is removed or replaced meanwhile needs no label.
+    /// A file that is removed or replaced meanwhile needs no label.
     fn entry(&mut self, entry: &Entry<'_>) -> Result<Option<OwnedFd>> {
         let labelled = retry_on_intr(|| label_at(entry, self.0));
         match labelled {

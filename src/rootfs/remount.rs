@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! "bind,remount": what is mounted at a destination gets other flags.
+//! Carries out "bind,remount": the mount at a destination gets other flags.
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
 use crate::sys::mount::status;
 
-/// mount(2) wants the root of a mount for MS_REMOUNT.
+/// MS_REMOUNT of mount(2) takes only the root of a mount.
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()> {
     let destination = mount.destination.to_bytes();
     let nothing_there = |errno| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The rootfs made ready: nothing propagates to the host, and it is a mount of its own.
+//! Makes the rootfs ready: it becomes a mount of its own, and no mount propagates to the host.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -24,7 +24,7 @@ use crate::sys::mount::{Attributes, status};
 use crate::sys::page::Page;
 use crate::sys::path::PATH_MAX;
 
-/// Whether the rootfs is one, while the caller can still be told before the fork.
+/// Checks the rootfs while the caller can still be told before the fork.
 pub fn check(plan: &Plan) -> Result<()> {
     if plan.rootfs.fd.is_some() || !plan.rootfs.is_checked {
         return Ok(());
@@ -34,7 +34,7 @@ pub fn check(plan: &Plan) -> Result<()> {
         .map_err(|error| error.at(Stage::Plan))
 }
 
-/// What the rootfs's mount is made from.
+/// The source of the rootfs's mount.
 enum Origin<'a> {
     /// A directory of this mount namespace, which is bound on itself.
     Directory(Directory),
@@ -42,9 +42,9 @@ enum Origin<'a> {
     Detached {
         tree: OwnedFd,
         over: Option<OwnedFd>,
-        /// The host's side has opened it.
+        /// The host's side has opened the mount.
         is_from_host: bool,
-        /// It stands for the caller's descriptor.
+        /// The mount is a copy that replaces the caller's descriptor.
         is_copy: bool,
     },
     /// A new tmpfs, attached over "/".
@@ -65,21 +65,21 @@ impl AsFd for Directory {
     }
 }
 
-/// The rootfs, a mount of its own, and how all mounts are made: by the calls that work for this one.
+/// The rootfs as a mount of its own, and the way in which all mounts are made: by the calls that worked for this one.
 pub(super) struct Entered {
     pub rootfs: OwnedFd,
     pub api: MountApi,
     pub last_step: LastStep,
 }
 
-/// What is left to do for the rootfs to become "/".
+/// The step that is left for the rootfs to become "/".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastStep {
-    /// It lies below the old root: the switch.
+    /// The rootfs lies below the old root, so the root is switched.
     Switch,
-    /// It is detached: its namespace is made.
+    /// The rootfs is detached, so its namespace is made.
     MakeNamespace,
-    /// It is the root of this process's namespace, but not yet of the process.
+    /// The rootfs is the root of this process's namespace, but not yet of the process.
     StandIn,
 }
 
@@ -137,7 +137,7 @@ fn attached(container: &Container, caller: Caller<'_>) -> Result<(OwnedFd, Mount
     }
 }
 
-/// "/" stays the root. What the mounts are made by is tried with a copy of it, which is not attached.
+/// "/" stays the root. A copy of it, which is never attached, tells by which calls mounts can be made.
 fn stay(plan: &Plan, caller: Caller<'_>) -> Result<(OwnedFd, MountApi)> {
     let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
     let api = MountApi::new(plan.classic_mount);
@@ -192,15 +192,15 @@ fn find<'a>(container: &'a Container, caller: Caller<'_>) -> Result<Origin<'a>> 
     match open_path(&rootfs.path) {
         Ok(fd) => Ok(Origin::Directory(Directory::Ours(fd))),
         Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => {
-            from_host(container, caller, None)?.ok_or_else(|| {
-                error.explain("the rootfs can't be reached from here; rfs_callbacks.mountfd could open it on the host's side")
-            })
+            let remedy = "the rootfs can't be reached from here; rfs_callbacks.mountfd could open it on the \
+                host's side";
+            from_host(container, caller, None)?.ok_or_else(|| error.explain(remedy))
         }
         Err(error) => Err(error),
     }
 }
 
-/// `None`: there is nobody to ask.
+/// Asks the host's side for the rootfs. `None` if there is nobody to ask.
 fn from_host(
     container: &Container,
     caller: Caller<'_>,
@@ -215,7 +215,7 @@ fn from_host(
     }))
 }
 
-/// What the mount that the rootfs lies on becomes, and its own.
+/// The propagation of the mount that the rootfs lies on, and of the rootfs's own mount.
 pub(super) fn propagation_of(plan: &Plan) -> u64 {
     match plan.propagation {
         Some(flags) if flags & MS_SLAVE != 0 => MS_SLAVE,
@@ -223,15 +223,15 @@ pub(super) fn propagation_of(plan: &Plan) -> u64 {
     }
 }
 
-/// What all mounts become at the start, if none stays shared.
+/// The propagation that all mounts get at the start. `None` if one may stay shared.
 pub(super) fn separated(plan: &Plan) -> Option<u64> {
     let start = plan.start_propagation();
     let propagation = start & (MS_PRIVATE | MS_SLAVE);
     (start & MS_REC != 0 && propagation != 0).then_some(propagation)
 }
 
-/// Nothing that is mounted on the rootfs, or in the stage, may reach the outside, and pivot_root(2) refuses a shared
-/// parent.
+/// Makes the parent of the rootfs unshared, because no mount on the rootfs or in the stage may propagate to the
+/// outside, and because pivot_root(2) refuses a shared parent.
 fn separate(plan: &Plan, api: &MountApi, over: BorrowedFd<'_>) -> Result<()> {
     if plan.switch == Switch::Chroot {
         return Ok(());
@@ -277,7 +277,7 @@ fn attach(plan: &Plan, api: &MountApi, origin: &Origin<'_>) -> Result<OwnedFd> {
     if matches!(origin, Origin::Detached { is_copy: true, .. }) {
         assembly::separate_copy(plan, &tree)?;
     }
-    // Without a mount namespace of its own nothing is asked for, but whether the call is there.
+    // Without a mount namespace of its own the mount gets no change. The call only shows whether it exists.
     let attributes = if plan.switch == Switch::Chroot {
         Attributes::default()
     } else {
@@ -309,7 +309,7 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
     }
 }
 
-/// A directory that can be the rootfs, if it is one. `None`: it is a detached mount or a new tmpfs, or the host's
+/// Opens the directory that is the rootfs. `None` if the rootfs is a detached mount or a new tmpfs, or if the host's
 /// side opens it.
 pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
     let rootfs = &container.plan.rootfs;
@@ -353,7 +353,7 @@ fn open_path(path: &CStr) -> Result<OwnedFd> {
 }
 
 fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
-    // With O_DIRECTORY and O_NOFOLLOW a link is ENOTDIR (open(2)); tell the two apart.
+    // With O_DIRECTORY and O_NOFOLLOW a link is ENOTDIR as well (open(2)). This tells the two apart.
     let is_link = status(CWD, path).is_ok_and(|status| status.mode & libc::S_IFMT == libc::S_IFLNK);
     let errno = if is_link && errno == Errno::NOTDIR {
         Errno::LOOP
@@ -372,7 +372,7 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
     }
 }
 
-/// Makes the mount that a directory lies on private (or a slave). That mount's root is found by going up.
+/// Makes the mount that a directory lies on private or a slave. The mount's root is found by going up.
 pub(super) fn separate_parent(
     api: &MountApi,
     directory: BorrowedFd<'_>,
@@ -389,7 +389,7 @@ pub(super) fn separate_parent(
             let mount = open(directory, up, DIRECTORY).during("openat", b"..")?;
             return api.change(mount, false, &Attributes::propagation(propagation), b"");
         }
-        // "/" is its own parent; where it is no mount's root, this process was put there by chroot(2).
+        // "/" is its own parent. If it is not the root of a mount, chroot(2) has put this process there.
         let identity = Some((status.mount_id, status.inode));
         if below == identity {
             return Err(Error::system(Errno::INVAL, "mount_setattr"));

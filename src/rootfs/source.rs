@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a mount is made from: a copy of a mount of the host by path or by descriptor, or what the host's side has
-//! opened.
+//! Opens the source of a mount: a copy of a mount of the host by path or by descriptor, or a mount that the host's
+//! side has opened.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ use crate::sys::flags;
 use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
 
-/// A bind's source.
+/// Opens a bind's source.
 pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tree<'a>> {
     let name = bind.source.as_bytes();
     if mount.from_host || bind.idmap.is_some() {
@@ -56,7 +56,7 @@ pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tr
     Err(explain_source(cx, error, bind))
 }
 
-/// "relative": a path in the container, as the mounts before have left it.
+/// Opens a source with "relative": a path in the container, as the mounts before this one have left it.
 fn from_container<'a>(cx: &Context<'a>, bind: &'a Bind) -> Result<Tree<'a>> {
     let name = bind.source.as_bytes();
     let flags = match bind.link {
@@ -85,7 +85,7 @@ fn from_container<'a>(cx: &Context<'a>, bind: &'a Bind) -> Result<Tree<'a>> {
     })
 }
 
-/// A descriptor that the caller gave: a detached mount is taken itself, and of anything else the mount is copied.
+/// Takes the source from a descriptor that the caller gave.
 pub fn from_descriptor<'a>(
     cx: &Context<'a>,
     raw: i32,
@@ -104,8 +104,8 @@ pub fn from_descriptor<'a>(
     Ok(tree)
 }
 
-/// A detached mount itself, which lies nowhere else and can't be cloned before Linux 6.15. Of anything else the mount
-/// is copied.
+/// Takes a detached mount itself, because it lies nowhere else and can't be cloned before Linux 6.15. For any other
+/// file it copies the mount that the file lies on.
 pub fn of_callers<'a>(
     api: &'a MountApi,
     fd: CallersFd,
@@ -121,7 +121,7 @@ pub fn of_callers<'a>(
         .map_err(|error| explain_foreign(error, given))
 }
 
-/// EINVAL for a descriptor of a file that this mount namespace does not have.
+/// Explains EINVAL, which the kernel answers for a file that this mount namespace does not have.
 pub fn explain_foreign(error: Error, given: core::fmt::Arguments<'_>) -> Error {
     match error.errno {
         Errno::INVAL => error.explain(format_args!(
@@ -151,7 +151,8 @@ fn explain_source(cx: &Context<'_>, error: Error, bind: &Bind) -> Error {
         Errno::INVAL if cx.plan.start_propagation() & flags::MS_UNBINDABLE != 0 => error.explain(
             "linux.rootfsPropagation is unbindable or runbindable, and so is the mount that the source lies on",
         ),
-        Errno::INVAL => error.explain("the bind's source lies on an unbindable mount, or has mounts below that are locked: then it must be bound recursively (rbind)"),
+        Errno::INVAL => error.explain("the bind's source lies on an unbindable mount, or has mounts below that \
+            are locked: then it must be bound recursively (rbind)"),
         _ => error,
     }
 }
@@ -171,7 +172,7 @@ fn is_recursive(idmap: Option<&Idmap>) -> bool {
     idmap.is_some_and(|idmap| idmap.recursive)
 }
 
-/// A new file system that the host's side makes.
+/// Takes a new file system that the host's side makes.
 pub fn filesystem_from_host<'a>(
     cx: &Context<'a>,
     mount: &'a Mount,
@@ -189,7 +190,7 @@ pub fn filesystem_from_host<'a>(
     cx.api.adopt(directory(opened)?, wanted.fstype.as_bytes())
 }
 
-/// The rootfs, with the mounts below it, from the host's side. `None`: there is nobody to ask.
+/// Takes the rootfs, with the mounts below it, from the host's side. `None` if there is nobody to ask.
 pub fn rootfs(caller: Caller<'_>, rootfs: &Rootfs) -> Result<Option<OwnedFd>> {
     let request = Request {
         mount_index: None,
@@ -216,7 +217,7 @@ fn directory((tree, root): (OwnedFd, Status)) -> Result<OwnedFd> {
     ))
 }
 
-/// What only the host's side can open.
+/// Takes a source that only the host's side can open.
 fn demand(
     caller: Caller<'_>,
     request: &Request<'_>,
@@ -234,7 +235,7 @@ fn demand(
     })
 }
 
-/// Lets the host's side open a mount. `None`: there is nobody to ask.
+/// Asks the host's side to open a mount. `None` if there is nobody to ask.
 fn ask(caller: Caller<'_>, request: &Request<'_>) -> Result<Option<(OwnedFd, Status)>> {
     let Some(answer) = caller.call(|callbacks| callbacks.mountfd(request)) else {
         return Ok(None);
@@ -252,7 +253,7 @@ fn ask(caller: Caller<'_>, request: &Request<'_>) -> Result<Option<(OwnedFd, Sta
     Ok(Some((tree, root)))
 }
 
-/// What the source is, where it can be seen from here too.
+/// The kind of file that the source is, if this process can see it too.
 fn check_kind(cx: &Context<'_>, mount: &Mount, bind: &Bind, root: &Status) -> Result<()> {
     let seen = match bind.link {
         _ if cx.container.source_fd(mount).is_some() => return Ok(()),
@@ -267,7 +268,8 @@ fn check_kind(cx: &Context<'_>, mount: &Mount, bind: &Bind, root: &Status) -> Re
     }
 }
 
-/// Not the root of a mount: move_mount(2) would refuse it. Attached: it would be moved away from where it is.
+/// Checks that an answer is a detached mount. move_mount(2) would refuse a file that is not the root of a mount, and
+/// would move an attached mount away from its place.
 fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
     let what = match place(tree)? {
         (status, Place::Detached) => return Ok(status),
@@ -280,11 +282,11 @@ fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
     )))
 }
 
-/// Where a descriptor lies in a tree of mounts.
+/// The place of a descriptor's file in a tree of mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     BelowRoot,
-    /// The root of a mount that is attached.
+    /// The root of an attached mount.
     Attached,
     /// The root of a detached mount.
     Detached,
@@ -299,8 +301,8 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
         return Ok((own, Place::BelowRoot));
     }
     let is_attached = if own.is_directory() {
-        // Above the root of a detached mount there is nothing: ".." stays in it, as it does in "/".
-        // 0 is no number: it can't be told.
+        // The root of a detached mount has no parent, so ".." leads to itself, as in "/". An id of 0 means that it is
+        // unknown.
         mount_of(fd.as_fd(), c"..")? != own.mount_id
             || (own.mount_id != 0 && mount_of(CWD, c"/")? == own.mount_id)
     } else {
@@ -316,7 +318,7 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
     Ok((own, place))
 }
 
-/// Whether a file's mount is attached is looked up in a list before Linux 6.8.
+/// Before Linux 6.8 the list of mounts must be read to learn whether a file's mount is attached.
 fn explain_list(error: Error) -> Error {
     match error.errno {
         Errno::NOENT => error.explain(

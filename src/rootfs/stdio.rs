@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The process itself in its new root: standard descriptors and the working directory.
+//! Sets up the process itself in its new root: standard descriptors and the working directory.
 
 use core::ffi::CStr;
 
@@ -28,9 +28,9 @@ pub fn enter(cx: &Context<'_>) -> Result<()> {
         .map_or(Ok(()), |cwd| make_cwd(cx, cwd))
 }
 
-/// The host's /dev/null on a standard descriptor becomes the container's.
+/// Replaces the host's /dev/null on a standard descriptor by the container's.
 fn reopen_null() -> Result<()> {
-    // All three before the open, whose number may be that of one that is closed.
+    // All three are checked before the open, because openat(2) may return the number of one that is closed.
     let nulls = STANDARD.map(|it| status(it, c"").is_ok_and(|status| status.is_dev_null()));
     if nulls == [false; 3] {
         return Ok(());
@@ -53,7 +53,8 @@ fn reopen_null() -> Result<()> {
     Ok(())
 }
 
-/// Something else there would be masked with, or become a standard stream (CVE-2025-31133).
+/// Opens /dev/null and checks it, because another file there would become a mask or a standard stream
+/// (CVE-2025-31133).
 pub fn not_null(there: &Status) -> Error {
     Error::check(
         Errno::NODEV,

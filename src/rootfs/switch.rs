@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The rootfs becomes "/". The working directory is the rootfs before, and "/" after.
+//! Makes the rootfs "/". The working directory must be the rootfs before, and is "/" after.
 
 use core::ffi::CStr;
 use std::os::fd::AsFd;
@@ -24,12 +24,12 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
         Switch::PivotRoot => pivot_root(cx)?,
         Switch::Move => move_root(cx)?,
         Switch::Chroot => chroot()?,
-        // It was made so at the start.
+        // The mounts got this propagation at the start.
         Switch::Stay => return Ok(()),
     }
     match cx.plan.propagation {
-        // Private it is already: it was made so before it was attached. A slave it is, too, and so are the mounts below
-        // that did not ask for something else.
+        // The rootfs was made private before it was attached. It is a slave for the same reason, as are the mounts
+        // below that asked for no other propagation.
         Some(flags) if flags & (flags::MS_PRIVATE | flags::MS_SLAVE) == 0 => {
             set_root_propagation(flags)
         }
@@ -37,9 +37,9 @@ pub fn switch(cx: &Context<'_>) -> Result<()> {
     }
 }
 
-/// pivot_root(".", "."): the old root ends up mounted over the new one, and umount2(2) of "." takes
-/// it off (pivot_root(2), NOTES). It becomes a slave first, so that its unmounting does not reach
-/// the host; by its own descriptor, as "." is the new root to every other call.
+/// Calls pivot_root(".", "."). Then the old root lies over the new one, and umount2(2) of "." unmounts it (NOTES in
+/// pivot_root(2)). The old root becomes a slave first, so that its unmounting does not reach the host. That goes by
+/// its own descriptor, because every other call takes "." for the new root.
 pub(super) fn pivot_root(cx: &Context<'_>) -> Result<()> {
     const OLD_ROOT: &[u8] = b"the old root";
     let old_root = open(CWD, c"/", DIRECTORY).during("openat", OLD_ROOT)?;
@@ -47,7 +47,8 @@ pub(super) fn pivot_root(cx: &Context<'_>) -> Result<()> {
         .during("pivot_root", b".")
         .map_err(|error| match error.errno {
             Errno::INVAL => error.explain(
-                "the old root is the initial ramfs or not the root of a mount: set RFS_OPTION_NO_PIVOT, or switch_root(8) first",
+                "the old root is the initial ramfs or not the root of a mount: set RFS_OPTION_NO_PIVOT, or \
+                    switch_root(8) first",
             ),
             _ => error,
         })?;
@@ -62,8 +63,9 @@ pub(super) fn chroot() -> Result<()> {
     rustix::process::chdir(c"/").during("chdir", b"/")
 }
 
-/// MS_MOVE over "/". The old root stays below, and with it the host's procfs and sysfs, which
-/// would let the container mount them anew without masks: every whole one is unmounted or covered.
+/// Moves the rootfs over "/" with MS_MOVE. The old root stays below it, with the host's procfs and sysfs. As long as
+/// one of them is wholly visible, the container could mount another one without masks. So each of them is unmounted
+/// or covered.
 fn move_root(cx: &Context<'_>) -> Result<()> {
     let mut buffer = Page::<[u8; PATH_MAX]>::zeroed().during("mmap", b".")?;
     let rootfs = getcwd(&mut buffer).during("getcwd", b".")?;
@@ -102,18 +104,18 @@ fn move_root(cx: &Context<'_>) -> Result<()> {
     chroot()
 }
 
-/// `stacked`: it is one of several mounts on each other, of which a path reaches the uppermost only.
+/// `stacked` tells that several mounts lie on each other, so that a path reaches only the topmost one.
 fn hide(cx: &Context<'_>, mountpoint: &CStr, stacked: bool) -> Result<()> {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     match rustix::mount::mount_change(mountpoint, slave) {
-        // Gone with one above it.
+        // It is gone together with a mount above it.
         Err(Errno::NOENT) => return Ok(()),
         result => result.during("mount", mountpoint.to_bytes())?,
     }
     if !stacked {
         separate_from_parent(cx, mountpoint)?;
         match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
-            // Locked, in a user namespace: cover it.
+            // The mount is locked, as in a user namespace, so it is covered.
             Err(Errno::INVAL | Errno::PERM) => {}
             result => return result.during("umount2", mountpoint.to_bytes()),
         }
@@ -126,8 +128,8 @@ fn hide(cx: &Context<'_>, mountpoint: &CStr, stacked: bool) -> Result<()> {
         })
 }
 
-/// An unmount goes where the parent's propagation leads, whatever the mount's own is: with
-/// rootfsPropagation "shared", to the host.
+/// An unmount propagates by the parent's propagation, not by the mount's own. With rootfsPropagation "shared" it
+/// would reach the host.
 fn separate_from_parent(cx: &Context<'_>, mountpoint: &CStr) -> Result<()> {
     let name = mountpoint.to_bytes();
     let mount = open(CWD, mountpoint, DIRECTORY).during("openat", name)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where a mount goes: resolved once, inside the rootfs, and made if missing.
+//! Finds the place of a mount: it is resolved once, inside the rootfs, and made if it is missing.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,19 +16,19 @@ use crate::text::Escaped;
 
 pub struct Target<'a> {
     fd: Opened<'a>,
-    /// It was there before.
+    /// The target existed before.
     pub existed: bool,
     pub is_proc: bool,
-    /// It lies below /proc, where not everything may be mounted.
+    /// The target lies below /proc, where not everything may be mounted.
     pub is_below_proc: bool,
 }
 
-/// How a destination is opened.
+/// The way in which a destination is opened.
 #[derive(Clone, Copy)]
 struct How {
-    /// What is made where nothing is.
+    /// The mount point that is made if none is there.
     create: Create,
-    /// Whether it may be below /proc: what is mounted there is checked.
+    /// Whether the target may lie below /proc, because the mount is checked for that.
     below_proc: proc::Below,
 }
 
@@ -39,7 +39,7 @@ impl AsFd for Target<'_> {
 }
 
 impl Shape {
-    /// What a mount point must be for a mount with this root.
+    /// The kind of mount point that a mount with this root needs.
     pub fn of(root: &Status) -> Self {
         if root.is_directory() {
             Shape::Directory
@@ -52,8 +52,8 @@ impl Shape {
 const MUST_BE_PLAIN: &str = "proc and sysfs must be mounted on ordinary directory";
 const MODE_OF_FILES: u32 = 0o644;
 
-/// Opens a mount's destination, through links inside the rootfs. A path opened without a link on
-/// the way is where it says it is, so that the rules about /proc hold for what was opened.
+/// Opens a mount's destination, through links inside the rootfs. The links are resolved first, and the result is
+/// opened without following any. So the rules for /proc hold for the file that was opened.
 pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
     let how = How {
         create: Create::Shape(shape),
@@ -84,7 +84,7 @@ fn open_as<'a>(root: &Root<'a>, destination: &CStr, how: How) -> Result<Target<'
     })
 }
 
-/// It is told already why nothing is made.
+/// The error tells already why no mount point was made.
 fn must_exist_already(how: How, error: &Error) -> bool {
     how.create == Create::Nothing && error.errno == Errno::NOENT
 }
@@ -94,7 +94,7 @@ fn explain_in(root: &Root<'_>, destination: &CStr, error: Error) -> Error {
     explain::look_up(error, place, destination.to_bytes(), Wanted::Anything)
 }
 
-/// Opens the destination of a mount of a plan. `shape`: what the mount's root is.
+/// Opens the destination of a mount of a plan. `shape` is the kind of the mount's root.
 pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Target<'a>> {
     if mount.destination_nofollow {
         return existing(root, &mount.destination);
@@ -114,7 +114,7 @@ pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Targ
                     is_below_proc: false,
                 });
             }
-            // A link on the way, or something that is no directory.
+            // There is a link on the way, or a file that is no directory.
             Err(Errno::LOOP | Errno::NOTDIR) => {}
             Err(errno) => return Err(not_made(errno, path)),
         }
@@ -122,7 +122,7 @@ pub fn of_mount<'a>(root: &Root<'a>, mount: &Mount, shape: Shape) -> Result<Targ
     open_as(root, &mount.destination, how)
 }
 
-/// Opens a destination that must exist, and may be a link itself.
+/// Opens a destination that must exist and may be a link itself.
 fn existing<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
     let path = root
         .follow_directory(destination)
@@ -195,8 +195,8 @@ fn not_made(errno: Errno, path: &[u8]) -> Error {
         .explain("it is missing, and could not be made")
 }
 
-/// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Elsewhere
-/// the runtime's own writes to /proc could be led astray (CVE-2019-19921, CVE-2023-27561).
+/// Opens the destination of a proc or sysfs: a real directory, with no link on the way. Otherwise an image could lead
+/// the runtime's own writes to /proc elsewhere (CVE-2019-19921, CVE-2023-27561).
 pub fn plain_directory<'a>(root: &Root<'a>, mount: &Mount) -> Result<Target<'a>> {
     let destination = &mount.destination;
     let path = destination.to_bytes();
@@ -223,7 +223,7 @@ pub fn plain_directory<'a>(root: &Root<'a>, mount: &Mount) -> Result<Target<'a>>
     })
 }
 
-/// The first words are those of runc and crun, whose users look for them.
+/// The sentence begins as in runc and crun, because their users search for these words.
 fn explain_plain(root: &Root<'_>, path: &[u8], error: Error) -> Error {
     let place = explain::Place::Inside(*root);
     match explain::component(place, path, Wanted::PlainDirectory) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A walk through a tree of files that somebody else may change meanwhile. Every directory is found from the descriptor of
-//! the one above, no link is followed, and trees of any depth are walked with one directory open at a time. A directory is
-//! read to its end before its entries are visited: a list that is read while things change may name them twice or never.
+//! Walks through a tree of files that somebody else may change meanwhile. Every directory is opened from the
+//! descriptor of its parent, and no link is followed. A tree of any depth is walked with one directory open at a
+//! time. A directory is read to its end before its entries are visited, because a list that is read while entries
+//! change may name them twice or never.
 
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,35 +14,36 @@ use crate::error::{Error, Result};
 use crate::sys::fd::open;
 use crate::sys::page::Grown;
 
-/// Far deeper than trees are; it ends the walk of one that somebody makes deeper all the while.
+/// This is far deeper than real trees. It ends the walk of a tree that somebody keeps making deeper.
 const MAX_DEPTH: usize = 16_384;
-/// At a time.
+/// How many bytes of a directory are read at a time.
 const LIST: usize = 8192;
 
-/// For a directory whose entries are read.
+/// Opens a directory to read its entries.
 pub const READABLE: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Something in a directory.
+/// An entry of a directory.
 pub struct Entry<'a> {
     pub directory: BorrowedFd<'a>,
     pub name: &'a CStr,
-    /// What the directory's list says of it, which may be `Unknown` or no longer true.
+    /// The type in the directory's list, which may be `Unknown` or no longer true.
     pub kind: FileType,
     /// Its path from the root of the walk.
     pub path: &'a [u8],
 }
 
 pub trait Visitor {
-    /// Gives the descriptor of a directory that is to be walked, opened READABLE.
+    /// Visits an entry. For a directory that is to be walked it returns a descriptor, opened READABLE.
     fn entry(&mut self, entry: &Entry<'_>) -> Result<Option<OwnedFd>>;
 
-    /// All that is in a directory has been visited. `path`: from the root of the walk; empty for that itself.
+    /// Called when all entries of a directory have been visited. `path` begins at the root of the walk, and is empty
+    /// for the root itself.
     fn leave(&mut self, directory: BorrowedFd<'_>, path: &[u8]) -> Result<()>;
 
-    /// Words a failure of the walk itself.
+    /// Makes an error of the walk itself.
     fn failed(&self, operation: &'static str, errno: Errno, path: &[u8]) -> Error;
 }
 
@@ -49,7 +51,7 @@ pub trait Visitor {
 struct Directory {
     device: u64,
     inode: u64,
-    /// Its part of the names, and the place of the next one.
+    /// The directory's part of `names`, and the place of the next name.
     names: usize,
     next: usize,
     path_length: usize,
@@ -58,13 +60,13 @@ struct Directory {
 struct Walk<'v, V> {
     visitor: &'v mut V,
     path: Grown<u8>,
-    /// For each entry of the directories at work a byte for its kind, its name and a NUL.
+    /// For each entry of the directories on the way to the current one: a byte for its type, its name and a NUL.
     names: Grown<u8>,
     buffer: Grown<u8>,
     stack: Grown<Directory>,
 }
 
-/// Visits all that is below a directory, which is opened READABLE.
+/// Visits everything below a directory, which is opened READABLE.
 pub fn walk(root: OwnedFd, visitor: &mut impl Visitor) -> Result<()> {
     let mut walk = Walk {
         visitor,
@@ -109,7 +111,7 @@ impl<V: Visitor> Walk<'_, V> {
         result.map_err(|errno| self.failed(operation, errno))
     }
 
-    /// Reads a directory's names.
+    /// Reads the names in a directory.
     fn enter(&mut self, directory: &OwnedFd) -> Result<()> {
         if self.stack.len() == MAX_DEPTH {
             return Err(self.failed("openat", Errno::NAMETOOLONG));
@@ -162,7 +164,7 @@ impl<V: Visitor> Walk<'_, V> {
         })
     }
 
-    /// Whoever moved the directory elsewhere must not have us walk on there.
+    /// If somebody has moved the directory elsewhere, the walk must not go on there.
     fn open_parent(&self, directory: &OwnedFd, expected: &Directory) -> Result<OwnedFd> {
         let parent = self.during("openat", open(directory, c"..", READABLE))?;
         let found = self.during("fstat", rustix::fs::fstat(&parent))?;
