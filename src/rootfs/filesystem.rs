@@ -21,8 +21,8 @@ use crate::sys::resolve::Root;
 use crate::text::Quoted;
 
 /// The kernel refuses it in mount_too_revealing() in fs/namespace.c and sysfs_init_fs_context() in fs/sysfs/mount.c.
-const SYSFS_REFUSED: &str = "a new sysfs takes CAP_SYS_ADMIN in the user namespace that owns the network namespace, and \
-    a complete sysfs that is visible: give the container a network namespace of its own, bind /sys, or set \
+const SYSFS_REFUSED: &str = "a new sysfs takes CAP_SYS_ADMIN in the user namespace that owns the network namespace, \
+    and a complete sysfs that is visible: give the container a network namespace of its own, bind /sys, or set \
     RFS_OPTION_SYSFS_FROM_HOST";
 
 /// Makes the mount and returns its root.
