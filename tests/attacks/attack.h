@@ -26,13 +26,16 @@ struct attack {
      * rfs_finalize. */
     void (*outside)(void);
     int calls[4];
+    /* Only of those whose second argument is this path. NULL: any. */
+    const char *at;
     /* With the container's root: whether the attack has got what it is for, besides a change of the host. May be
      * NULL. */
     bool (*won)(const char *root);
     /* rfs_prepare to rfs_finalize, or any call before. */
     enum outcome outcome;
-    /* The container's process gives /dev/console. */
-    bool console;
+    /* The container's process gives /dev/console: after rfs_prepare, or before the switch, when the host can be
+     * reached. */
+    bool console, early_console;
 };
 
 /* Runs them as the cases of a test. What main() must return. */

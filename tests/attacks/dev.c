@@ -146,7 +146,7 @@ int main(void)
          .naive = naive_linked_console, .won = is_covered, .console = true, .outcome = EITHER},
         {.cves = "CVE-2026-88264", .name = "/dev/console is a link to nothing on the host",
          .arrange = console_leads_out,
-         .naive = naive_linked_console, .console = true, .outcome = EITHER},
+         .naive = naive_linked_console, .early_console = true, .outcome = EITHER},
         {.cves = "CVE-2026-88265", .name = "/dev/null, which becomes a standard stream, is a link to the host",
          .arrange = null_leads_out, .naive = naive_stdio, .outcome = IS_REFUSED},
     };

@@ -29,7 +29,7 @@ static void spec_sys(json_object *spec) { spec_add(spec, "mounts", SYSFS); }
 static void proc_elsewhere(void)
 {
     image_directory("elsewhere", 0755);
-    linked("proc", in_work("bundle/rootfs/elsewhere"));
+    linked("proc", "elsewhere");
     image_directory("real", 0755);
 }
 
@@ -192,21 +192,27 @@ int main(void)
     static const struct attack attacks[] = {
         {.cves = "CVE-2019-19921", .name = "/proc is a link to the host", .arrange = proc_to_host, .naive = naive_proc,
          .spec = spec_proc, .outcome = IS_REFUSED},
-        {.cves = "CVE-2023-27561, CVE-2025-54867", .name = "/sys is a link to the host", .arrange = sys_to_host, .naive = naive_sys,
+        {.cves = "CVE-2023-27561, CVE-2025-54867", .name = "/sys is a link to the host", .arrange = sys_to_host,
+         .naive = naive_sys,
          .spec = spec_sys, .outcome = IS_REFUSED},
-        {.cves = "CVE-2023-28642", .name = "/proc is a link in the image, and the masks miss it", .arrange = proc_elsewhere,
+        {.cves = "CVE-2023-28642", .name = "/proc is a link in the image, and the masks miss it",
+         .arrange = proc_elsewhere,
          .naive = naive_masked, .spec = spec_masked, .won = keys_are_open, .outcome = IS_REFUSED},
         {.cves = "CVE-2019-16884", .name = "a volume is mounted on /proc", .arrange = fake_proc, .naive = naive_fake,
          .spec = spec_fake, .won = label_is_lost, .outcome = IS_REFUSED},
-        {.cves = "CVE-2025-62596", .name = "a volume is mounted on /proc by a link", .arrange = fake_by_link, .naive = naive_fake,
+        {.cves = "CVE-2025-62596", .name = "a volume is mounted on /proc by a link", .arrange = fake_by_link,
+         .naive = naive_fake,
          .spec = spec_fake_by_link, .won = label_is_lost, .outcome = IS_REFUSED},
         {.cves = "CVE-2025-52881", .name = "a tmpfs takes the writes to /proc/sys", .naive = naive_redirected,
          .spec = spec_redirected, .won = write_is_lost, .outcome = IS_REFUSED},
-        {.cves = "CVE-2025-52881", .name = "a tmpfs takes the writes to /proc/sys by a link", .arrange = redirected_by_link,
+        {.cves = "CVE-2025-52881", .name = "a tmpfs takes the writes to /proc/sys by a link",
+         .arrange = redirected_by_link,
          .naive = naive_redirected, .spec = spec_redirected_by_link, .won = write_is_lost, .outcome = IS_REFUSED},
-        {.cves = "CVE-2023-28642", .name = "/proc is renamed before it is masked", .naive = naive_swapped, .spec = spec_masked,
+        {.cves = "CVE-2023-28642", .name = "/proc is renamed before it is masked", .naive = naive_swapped,
+         .spec = spec_masked,
          .outside = swap_proc, .won = keys_of_proc2_are_open, .outcome = IS_REFUSED},
-        {.cves = "CVE-2023-28642", .name = "/proc is renamed before it is made read-only", .naive = naive_swapped_readonly,
+        {.cves = "CVE-2023-28642", .name = "/proc is renamed before it is made read-only",
+         .naive = naive_swapped_readonly,
          .spec = spec_readonly, .outside = swap_proc, .won = proc2_sys_is_writable, .outcome = IS_REFUSED},
         {.cves = "CVE-2023-28642", .name = "/proc is swapped for a decoy before it is masked", .naive = naive_decoy,
          .spec = spec_masked, .outside = swap_proc_for_decoy, .won = keys_of_proc2_are_open, .outcome = IS_REFUSED},

@@ -118,6 +118,8 @@ static void escape(const char *what, const char *detail)
     snprintf(shared->what, sizeof shared->what, "%s: %s", what, detail);
 }
 
+enum { PLANNED = 7 }; /* mounts of make_spec() */
+
 /* What lies in the root is what the plan has: its mounts, the rootfs, /dev/console, two masks and a read-only path.
  * Nothing of what the host has mounted. */
 static void look_at_mounts(void)
@@ -135,8 +137,8 @@ static void look_at_mounts(void)
             escape("a mount of the host", line);
         mounts++;
     }
-    if (mounts > 12)
-        escape("too many mounts", table);
+    if (mounts < 1 + PLANNED || mounts > 1 + PLANNED + 4)
+        escape("a mount is not in the root, or one too many", table);
     free(table);
 }
 

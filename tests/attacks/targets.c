@@ -80,7 +80,8 @@ static void source_in_volume(void) { make_directory(in_work("volume/sub"), 0755)
 
 static void naive_source(void)
 {
-    CHECK(rename(in_work("volume/sub"), in_work("volume/was-sub")) == 0 && symlink(host(""), in_work("volume/sub")) == 0);
+    CHECK(rename(in_work("volume/sub"), in_work("volume/was-sub")) == 0 && symlink(host(""), in_work("volume/sub")) ==
+        0);
     mkdir(image("data"), 0755);
     CHECK(mount(in_work("volume/sub"), image("data"), NULL, MS_BIND, NULL) == 0);
 }
@@ -99,14 +100,16 @@ static int looked_at(void)
     int tree = (int)syscall(SYS_open_tree, sub, "", 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC | AT_EMPTY_PATH);
     CHECK(tree >= 0);
     close(sub);
-    CHECK(rename(in_work("volume/sub"), in_work("volume/was-sub")) == 0 && symlink(host(""), in_work("volume/sub")) == 0);
+    CHECK(rename(in_work("volume/sub"), in_work("volume/was-sub")) == 0 && symlink(host(""), in_work("volume/sub")) ==
+        0);
     return tree;
 }
 
 int main(void)
 {
     static const struct attack attacks[] = {
-        {.cves = "CVE-2015-1335", .name = "a mount target is a link to the host", .arrange = link_to_host, .naive = naive_tmpfs,
+        {.cves = "CVE-2015-1335", .name = "a mount target is a link to the host", .arrange = link_to_host, .naive =
+         naive_tmpfs,
          .spec = spec_tmpfs},
         {.cves = "CVE-2015-1335", .name = "a mount target is a link that climbs to the host", .arrange = climbing_link,
          .naive = naive_tmpfs, .spec = spec_tmpfs},
@@ -114,13 +117,18 @@ int main(void)
          .naive = naive_tmpfs, .spec = spec_tmpfs},
         {.cves = "CVE-2019-18837", .name = "a file's target is a link to nothing on the host", .arrange = file_link,
          .naive = naive_file, .spec = spec_file},
-        {.cves = "CVE-2021-30465", .name = "a target's parent is a link to the host", .arrange = parent_link, .naive = naive_below,
+        {.cves = "CVE-2021-30465", .name = "a target's parent is a link to the host", .arrange = parent_link, .naive =
+         naive_below,
          .spec = spec_below},
         {.cves = "CVE-2021-30465, CVE-2025-62161", .name = "a target is swapped for a link before it is mounted on",
          .arrange = arrange_swap, .naive = naive_checked, .spec = spec_swapped, .outside = swap_target,
          .calls = {SYS_move_mount, SYS_mount, SYS_mkdirat}, .outcome = EITHER},
-        {.cves = "CVE-2024-45310", .name = "a parent is swapped for a link while directories are made", .arrange = arrange_swap,
+        {.cves = "CVE-2024-45310", .name = "a parent is swapped for a link while directories are made", .arrange =
+         arrange_swap,
          .naive = naive_mkdir, .spec = spec_mkdir, .outside = swap_target, .calls = {SYS_mkdirat}, .outcome = EITHER},
+        {.cves = "CVE-2024-45310", .name = "a directory is swapped for a link when it is opened to make another in it",
+         .arrange = arrange_swap, .naive = naive_mkdir, .spec = spec_mkdir, .outside = swap_target,
+         .calls = {SYS_openat}, .at = "data", .outcome = EITHER},
         {.cves = "CVE-2017-1002101", .name = "a source in a volume is swapped for a link", .arrange = source_in_volume,
          .naive = naive_source, .spec = spec_source, .source = looked_at, .won = sees_secret},
     };
