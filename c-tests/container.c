@@ -677,6 +677,44 @@ static void console_before_the_switch(void)
     CHECK((stat("/dev/console", &after) == 0) == has_console && (!has_console || after.st_ino == before.st_ino));
 }
 
+/* The container's /dev/console is a file in its own /dev, whatever the image has made of them. */
+static int bind_misplaced_console(void *data, rfs_point point)
+{
+    (void)data;
+    if (point != RFS_POINT_MOUNTS_READY)
+        return 0;
+    int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(pty >= 0 && unlockpt(pty) == 0);
+    int terminal = open(ptsname(pty), O_PATH | O_CLOEXEC);
+    REQUIRE(terminal >= 0);
+    char *before = mount_table();
+    rfs_error err = fresh_error();
+    image_directory("dev/console", 0755);
+    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -ENOTDIR, .stage = RFS_STAGE_CONSOLE);
+    REQUIRE(rmdir(image("dev/console")) == 0 && rename(image("dev"), image("real-dev")) == 0);
+    image_link("etc", "dev");
+    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -ELOOP, .stage = RFS_STAGE_CONSOLE,
+                .path = "/dev/console", .says = "symbolic link");
+    REQUIRE(unlink(image("dev")) == 0);
+    CHECK_ERROR(rfs_bind_console(this_container, terminal, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_CONSOLE);
+    CHECK(access(image("etc/console"), F_OK) == -1);
+    char *after = mount_table();
+    CHECK(strcmp(before, after) == 0);
+    REQUIRE(rename(image("real-dev"), image("dev")) == 0);
+    CHECK_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
+    return 0;
+}
+
+static void console_elsewhere(void)
+{
+    make_image();
+    image_directory("etc", 0755);
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_misplaced_console};
+    run_container(plan_of(spec), &callbacks, NULL, NULL);
+}
+
 static void inside_readonly_mounts(void *data)
 {
     (void)data;
@@ -866,6 +904,7 @@ int main(void)
         {"console", console},
         {"console, by a descriptor from O_PATH", console_by_path},
         {"a console of the host's devpts, before the switch", console_before_the_switch},
+        {"a console where /dev or /dev/console is something else", console_elsewhere},
         {"read-only tmpfs and /dev, modes", readonly_mounts},
         {"read-only tmpfs with a file open for writing", readonly_while_written},
         {"no default devices", no_default_devices},

@@ -51,7 +51,15 @@ fn bind(container: &Container, raw: RawFd) -> Result<()> {
 /// Opens /dev/console itself, and makes it if it is missing.
 fn open_target(root: &Root<'_>, container: &Container) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let dev = root.open_plain(c"/dev", flags).during("openat2", b"/dev")?;
+    let dev = root
+        .open_plain(c"/dev", flags)
+        .during("openat2", b"/dev")
+        .map_err(|error| match error.errno {
+            Errno::LOOP => error.explain(
+                "/dev is a symbolic link: make it a directory in the image, or mount a tmpfs on it",
+            ),
+            _ => error,
+        })?;
     check_directory(root, container, &dev, c"/dev/console")?;
     // The file is only a mount point, so its own type does not matter.
     match make_file(&dev, c"console", 0o600) {
