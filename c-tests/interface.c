@@ -591,6 +591,41 @@ static void before_the_fork(void)
     }
 }
 
+/* A descriptor that nobody would use is refused, and so is one that an option of the mount can't go with. */
+static void unused_descriptors(void)
+{
+    make_source("source");
+    make_image();
+    rfs_error err = fresh_error();
+    rfs_container *container = container_of(plan_from_host(0, 1));
+    CHECK_ERROR(rfs_container_set_source_fd(container, 0, host_proc, &err), &err, .code = -EINVAL, .index = 0,
+                .object = RFS_OBJECT_MOUNT, .stage = RFS_STAGE_MOUNTS, .says = "RFS_MOUNT_FROM_HOST");
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", BIND("source", "/a", "'bind', 'idmap=uids=0-1-1;gids=0-1-1'"));
+    spec_add(spec, "mounts", BIND("source", "/b", "'bind', 'copy-symlink'"));
+    spec_add(spec, "mounts", BIND("source", "/c", "'bind', 'src-nofollow'"));
+    spec_add(spec, "mounts", "{'destination': '/d', 'type': 'bind', 'source': 'etc', 'options': ['bind', 'relative']}");
+    container = container_of(plan_of(spec));
+    static const char *const says[] = {"idmapped", "copy-symlink", "src-nofollow", "relative"};
+    for (size_t i = 0; i < COUNT(says); i++)
+        CHECK_ERROR(rfs_container_set_source_fd(container, i, host_proc, &err), &err, .code = -EINVAL, .index = (int)i,
+                    .object = RFS_OBJECT_MOUNT, .stage = RFS_STAGE_MOUNTS, .says = says[i]);
+    static const struct {
+        uint64_t flag;
+        const char *says;
+    } without_rootfs[] = {{RFS_OPTION_HOST_ROOT, "RFS_OPTION_HOST_ROOT"},
+                          {RFS_OPTION_TMPFS_ROOTFS, "RFS_OPTION_TMPFS_ROOTFS"}};
+    for (size_t i = 0; i < COUNT(without_rootfs); i++) {
+        rfs_config *config = NULL;
+        REQUIRE_SUCCESS(rfs_config_new(NULL, &config, &err), &err);
+        rfs_options options = {.size = sizeof options, .flags = without_rootfs[i].flag};
+        REQUIRE_SUCCESS(rfs_config_set_options(config, &options, &err), &err);
+        container = container_of(plan_of_config(config));
+        CHECK_ERROR(rfs_container_set_rootfs_fd(container, host_proc, &err), &err, .code = -EINVAL,
+                    .stage = RFS_STAGE_ROOT, .says = without_rootfs[i].says);
+    }
+}
+
 /* ---- A rootfs that the container's root can't reach ---- */
 
 struct unreachable {
@@ -810,8 +845,12 @@ static void points_are_no_kinds(void)
     make_image();
     rfs_plan *plan = plan_of(empty_spec());
     rfs_error err = fresh_error();
-    for (rfs_point point = RFS_POINT_ROOT_READY; point <= RFS_POINT_AFTER_SWITCH; point++)
+    rfs_config *config = config_from_json(empty_spec());
+    const rfs_hook hook = {.size = sizeof hook, .path = "/bin/true"};
+    for (rfs_point point = RFS_POINT_ROOT_READY; point <= RFS_POINT_AFTER_SWITCH; point++) {
+        CHECK_ERROR(rfs_config_add_hook(config, point, &hook, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONFIG);
         CHECK_ERROR(rfs_run_hooks(plan, point, "{}", 2, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_HOOKS);
+    }
     CHECK_SUCCESS(rfs_run_hooks(plan, RFS_HOOKS_CREATE_CONTAINER, "{}", 2, &err), &err);
 }
 
@@ -847,6 +886,7 @@ int main(void)
         {"requests answered one by one", answer_one_by_one},
         {"a source in another mount namespace", another_mount_namespace},
         {"detached mounts from before the fork", before_the_fork},
+        {"descriptors that nobody would use", unused_descriptors},
         {"a rootfs that the container's root can't reach", unreachable_rootfs},
         {"the root's descriptor in callbacks", root_descriptor},
         {"the umask is kept", keep_umask},

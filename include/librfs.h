@@ -18,9 +18,9 @@
  *  - Arrays and config.json may be at most 64 MiB long.
  *  - The functions that make a configuration, a plan or a container allocate memory. If none is left, they end the
  *    process, as every Rust program does.
- *  - rfs_prepare() and the functions that are called after it never allocate from the heap, without exception, and
- *    take no lock. They need at most 48 KiB of stack. They are safe in the child of a fork or of a raw clone that a
- *    program with threads has made.
+ *  - The functions that take a container (but rfs_container_free()), and rfs_attach(), rfs_run_hooks() and
+ *    rfs_mountfd_request(), never allocate from the heap, without exception, and take no lock. They need at most
+ *    48 KiB of stack. They are safe in the child of a fork or of a raw clone that a program with threads has made.
  *  - No function writes to stdout or stderr, or reads the environment.
  *  - Every descriptor that the library opens is O_CLOEXEC, and is closed before the function returns, unless the
  *    function returns it.
@@ -1092,7 +1092,8 @@ int rfs_container_new(const struct rfs_plan *plan,
  * over rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
  * rfs_options.rootfs_fd for what it may be.
  *
- * -EINVAL: rfs_prepare() has been called. -EBADF: fd is negative.
+ * -EINVAL: rfs_prepare() has been called; the plan has RFS_OPTION_TMPFS_ROOTFS or RFS_OPTION_HOST_ROOT. -EBADF: fd is
+ * negative.
  */
 RFS_MUST_USE
 int rfs_container_set_rootfs_fd(struct rfs_container *container,
@@ -1104,7 +1105,9 @@ int rfs_container_set_rootfs_fd(struct rfs_container *container,
  * the path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
  * rfs_mount.source_fd for what it may be.
  *
- * -EINVAL: no such mount, or none that is a bind; rfs_prepare() has been called. -EBADF: fd is negative.
+ * -EINVAL: no such mount, or none that is a bind; the host's side opens its source (RFS_MOUNT_FROM_HOST, or it is
+ * idmapped); an option is for a source given by path ("relative", "copy-symlink", "src-nofollow"); rfs_prepare() has
+ * been called. -EBADF: fd is negative.
  */
 RFS_MUST_USE
 int rfs_container_set_source_fd(struct rfs_container *container,
@@ -1209,7 +1212,7 @@ void rfs_container_free(struct rfs_container *container);
 /* ---- The host's side: mounts that the container's process can't make ---- */
 
 /**
- * Stands for the rootfs where a mount is named by its index; see rfs_options.rootfs_idmap.
+ * Stands for the rootfs where a mount is named by its index.
  */
 #define RFS_MOUNTFD_ROOTFS UINT64_MAX
 
@@ -1219,7 +1222,7 @@ void rfs_container_free(struct rfs_container *container);
 #define RFS_MOUNTFD_NEVER 0
 
 /**
- * It asks if it can't open the bind's source.
+ * It asks if it can't open the bind's source, or the rootfs.
  */
 #define RFS_MOUNTFD_POSSIBLY 1
 
@@ -1328,8 +1331,9 @@ int rfs_mountfd_request(void *socket,
  *
  * -EINVAL: there is no such mount, or it is a remount, or its destination is "/"; mountfd is not a detached mount;
  * this is the mount namespace in which the plan was made; the destination breaks a rule about /proc. -EBADF: mountfd
- * is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -EPERM and so on: what
- * the kernel answered.
+ * is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -ENOSYS, -EPERM: the
+ * kernel or its policy refuses move_mount(2), and no other call attaches a detached mount. Others: what the kernel
+ * answered.
  */
 RFS_MUST_USE
 int rfs_attach(const struct rfs_plan *plan,

@@ -55,7 +55,8 @@ pub unsafe extern "C" fn rfs_container_new(
 /// over rfs_options.rootfs_fd. Borrowed: the number is noted, and what it refers to when rfs_prepare() runs counts. See
 /// rfs_options.rootfs_fd for what it may be.
 ///
-/// -EINVAL: rfs_prepare() has been called. -EBADF: fd is negative.
+/// -EINVAL: rfs_prepare() has been called; the plan has RFS_OPTION_TMPFS_ROOTFS or RFS_OPTION_HOST_ROOT. -EBADF: fd is
+/// negative.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_container_set_rootfs_fd(
@@ -77,7 +78,9 @@ pub unsafe extern "C" fn rfs_container_set_rootfs_fd(
 /// the path and over rfs_mount.source_fd. Borrowed, like the descriptor of rfs_container_set_rootfs_fd(). See
 /// rfs_mount.source_fd for what it may be.
 ///
-/// -EINVAL: no such mount, or none that is a bind; rfs_prepare() has been called. -EBADF: fd is negative.
+/// -EINVAL: no such mount, or none that is a bind; the host's side opens its source (RFS_MOUNT_FROM_HOST, or it is
+/// idmapped); an option is for a source given by path ("relative", "copy-symlink", "src-nofollow"); rfs_prepare() has
+/// been called. -EBADF: fd is negative.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_container_set_source_fd(

@@ -184,8 +184,9 @@ pub unsafe extern "C" fn rfs_mountfd_request(
 ///
 /// -EINVAL: there is no such mount, or it is a remount, or its destination is "/"; mountfd is not a detached mount;
 /// this is the mount namespace in which the plan was made; the destination breaks a rule about /proc. -EBADF: mountfd
-/// is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -EPERM and so on: what
-/// the kernel answered.
+/// is not open. -ENOTDIR: one of mount and destination is a directory, and the other is a file. -ENOSYS, -EPERM: the
+/// kernel or its policy refuses move_mount(2), and no other call attaches a detached mount. Others: what the kernel
+/// answered.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rfs_attach(

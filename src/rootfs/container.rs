@@ -8,7 +8,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::error::{Error, Object, Result, Stage};
-use crate::plan::{Kind, Mount, Plan, Switch};
+use crate::plan::{Kind, Link, Mount, Plan, Switch};
 use crate::sys::fd::adopt;
 use crate::sys::namespace::{self, Identity};
 
@@ -88,6 +88,9 @@ impl Container {
                 "RFS_OPTION_TMPFS_ROOTFS: the rootfs is a new tmpfs, not a descriptor",
             ));
         }
+        if self.plan.switch == Switch::Stay {
+            return Err(Error::invalid("RFS_OPTION_HOST_ROOT: there is no rootfs"));
+        }
         self.rootfs_fd.set(Some(fd));
         Ok(())
     }
@@ -98,8 +101,8 @@ impl Container {
         let Some(mount) = self.plan.mount(self.plan.configured(index)?) else {
             return Ok(()); // the plan has passed it over
         };
-        if !matches!(mount.kind, Kind::Bind(_)) {
-            return Err(Error::invalid("only a bind has a descriptor as its source")
+        if let Some(reason) = no_source_fd(mount) {
+            return Err(Error::invalid(reason)
                 .about(Object::Mount(mount.index), mount.destination.as_bytes()));
         }
         self.mounts[mount.index].source_fd.set(Some(fd));
@@ -398,4 +401,25 @@ pub(super) enum Step {
     Finalize,
     ReadonlyPaths,
     MaskPaths,
+}
+
+/// Why a mount can't have a descriptor of the container's process as its source: it would be left unused, or an option
+/// of the mount would.
+fn no_source_fd(mount: &Mount) -> Option<&'static str> {
+    match &mount.kind {
+        Kind::Bind(_) if mount.from_host => {
+            Some("RFS_MOUNT_FROM_HOST: the host's side opens the source")
+        }
+        Kind::Bind(bind) if bind.idmap.is_some() => {
+            Some("the mount is idmapped: the host's side opens the source")
+        }
+        Kind::Bind(bind) if bind.relative => {
+            Some("options: \"relative\" is for a source given by path")
+        }
+        Kind::Bind(bind) if bind.link != Link::Follow => {
+            Some("options: \"copy-symlink\" and \"src-nofollow\" are for a source given by path")
+        }
+        Kind::Bind(_) => None,
+        _ => Some("only a bind has a descriptor as its source"),
+    }
 }
