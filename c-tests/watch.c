@@ -184,6 +184,10 @@ WATCH(rfs_bind_fd, (rfs_container *container, int fd, const char *target, rfs_er
 WATCH(rfs_run_hooks, (const rfs_plan *plan, rfs_hook_kind kind, const char *state, size_t length, rfs_error *err), plan,
       kind, state, length, err)
 WATCH(rfs_mountfd_request, (void *socket, const rfs_mount_request *request), socket, request)
+WATCH(rfs_attach, (const rfs_plan *plan, uint64_t index, int mountfd, rfs_error *err), plan, index, mountfd, err)
+WATCH(rfs_container_set_rootfs_fd, (rfs_container *container, int fd, rfs_error *err), container, fd, err)
+WATCH(rfs_container_set_source_fd, (rfs_container *container, uint64_t index, int fd, rfs_error *err), container, index,
+      fd, err)
 
 /* The caller's code in the midst of a call. */
 

@@ -8,11 +8,12 @@
 
 #include <stddef.h>
 
-/* The calls that are made in the container's process. */
+/* The calls that are made in a process of the container. */
 #define WATCHED_CALLS(CALL) \
     CALL(rfs_prepare) \
     CALL(rfs_finalize) CALL(rfs_mask_paths) CALL(rfs_readonly_paths) CALL(rfs_bind_console) CALL(rfs_bind_fd) \
-        CALL(rfs_run_hooks) CALL(rfs_mountfd_request)
+        CALL(rfs_run_hooks) CALL(rfs_mountfd_request) CALL(rfs_attach) \
+        CALL(rfs_container_set_rootfs_fd) CALL(rfs_container_set_source_fd)
 enum {
 #define WATCHED(call) watched_##call,
     WATCHED_CALLS(WATCHED)
