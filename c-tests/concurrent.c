@@ -3,9 +3,11 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
+#include "mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -15,7 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,6 +280,24 @@ static void hosts_cgroups(void)
     beside_allocations(plan_of(default_spec("runc")), false);
 }
 
+/* The host's hierarchies of cgroup v1 without cgroup2, or one of v1 where the host has none. */
+static void cgroup1(void)
+{
+    umount2("/sys/fs/cgroup/unified", MNT_DETACH);
+    struct statfs fs;
+    if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC) {
+        umount2("/sys/fs/cgroup", MNT_DETACH);
+        REQUIRE(mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0 && mkdir("/sys/fs/cgroup/one", 0755) == 0);
+        if (mount("cgroup", "/sys/fs/cgroup/one", "cgroup", 0, "none,name=rfstest") != 0)
+            skip_case("this kernel has no cgroup v1");
+    }
+    char *mounts = mount_table();
+    REQUIRE(strstr(mounts, " - cgroup ") && !strstr(mounts, " - cgroup2 "));
+    free(mounts);
+    make_image();
+    beside_allocations(plan_of(default_spec("runc")), false);
+}
+
 static void tmpcopyup(void)
 {
     make_image();
@@ -331,6 +354,7 @@ int main(void)
         {"one plan: 100 children that share memory, one after another", one_after_another},
         {"raw clones beside threads that allocate: cgroup2", cgroup2},
         {"raw clones beside threads that allocate: the host's cgroups", hosts_cgroups},
+        {"raw clones beside threads that allocate: cgroup v1 alone", cgroup1},
         {"raw clones beside threads that allocate: tmpcopyup", tmpcopyup},
         {"raw clones beside threads that allocate: z", relabelled},
         {"raw clones beside threads that allocate: no pivot", no_pivot},

@@ -199,6 +199,71 @@ static void finalize_outside_of_shared_memory(void)
     CHECK(strcmp(before, after) == 0 && access("/x", F_OK) == -1);
 }
 
+/* In a callback rfs_prepare() is not over: what comes before it or after it changes nothing. */
+static int call_all(void *userdata, rfs_point point)
+{
+    rfs_error err = fresh_error();
+    unsigned *points = userdata;
+    char *before = mount_table();
+    expect_refusal(rfs_prepare(this_container, NULL, &err), &err, "started once");
+    expect_refusal(rfs_finalize(this_container, &err), &err, "has not succeeded");
+    expect_refusal(rfs_mask_paths(this_container, &err), &err, "has not succeeded");
+    expect_refusal(rfs_readonly_paths(this_container, &err), &err, "has not succeeded");
+    expect_refusal(rfs_container_set_rootfs_fd(this_container, host_proc, &err), &err, "before rfs_prepare()");
+    expect_refusal(rfs_container_set_source_fd(this_container, 0, host_proc, &err), &err, "before rfs_prepare()");
+    char *after = mount_table();
+    CHECK_THAT(strcmp(before, after) == 0, "point %u", point);
+    free(before);
+    free(after);
+    *points += 1;
+    return 0;
+}
+
+static void in_callbacks(void *data)
+{
+    unsigned points = 0;
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &points, .point = call_all};
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(data, &callbacks, &err), &err);
+    CHECK(points == 6);
+    REQUIRE_SUCCESS(rfs_finalize(data, &err), &err);
+    check_mount("/ * ro,relatime*");
+}
+
+static void calls_in_a_callback(void)
+{
+    this_container = container_of(plan_with(RFS_OPTION_SEPARATE_MASKS));
+    in_child(CONTAINER_NAMESPACES, in_callbacks, this_container);
+}
+
+static int fail_at(void *userdata, rfs_point point)
+{
+    return point == *(const rfs_point *)userdata ? -ECANCELED : 0;
+}
+
+static rfs_point failing_point;
+
+static void failed(void *data)
+{
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &failing_point, .point = fail_at};
+    rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_prepare(data, &callbacks, &err), &err, .code = -ECANCELED, .stage = RFS_STAGE_HOOKS);
+    expect_refusal(rfs_prepare(data, NULL, &err), &err, "started once");
+    expect_refusal(rfs_finalize(data, &err), &err, "has not succeeded");
+    expect_refusal(rfs_mask_paths(data, &err), &err, "has not succeeded");
+    expect_refusal(rfs_readonly_paths(data, &err), &err, "has not succeeded");
+    expect_refusal(rfs_bind_fd(data, host_proc, "/x", &err), &err, "after rfs_prepare() has succeeded");
+    expect_refusal(rfs_bind_console(data, host_proc, &err), &err, "after rfs_prepare() has succeeded");
+    CHECK(rfs_container_root_fd(data) == -EINVAL);
+}
+
+static void after_a_failure(void)
+{
+    rfs_plan *plan = plan_with(RFS_OPTION_SEPARATE_MASKS);
+    for (failing_point = RFS_POINT_ROOT_READY; failing_point <= RFS_POINT_AFTER_SWITCH; failing_point++)
+        in_child(CONTAINER_NAMESPACES, failed, container_of(plan));
+}
+
 static void masks_unseparated(void *data)
 {
     rfs_error err = fresh_error();
@@ -325,6 +390,8 @@ int main(void)
         {"rfs_finalize of another container", finalize_of_another_container},
         {"rfs_finalize in the parent", finalize_in_the_parent},
         {"rfs_finalize in the parent of a child that shared its memory", finalize_outside_of_shared_memory},
+        {"calls in a callback", calls_in_a_callback},
+        {"calls after a failure", after_a_failure},
         {"masks without RFS_OPTION_SEPARATE_MASKS", masks_without_the_option},
         {"masks with RFS_OPTION_SEPARATE_MASKS", masks_with_the_option},
         {"as an ordinary user", as_an_ordinary_user},
