@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -141,6 +142,78 @@ static rfs_plan *default_plan(void)
 static void hooks_in_order(void)
 {
     in_child(CONTAINER_NAMESPACES, with_hooks, container_of(default_plan()));
+}
+
+/* What a point's callback does that it should not, at which point. */
+struct misbehaviour {
+    rfs_container *container;
+    rfs_point at;
+    int returns;
+    bool calls_back, closes;
+};
+
+static void call_back(rfs_container *container)
+{
+    rfs_error err = fresh_error();
+    CHECK_ERROR(rfs_prepare(container, NULL, &err), &err, .code = -EINVAL);
+    CHECK_ERROR(rfs_finalize(container, &err), &err, .code = -EINVAL);
+    CHECK_ERROR(rfs_container_set_rootfs_fd(container, host_proc, &err), &err, .code = -EINVAL);
+    CHECK_ERROR(rfs_container_set_source_fd(container, 0, host_proc, &err), &err, .code = -EINVAL);
+    CHECK(rfs_container_root_fd(container) >= 0);
+}
+
+static int misbehave(void *userdata, rfs_point point)
+{
+    const struct misbehaviour *m = userdata;
+    if (point != m->at)
+        return 0;
+    if (m->calls_back)
+        call_back(m->container);
+    /* All that librfs has open: the test has only its procfs above 2. */
+    for (int fd = 3; m->closes && fd < 100; fd++)
+        if (fd != host_proc)
+            close(fd);
+    return m->returns;
+}
+
+static void misbehaving(void *data)
+{
+    const struct misbehaviour *m = data;
+    rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = data, .point = misbehave};
+    rfs_error err = fresh_error();
+    int rc = rfs_prepare(m->container, &callbacks, &err);
+    if (rc == 0)
+        rc = rfs_finalize(m->container, &err);
+    if (rc != 0)
+        CHECK_THAT(err.code == rc && err.message[0] != '\0', "point %u: %d: %s", m->at, rc, err.message);
+    if (m->returns < 0)
+        CHECK(rc < 0);
+    /* Whatever it did, a success is one. */
+    if (rc == 0)
+        CHECK(access("/proc/sys/kernel/domainname", W_OK) == -1 && access("/bin/busybox", X_OK) == 0);
+    if (!m->closes && m->returns >= 0)
+        CHECK_SUCCESS(rc, &err);
+}
+
+static void point_callbacks_that_misbehave(void)
+{
+    const rfs_plan *plan = default_plan();
+    const struct misbehaviour all[] = {
+        {.calls_back = true},  {.returns = 1},       {.returns = INT_MAX},
+        {.returns = INT_MIN},  {.returns = -100000}, {.closes = true},
+    };
+    for (size_t i = 0; i < COUNT(all); i++)
+        for (size_t at = 0; at < COUNT(all_points); at++) {
+            struct misbehaviour m = all[i];
+            m.container = container_of(plan);
+            m.at = all_points[at];
+            char *before = read_all(host_proc, "self/mountinfo");
+            in_child(CONTAINER_NAMESPACES, misbehaving, &m);
+            char *after = read_all(host_proc, "self/mountinfo");
+            CHECK(strcmp(before, after) == 0);
+            free(before);
+            free(after);
+        }
 }
 
 struct failing {
@@ -533,6 +606,8 @@ int main(void)
     static const struct test_case cases[] = {
         {"hooks: in order, each in its state", hooks_in_order},
         {"hooks: an error ends it", hooks_that_fail},
+        {"points: callbacks that call back, return nonsense or close what is not theirs",
+         point_callbacks_that_misbehave},
         {"log: a relative destination", warnings},
         {"mountfd: idmapped", idmapped},
         {"mountfd: idmapped, with flags", idmapped_flags},

@@ -110,14 +110,26 @@ static bool is_covered(const char *root) { return !begins_with(root, "etc/precio
 /* To nothing: whoever makes the console's file there by path makes it on the host. */
 static void console_leads_out(void) { image_link(host("new-console"), "dev/console"); }
 
-/* The image's /dev/null becomes a standard stream, which is given to the container's user. */
-static void null_leads_out(void) { image_link(host("secret"), "dev/null"); }
+/* The image's /dev/null becomes a standard stream, which is given to the container's user. What the link leads to is in
+ * the image too, for who follows it after the switch. */
+static void null_leads_out(void)
+{
+    image_file(host("secret") + 1, "the image's");
+    image_link(host("secret"), "dev/null");
+}
 
 static void naive_stdio(void)
 {
     int null = open(image("dev/null"), O_RDWR | O_CLOEXEC);
-    CHECK(null >= 0 && fchown(null, 1000, 1000) == 0);
+    CHECK(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO && fchown(STDIN_FILENO, 1000, 1000) == 0);
     close(null);
+}
+
+static bool stdin_is_a_file(const char *root)
+{
+    (void)root;
+    struct stat st;
+    return fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 int main(void)
@@ -148,7 +160,7 @@ int main(void)
          .arrange = console_leads_out,
          .naive = naive_linked_console, .early_console = true, .outcome = EITHER},
         {.cves = "CVE-2026-88265", .name = "/dev/null, which becomes a standard stream, is a link to the host",
-         .arrange = null_leads_out, .naive = naive_stdio, .outcome = IS_REFUSED},
+         .arrange = null_leads_out, .naive = naive_stdio, .won = stdin_is_a_file, .outcome = IS_REFUSED},
     };
     return run_attacks(attacks, COUNT(attacks));
 }
