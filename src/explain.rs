@@ -17,19 +17,19 @@ use crate::sys::path::{PathBuf, components};
 use crate::sys::resolve::Root;
 use crate::text::{Escaped, Text};
 
-/// The place in which a path is looked up.
+/// The root in which a path is looked up.
 #[derive(Clone, Copy)]
-pub enum Place<'a> {
+pub enum Base<'a> {
     /// In the container's root.
     Inside(Root<'a>),
     Host,
 }
 
-impl Place<'_> {
+impl Base<'_> {
     fn open(self, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         match self {
-            Place::Inside(root) => root.open(path, flags),
-            Place::Host => open(CWD, path, flags | OFlags::CLOEXEC),
+            Base::Inside(root) => root.open(path, flags),
+            Base::Host => open(CWD, path, flags | OFlags::CLOEXEC),
         }
     }
 }
@@ -44,12 +44,12 @@ pub enum Wanted {
 }
 
 /// Adds the component of the path at fault to an error, if a path can cause such an error.
-pub fn look_up(error: Error, place: Place<'_>, path: &[u8], wanted: Wanted) -> Error {
+pub fn look_up(error: Error, base: Base<'_>, path: &[u8], wanted: Wanted) -> Error {
     let is_of_a_look_up = matches!(
         error.errno,
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS
     );
-    match is_of_a_look_up.then(|| component(place, path, wanted)) {
+    match is_of_a_look_up.then(|| component(base, path, wanted)) {
         Some(Some(sentence)) => error.explain(sentence.as_str()),
         _ => error,
     }
@@ -57,7 +57,7 @@ pub fn look_up(error: Error, place: Place<'_>, path: &[u8], wanted: Wanted) -> E
 
 /// Names the component of an absolute path at which a look-up ends, because it is missing, is no directory, is part
 /// of a loop, or can't be searched. `None` if the path can be opened or the reason is unknown.
-pub fn component(place: Place<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence> {
+pub fn component(base: Base<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence> {
     let mut prefix = PathBuf::root().ok()?;
     let mut names = components(path).peekable();
     while let Some(name) = names.next() {
@@ -67,7 +67,7 @@ pub fn component(place: Place<'_>, path: &[u8], wanted: Wanted) -> Option<Senten
             Wanted::PlainDirectory => OFlags::PATH | OFlags::NOFOLLOW,
             _ => OFlags::PATH,
         };
-        match place.open(prefix.as_c_str(), flags) {
+        match base.open(prefix.as_c_str(), flags) {
             Ok(there) => {
                 let there = status(&there, c"").ok()?;
                 let must_be_directory = names.peek().is_some() || wanted != Wanted::Anything;
@@ -78,15 +78,15 @@ pub fn component(place: Place<'_>, path: &[u8], wanted: Wanted) -> Option<Senten
                     )));
                 }
             }
-            Err(errno) => return unreachable(place, prefix, errno),
+            Err(errno) => return unreachable(base, prefix, errno),
         }
     }
     None
 }
 
-fn unreachable(place: Place<'_>, mut path: PathBuf, errno: Errno) -> Option<Sentence> {
-    let link = place.open(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW);
-    let target = link.ok().and_then(Target::read);
+fn unreachable(base: Base<'_>, mut path: PathBuf, errno: Errno) -> Option<Sentence> {
+    let link = base.open(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW);
+    let target = link.ok().and_then(LinkTarget::read);
     let shown = Escaped(path.as_c_str().to_bytes());
     let sentence = match (errno, target) {
         (Errno::NOENT, None) => Text::format(format_args!("{shown} does not exist")),
@@ -115,21 +115,21 @@ fn unreachable(place: Place<'_>, mut path: PathBuf, errno: Errno) -> Option<Sent
 }
 
 /// The target of a link.
-struct Target {
+struct LinkTarget {
     bytes: [u8; 128],
     length: usize,
 }
 
-impl Target {
+impl LinkTarget {
     /// Reads a link's target. `None` if the file is no link.
     fn read(link: OwnedFd) -> Option<Self> {
         let mut bytes = [0; 128];
         let length = rustix::fs::readlinkat_raw(&link, c"", &mut bytes[..]).ok()?;
-        Some(Target { bytes, length })
+        Some(LinkTarget { bytes, length })
     }
 }
 
-impl Display for Target {
+impl Display for LinkTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.bytes[..self.length]).fmt(f)
     }
@@ -179,7 +179,7 @@ mod tests {
         symlink("file/x", dir.join("through")).unwrap();
         let says = |path: &str, wanted| {
             let path = dir.join(path);
-            let said = component(Place::Host, path.as_os_str().as_bytes(), wanted);
+            let said = component(Base::Host, path.as_os_str().as_bytes(), wanted);
             let said = said.map(|it| it.as_str().replace(dir.to_str().unwrap(), "D"));
             said.unwrap_or_default()
         };

@@ -7,7 +7,7 @@ use core::fmt::{self, Display};
 use rustix::io::Errno;
 
 use crate::error::{Error, Object, Result, Stage};
-use crate::explain::{self, Place, Wanted};
+use crate::explain::{self, Base, Wanted};
 use crate::plan::{Hook, HookKind, Plan};
 use crate::sys::process::{self, Outcome, Program, Tail};
 use crate::text::Text;
@@ -68,7 +68,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
 /// The path is looked up in the root in which the hook was to run.
 fn explain_execve(errno: Errno, path: &CStr) -> Error {
     let error = Error::system(errno, "execve");
-    if let Some(it) = explain::component(Place::Host, path.to_bytes(), Wanted::Anything) {
+    if let Some(it) = explain::component(Base::Host, path.to_bytes(), Wanted::Anything) {
         return error.explain(it.as_str());
     }
     match errno {

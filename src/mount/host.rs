@@ -11,8 +11,9 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::sys::fd::{DIRECTORY, ENTRY, open};
-use crate::sys::mount::{Attributes, set_attributes, status};
+use crate::sys::mount::{Attributes, set_attributes};
 use crate::sys::namespace;
 use crate::sys::path::{PathBuf, below, split};
 use crate::sys::resolve::Root;
@@ -21,7 +22,7 @@ use crate::sys::resolve::Root;
 const MOST: usize = 8;
 
 pub struct HostMounts {
-    directories: [Option<Directory>; MOST],
+    directories: [Option<KeptDirectory>; MOST],
     /// The host's "/" and the caller's working directory, which this process keeps until the end. A path still leads
     /// where it led before. The file there can be looked at, but not mounted.
     root: OwnedFd,
@@ -32,7 +33,7 @@ pub struct HostMounts {
     is_lost: Cell<bool>,
 }
 
-struct Directory {
+struct KeptDirectory {
     path: PathBuf,
     namespace: OwnedFd,
 }
@@ -73,7 +74,7 @@ impl HostMounts {
         let Ok(there) = open(CWD, path, ENTRY) else {
             return Ok(());
         };
-        let kind = status(&there, c"").during("statx", path.to_bytes())?;
+        let kind = status_of(&there, path.to_bytes())?;
         if follow && kind.mode & libc::S_IFMT == libc::S_IFLNK {
             return match open(CWD, path, DIRECTORY) {
                 Ok(directory) => self.keep_directory(path.to_bytes(), directory.as_fd()),
@@ -103,7 +104,7 @@ impl HostMounts {
                 None => {
                     let namespace = namespace::of_tree(directory)
                         .during("open_tree", path.as_c_str().to_bytes())?;
-                    *slot = Some(Directory { path, namespace });
+                    *slot = Some(KeptDirectory { path, namespace });
                     return Ok(());
                 }
             }
@@ -167,7 +168,7 @@ impl HostMounts {
 
     fn visit_directory<T>(
         &self,
-        directory: &Directory,
+        directory: &KeptDirectory,
         path: &[u8],
         rest: &[u8],
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T>,

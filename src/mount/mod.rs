@@ -22,13 +22,14 @@ use rustix::mount::{OpenTreeFlags, UnmountFlags};
 use crate::error::{During, Error, Result};
 use crate::plan::{Filesystem, Parameters};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{self, Attributes, clone_tree, status};
+use crate::sys::mount::{self, Attributes, Status, clone_tree, status};
 use crate::sys::path::of_descriptor;
 use crate::sys::resolve::mounted_on;
 use host::HostMounts;
 pub use procfd::is_astray;
 use procfd::{ProcFd, is_refused_by_module};
-use staged::{Place, Stage};
+pub use staged::{FOR_DIRECTORY, FOR_FILE};
+use staged::{MountStage, Place};
 
 /// The way in which one process makes its mounts.
 pub struct MountApi {
@@ -40,7 +41,7 @@ pub struct MountApi {
     /// The host's mounts, if this process has left the host's mount namespace without a copy of it.
     host: Option<HostMounts>,
     /// The stage for mount(2), which is made when it is first needed.
-    stage: OnceCell<Stage>,
+    stage: OnceCell<MountStage>,
 }
 
 /// The source from which a mount is cloned.
@@ -137,14 +138,14 @@ impl MountApi {
 
     /// Takes the stage away until it is needed again, so that nobody who sees this process's procfs finds it.
     pub fn leave(&self) -> Result<()> {
-        self.stage.get().map_or(Ok(()), Stage::leave)
+        self.stage.get().map_or(Ok(()), MountStage::leave)
     }
 
-    fn stage(&self) -> Result<&Stage> {
+    fn stage(&self) -> Result<&MountStage> {
         if let Some(stage) = self.stage.get() {
             return Ok(stage);
         }
-        let made = Stage::new(ProcFd::open()?);
+        let made = MountStage::new(ProcFd::open()?);
         Ok(self.stage.get_or_init(|| made))
     }
 
@@ -258,7 +259,7 @@ impl MountApi {
         if !self.is_classic {
             return Ok(self.tree(detached, None, name));
         }
-        let is_directory = status(&detached, c"").during("statx", name)?.is_directory();
+        let is_directory = status_of(&detached, name)?.is_directory();
         let (fd, place) = self
             .stage()?
             .adopt(&detached, is_directory)
@@ -330,7 +331,7 @@ impl<'a> Tree<'a> {
                 // the stage.
                 place.attach_copy(&self.fd, target)?;
                 self.place = None;
-                let target_status = status(target, c"").during("statx", self.name)?;
+                let target_status = status_of(target, self.name)?;
                 self.is_reachable = target_status.is_directory();
                 if self.is_reachable {
                     self.fd = mounted_on(target).during("openat2", b"..")?;
@@ -380,6 +381,11 @@ fn explain_kinds(mut error: Error, mount: impl AsFd, target: BorrowedFd<'_>) -> 
     };
     error.errno = Errno::NOTDIR;
     error.explain(sentence)
+}
+
+/// Tells about the file behind a descriptor: statx(2). `name` is the file's name in errors.
+pub fn status_of(fd: impl AsFd, name: &[u8]) -> Result<Status> {
+    status(fd, c"").during("statx", name)
 }
 
 /// Whether another way is worth a try: the system call is missing, or a seccomp policy or a security module refuses

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::sys::fd::{DIRECTORY, open};
 use crate::sys::flags;
 use crate::sys::mount::{Attributes, PROC, PROC_ROOT_INO, attributes_of, fs_type, status};
@@ -79,7 +80,7 @@ impl ProcFd {
         if let Some(process) = &self.process {
             return within(process.names.as_fd(), || call(name(fd).as_str()));
         }
-        if !status(fd, c"").during("statx", b"")?.is_directory() {
+        if !status_of(fd, b"")?.is_directory() {
             return Err(no_procfs());
         }
         within(fd, || call("."))

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::NewSuperblock;
 use crate::config::options::effect;
 use crate::error::{Error, Sentence, Setting};
-use crate::explain::{self, KindOf, Place, Wanted};
+use crate::explain::{self, Base, KindOf, Wanted};
 use crate::plan::label::is_label;
 use crate::sys::fd::{DIRECTORY, open};
 use crate::sys::mount::{Status, status};
@@ -90,7 +90,7 @@ fn device(source: &CStr) -> Option<Sentence> {
     if !path.starts_with(b"/") {
         return None;
     }
-    if let Some(sentence) = explain::component(Place::Host, path, Wanted::Anything) {
+    if let Some(sentence) = explain::component(Base::Host, path, Wanted::Anything) {
         return Some(sentence);
     }
     let there = status(CWD, source).ok()?;
@@ -206,7 +206,7 @@ fn overlay(wanted: &NewSuperblock<'_>) -> Option<Sentence> {
         let Some(value) = value else { return Ok(()) };
         let mut check = |path: &[u8]| {
             if missing.is_none() && path.starts_with(b"/") && !path.contains(&b'\\') {
-                let found = explain::component(Place::Host, path, Wanted::Directory);
+                let found = explain::component(Base::Host, path, Wanted::Directory);
                 missing = found.map(|it| {
                     let key = Escaped(key.to_bytes());
                     Text::format(format_args!("{key}: {}", it.as_str()))

@@ -13,19 +13,20 @@ use rustix::fs::{FileType, Mode};
 use super::procfd::{Name, ProcFd, name};
 use super::{NewSuperblock, refusal};
 use crate::error::{During, Result};
+use crate::mount::status_of;
 use crate::plan::data::Data;
 use crate::sys::fd::{ENTRY, open};
 use crate::sys::flags::{self, MS_RDONLY};
-use crate::sys::mount::{Attributes, status};
+use crate::sys::mount::Attributes;
 use crate::sys::path::of_descriptor;
 
 /// The mount points of the stage.
-const DIRECTORY: &CStr = c"directory";
-const FILE: &CStr = c"file";
+pub const FOR_DIRECTORY: &CStr = c"directory";
+pub const FOR_FILE: &CStr = c"file";
 /// For errors.
 const STAGE: &[u8] = b"/proc/self/task";
 
-pub struct Stage {
+pub struct MountStage {
     procfd: ProcFd,
     /// The tmpfs, with an empty directory and an empty file. It is mounted when it is first needed.
     root: RefCell<Option<OwnedFd>>,
@@ -33,11 +34,11 @@ pub struct Stage {
 
 /// A mount in the stage. Dropping this unmounts it.
 pub struct Place<'a> {
-    stage: &'a Stage,
+    stage: &'a MountStage,
     name: Name,
 }
 
-impl Drop for Stage {
+impl Drop for MountStage {
     fn drop(&mut self) {
         // If this fails, the stage is gone when the process is gone.
         let _ = self.leave();
@@ -68,9 +69,9 @@ impl Place<'_> {
     }
 }
 
-impl Stage {
+impl MountStage {
     pub fn new(procfd: ProcFd) -> Self {
-        Stage {
+        MountStage {
             procfd,
             root: RefCell::new(None),
         }
@@ -105,8 +106,8 @@ impl Stage {
         // along.
         let unbindable = Attributes::propagation(flags::MS_UNBINDABLE);
         self.procfd.set_attributes(root, false, &unbindable)?;
-        rustix::fs::mkdirat(root, DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
-        rustix::fs::mknodat(root, FILE, FileType::RegularFile, Mode::RUSR, 0)
+        rustix::fs::mkdirat(root, FOR_DIRECTORY, Mode::RWXU).during("mkdirat", STAGE)?;
+        rustix::fs::mknodat(root, FOR_FILE, FileType::RegularFile, Mode::RUSR, 0)
             .during("mknodat", STAGE)
     }
 
@@ -122,7 +123,11 @@ impl Stage {
         }
         let root = self.root.borrow();
         let open = || {
-            let name = if is_directory { DIRECTORY } else { FILE };
+            let name = if is_directory {
+                FOR_DIRECTORY
+            } else {
+                FOR_FILE
+            };
             let root = root.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);
             open(root, name, ENTRY).during("openat", STAGE)
         };
@@ -136,7 +141,7 @@ impl Stage {
     }
 
     pub fn clone(&self, source: BorrowedFd<'_>, recursive: bool) -> Result<(OwnedFd, Place<'_>)> {
-        let is_directory = status(source, c"").during("statx", b"")?.is_directory();
+        let is_directory = status_of(source, b"")?.is_directory();
         self.take_in(is_directory, |at| self.procfd.bind(source, at, recursive))
     }
 

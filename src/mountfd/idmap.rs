@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use libc::{CLONE_NEWNS, CLONE_NEWUSER};
 
 use super::Wanted;
-use super::lock::{Stage, is_restricted};
+use super::lock::{LockNamespace, is_restricted};
 use crate::error::{During, Error, Result};
 use crate::plan::{Idmap, Ids, Plan};
 use crate::sys::fd::CallersFd;
@@ -20,7 +20,7 @@ pub struct Namespaces<'a> {
     mounts: Option<CallersFd>,
     made: Vec<(&'a Ids, OwnedFd)>,
     /// The namespace in which mounts are locked. It is made when it is first needed.
-    stage: Option<Stage>,
+    stage: Option<LockNamespace>,
 }
 
 impl<'a> Namespaces<'a> {
@@ -54,7 +54,7 @@ impl<'a> Namespaces<'a> {
         }
         let stage = match self.stage.take() {
             Some(stage) => stage,
-            None => Stage::new()?,
+            None => LockNamespace::new()?,
         };
         self.stage.insert(stage).lock(userns, tree).map(Some)
     }

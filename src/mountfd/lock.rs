@@ -4,7 +4,6 @@
 //! user namespace (mount_namespaces(7)). So the mount is attached in a mount namespace of the host's side, that
 //! namespace is copied for the container's user namespace, and the mount in the copy is handed over.
 
-use core::ffi::CStr;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
@@ -15,18 +14,17 @@ use rustix::mount::{OpenTreeFlags, UnmountFlags};
 use super::wire::{ANSWER, Answer};
 use crate::error::{During, Error, Result};
 use crate::mount::attributes::set_root_propagation;
+use crate::mount::status_of;
+use crate::mount::{FOR_DIRECTORY, FOR_FILE};
 use crate::sys::fd::{DIRECTORY, ENTRY, open};
 use crate::sys::flags::{MS_PRIVATE, MS_REC};
-use crate::sys::mount::{Superblock, attach, attributes_of, clone_tree, status};
+use crate::sys::mount::{Superblock, attach, attributes_of, clone_tree};
 use crate::sys::resolve::make_file;
 use crate::sys::{namespace, process};
 
 /// A mount namespace of the host's side with two places to attach a mount. It has few mounts, because all are copied
 /// each time.
-pub struct Stage(OwnedFd);
-
-const FOR_DIRECTORY: &CStr = c"directory";
-const FOR_FILE: &CStr = c"file";
+pub struct LockNamespace(OwnedFd);
 
 /// Whether a mount has flags that a lock keeps. The mounts below it can't be asked, so for them the answer is yes.
 pub fn is_restricted(tree: &OwnedFd, recursive: bool) -> Result<bool> {
@@ -34,9 +32,9 @@ pub fn is_restricted(tree: &OwnedFd, recursive: bool) -> Result<bool> {
     Ok(recursive || attributes_of(tree).during("fstatfs", b"")? & restrictions != 0)
 }
 
-impl Stage {
+impl LockNamespace {
     pub fn new() -> Result<Self> {
-        in_child(make_stage).map(Stage).map_err(explain)
+        in_child(make_stage).map(LockNamespace).map_err(explain)
     }
 
     /// The mount's copy, with its flags locked. The process that attaches the mount takes it along when it ends.
@@ -96,7 +94,7 @@ fn namespaces_file(namespaces: &OwnedFd) -> Result<OwnedFd> {
 }
 
 fn copy(stage: &OwnedFd, userns: &OwnedFd, tree: &OwnedFd) -> Result<OwnedFd> {
-    let is_directory = status(tree, c"").during("statx", b"")?.is_directory();
+    let is_directory = status_of(tree, b"")?.is_directory();
     let name = if is_directory {
         FOR_DIRECTORY
     } else {

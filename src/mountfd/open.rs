@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::wire::{ANSWER, Answer};
 use super::{Namespaces, Wanted};
 use crate::error::{During, Error, Result};
-use crate::explain::{self, Place};
+use crate::explain::{self, Base};
 use crate::mount::{MountApi, Source, Tree};
 use crate::plan::{Bind, Idmap, Kind, Mount, Plan, Switch};
 use crate::sys::fd::{self, CallersFd, DIRECTORY};
@@ -167,7 +167,7 @@ fn rootfs(api: &MountApi, plan: &Plan) -> Result<OwnedFd> {
 }
 
 fn explain_path(error: Error, path: &[u8]) -> Error {
-    let found = explain::component(Place::Host, path, explain::Wanted::Anything);
+    let found = explain::component(Base::Host, path, explain::Wanted::Anything);
     match (error.errno, found) {
         (Errno::NOENT, Some(it)) => error.explain(format_args!(
             "the source does not exist on the host either: {}",

@@ -25,7 +25,7 @@ pub fn make(
             "path: RFS_OPTION_HOST_ROOT: \"/\" stays as it is",
         ));
     }
-    if proc::target(destination.as_bytes()) == proc::Target::Refused {
+    if proc::rule(destination.as_bytes()) == proc::ProcRule::Refused {
         return Err(Error::invalid("path: nothing is made or changed in /proc"));
     }
     if let Some(mode) = file.mode.filter(|mode| *mode > 0o7777) {

@@ -390,7 +390,7 @@ impl Bind {
     fn is_itself_below_proc(&self, destination: &CStr) -> bool {
         let by_path = self.source_fd.is_none() && self.idmap.is_none() && !self.relative;
         by_path
-            && proc::target(destination.to_bytes()) != proc::Target::Proc
+            && proc::rule(destination.to_bytes()) != proc::ProcRule::Proc
             && destination.to_bytes().starts_with(b"/proc/")
             && self.source.as_c_str() == destination
     }

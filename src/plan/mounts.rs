@@ -101,11 +101,11 @@ pub fn mount(
         0 if is_bind && options.relative => proc::Below::OwnProcfs,
         _ => proc::Below::Nothing,
     };
-    match proc::target(destination.as_bytes()) {
-        proc::Target::Refused if below_proc == proc::Below::Nothing => {
+    match proc::rule(destination.as_bytes()) {
+        proc::ProcRule::Refused if below_proc == proc::Below::Nothing => {
             return Err(Error::invalid(proc::REFUSED));
         }
-        proc::Target::Proc if !is_bind && fstype != b"proc" => {
+        proc::ProcRule::Proc if !is_bind && fstype != b"proc" => {
             return Err(Error::invalid(proc::NOT_PROCFS));
         }
         _ => {}

@@ -17,7 +17,7 @@ const LXCFS: [&[u8]; 10] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ProcRule {
     /// Neither /proc nor below it, or one of the allowed files.
     Free,
     /// /proc itself, where only a procfs may be mounted.
@@ -37,11 +37,11 @@ pub enum Below {
 }
 
 /// `path` must be absolute, without links, ".", ".." and doubled slashes.
-pub fn target(path: &[u8]) -> Target {
+pub fn rule(path: &[u8]) -> ProcRule {
     match path.strip_prefix(b"/proc") {
-        Some(b"") => Target::Proc,
-        Some([b'/', ..]) if !LXCFS.contains(&path) => Target::Refused,
-        _ => Target::Free,
+        Some(b"") => ProcRule::Proc,
+        Some([b'/', ..]) if !LXCFS.contains(&path) => ProcRule::Refused,
+        _ => ProcRule::Free,
     }
 }
 
@@ -55,11 +55,11 @@ mod tests {
 
     #[test]
     fn only_proc_and_what_is_below_are_guarded() {
-        assert_eq!(target(b"/proc"), Target::Proc);
-        assert_eq!(target(b"/proc/meminfo"), Target::Free);
-        assert_eq!(target(b"/proc/meminfo/x"), Target::Refused);
-        assert_eq!(target(b"/proc/sys"), Target::Refused);
-        assert_eq!(target(b"/process"), Target::Free);
-        assert_eq!(target(b"/a/proc/sys"), Target::Free);
+        assert_eq!(rule(b"/proc"), ProcRule::Proc);
+        assert_eq!(rule(b"/proc/meminfo"), ProcRule::Free);
+        assert_eq!(rule(b"/proc/meminfo/x"), ProcRule::Refused);
+        assert_eq!(rule(b"/proc/sys"), ProcRule::Refused);
+        assert_eq!(rule(b"/process"), ProcRule::Free);
+        assert_eq!(rule(b"/a/proc/sys"), ProcRule::Free);
     }
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::callbacks::Level;
 use super::container::Container;
 use super::root::{self, propagation_of, separated};
-use super::source::{Place, place};
+use super::source::{Position, position};
 use super::{Caller, Context, cgroup, switch};
 use crate::error::{During, Error, Result};
 use crate::mount::attributes::set_root_propagation;
@@ -206,8 +206,8 @@ fn keep_sources(
         Kind::Bind(it) => match container.source_fd(mount) {
             Some(raw) => {
                 let fd = CallersFd::new(raw).during("fcntl", it.source.as_bytes())?;
-                match place(fd)?.1 {
-                    Place::Detached => Ok(()),
+                match position(fd)?.1 {
+                    Position::Detached => Ok(()),
                     _ => Err(Obstacle::Plan("a source is a descriptor of this namespace")),
                 }
             }
@@ -238,7 +238,7 @@ pub fn copy_namespace(container: &Container) -> Result<()> {
     let api = MountApi::new(false);
     container.copy_descriptors(|raw, recursive| {
         let fd = CallersFd::new(raw).ok()?;
-        if place(fd).ok()?.1 == Place::Detached {
+        if position(fd).ok()?.1 == Position::Detached {
             return None;
         }
         // A descriptor that can't be copied is an error where it is used.

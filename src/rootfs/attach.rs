@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, RawFd};
 use rustix::fs::CWD;
 
 use super::complete::{finish, set_propagation};
-use super::source::{Place, place};
+use super::source::{Position, position};
 use super::target::{self, Target};
 use super::{Umask, bind};
 use crate::error::{During, Error, Object, Result, Stage};
@@ -59,8 +59,8 @@ fn attach_planned(
     let tree = CallersFd::new(raw)
         .during("fcntl", b"mountfd")
         .map_err(|error| error.explain(format_args!("mountfd {raw} is not open")))?;
-    let (status, place) = place(tree)?;
-    if place != Place::Detached {
+    let (status, position) = position(tree)?;
+    if position != Position::Detached {
         return Err(Error::invalid(format_args!(
             "mountfd {raw} is not a detached mount, as rfs_mountfd_open() and open_tree(2) with OPEN_TREE_CLONE give"
         )));

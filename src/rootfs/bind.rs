@@ -12,10 +12,11 @@ use super::complete::{attach, attach_complete, change_bind};
 use super::target::{self, Target};
 use super::{Context, relabel, source};
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::mount::{Tree, open_source};
 use crate::plan::{Bind, Link, Mount, Shape, proc};
 use crate::sys::fd::{ENTRY, open};
-use crate::sys::mount::{PROC, PROC_ROOT_INO, Status, fs_type, status};
+use crate::sys::mount::{PROC, PROC_ROOT_INO, Status, fs_type};
 use crate::sys::page::Page;
 use crate::sys::path::{Name, split};
 use crate::sys::resolve::{Root, read_link};
@@ -27,7 +28,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
         return Ok(None);
     }
     let tree = source::open(cx, mount, wanted)?;
-    let root = status(&tree, c"").during("statx", tree.name())?;
+    let root = status_of(&tree, tree.name())?;
     let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
     if target.is_below_proc {
         check_below_proc(&cx.root(), mount, &tree, tree.name(), &root, &target)?;
@@ -61,7 +62,7 @@ pub fn check_below_proc(
     let proc = container
         .open_plain(c"/proc", OFlags::PATH | OFlags::DIRECTORY)
         .during("openat2", b"/proc")?;
-    let containers = status(&proc, c"").during("statx", b"/proc")?;
+    let containers = status_of(&proc, b"/proc")?;
     let is_own = |other: &Status| containers.file_system == other.file_system;
     let is_procfs =
         fs_type(&proc).during("fstatfs", b"/proc")? == PROC && containers.inode == PROC_ROOT_INO;
@@ -73,7 +74,7 @@ pub fn check_below_proc(
             "below /proc only something of the container's own /proc may be bound, with \"relative\"",
         ));
     }
-    let there = status(target, c"").during("statx", mount.destination.to_bytes())?;
+    let there = status_of(target, mount.destination.to_bytes())?;
     if is_procfs && is_own(&there) && !there.is_directory() && !root.is_directory() {
         return Ok(());
     }

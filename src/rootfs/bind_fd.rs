@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::container::Container;
 use super::reach::ContainerRoot;
-use super::source::{explain_foreign, of_callers, place};
+use super::source::{explain_foreign, of_callers, position};
 use super::{Umask, target};
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::MountApi;
@@ -33,12 +33,12 @@ fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
     let source = CallersFd::new(raw)
         .during("fcntl", b"")
         .map_err(|error| error.explain(format_args!("descriptor {raw} is not open")))?;
-    let (status, place) = place(source)?;
+    let (status, position) = position(source)?;
     let api = MountApi::new(container.is_classic());
     let mut tree = of_callers(
         &api,
         source,
-        place,
+        position,
         true,
         b"",
         format_args!("descriptor {raw}"),

@@ -7,12 +7,13 @@ use rustix::io::Errno;
 
 use super::Context;
 use super::callbacks::Level;
-use crate::error::{During, Error, Result};
+use crate::error::{Error, Result};
 use crate::mount::attributes::AttributeNames;
+use crate::mount::status_of;
 use crate::mount::{MountApi, Tree, unmount};
 use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
-use crate::sys::mount::{is_idmapped, status};
+use crate::sys::mount::is_idmapped;
 
 /// Completes a mount that nobody can see yet, and attaches it. Returns its root.
 pub fn attach(
@@ -62,7 +63,7 @@ pub fn finish(api: &MountApi, mount: &Mount, tree: impl AsFd) -> Result<()> {
 /// The mounts of cgroup v1 are several. The first is the one at the destination.
 fn remember(cx: &Context<'_>, mount: &Mount, fd: impl AsFd, name: &[u8]) -> Result<()> {
     if mount.is_recognised && cx.container.mount_id(mount) == 0 {
-        let attached = status(fd, c"").during("statx", name)?;
+        let attached = status_of(fd, name)?;
         cx.container.set_mount_id(mount, attached.mount_id);
     }
     Ok(())

@@ -11,9 +11,10 @@ use super::container::Container;
 use super::reach::ContainerRoot;
 use super::recognise::check_directory;
 use crate::error::{During, Error, Object, Result, Stage};
+use crate::mount::status_of;
 use crate::mount::{MountApi, Source};
 use crate::sys::fd::{CallersFd, ENTRY, open};
-use crate::sys::mount::{DEVPTS, Status, fs_type, status};
+use crate::sys::mount::{DEVPTS, Status, fs_type};
 use crate::sys::resolve::{Root, make_file};
 
 const CONSOLE: &[u8] = b"/dev/console";
@@ -30,7 +31,7 @@ fn bind(container: &Container, raw: RawFd) -> Result<()> {
         .during("fcntl", b"pty_fd")
         .map_err(|error| error.explain(format_args!("pty_fd {raw} is not open")))?;
     let in_devpts = fs_type(pty).during("fstatfs", b"pty_fd")? == DEVPTS;
-    if !in_devpts || !is_terminal(&status(pty, c"").during("statx", b"pty_fd")?) {
+    if !in_devpts || !is_terminal(&status_of(pty, b"pty_fd")?) {
         return Err(Error::check(
             Errno::NOTTY,
             format_args!("descriptor {raw} is not the terminal's end of a pseudoterminal"),

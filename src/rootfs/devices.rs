@@ -14,6 +14,7 @@ use super::{Context, missing, recognise};
 use crate::error::{During, Error, Object, Result};
 use crate::explain::{self, KindOf, Wanted};
 use crate::mount::Source;
+use crate::mount::status_of;
 use crate::plan::{Device, Shape};
 use crate::sys::fd::{ENTRY, open};
 use crate::sys::mount::{Attributes, DEVPTS, fs_type, status};
@@ -32,7 +33,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 ];
 /// This link is made only if the kernel has the file.
 const KCORE: (&CStr, &CStr) = (c"/proc/kcore", c"core");
-const PTMX: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
+const PTMX_LINK: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
 const PTMX_TRIES: usize = 10;
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
@@ -60,10 +61,10 @@ pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
 
 fn explain_directory(cx: &Context<'_>, device: &Device, error: Error) -> Error {
     let error = missing::explain(cx, &device.directory, error);
-    let place = explain::Place::Inside(cx.root());
+    let base = explain::Base::Inside(cx.root());
     match error.errno {
         Errno::NOTDIR => {
-            explain::look_up(error, place, device.directory.as_bytes(), Wanted::Directory)
+            explain::look_up(error, base, device.directory.as_bytes(), Wanted::Directory)
         }
         _ => error,
     }
@@ -93,18 +94,18 @@ fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
         return Err(Error::check(Errno::NODEV, missing));
     }
     for _ in 0..PTMX_TRIES {
-        let file = match make_file(dev, PTMX.1, 0) {
-            Err(Errno::EXIST) => open(dev, PTMX.1, ENTRY),
+        let file = match make_file(dev, PTMX_LINK.1, 0) {
+            Err(Errno::EXIST) => open(dev, PTMX_LINK.1, ENTRY),
             made => made,
         };
         let file = match file {
             Err(Errno::NOENT) => continue,
             file => file.during("openat", b"")?,
         };
-        if is_mounted_on(dev, PTMX.1) {
+        if is_mounted_on(dev, PTMX_LINK.1) {
             return Ok(());
         }
-        let there = status(&file, c"").during("statx", b"")?;
+        let there = status_of(&file, b"")?;
         // A node and a file can be mounted on, but a link can't.
         let format = there.mode & libc::S_IFMT;
         if format == libc::S_IFREG || format == libc::S_IFCHR {
@@ -117,7 +118,7 @@ fn bind_ptmx(cx: &Context<'_>, dev: BorrowedFd<'_>) -> Result<()> {
 }
 
 fn remove_ptmx(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    match rustix::fs::unlinkat(dev, PTMX.1, AtFlags::empty()) {
+    match rustix::fs::unlinkat(dev, PTMX_LINK.1, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         result => result,
     }
@@ -127,16 +128,16 @@ fn remove_ptmx(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
 /// do the same in this rootfs at the same time.
 fn make_ptmx(dev: &Target<'_>) -> rustix::io::Result<()> {
     for _ in 0..PTMX_TRIES {
-        match rustix::fs::symlinkat(PTMX.0, dev, PTMX.1) {
+        match rustix::fs::symlinkat(PTMX_LINK.0, dev, PTMX_LINK.1) {
             Err(Errno::EXIST) => {}
             result => return result,
         }
         let mut target = [0; 16];
-        let length = rustix::fs::readlinkat_raw(dev, PTMX.1, &mut target);
-        if length.is_ok_and(|length| &target[..length] == PTMX.0.to_bytes()) {
+        let length = rustix::fs::readlinkat_raw(dev, PTMX_LINK.1, &mut target);
+        if length.is_ok_and(|length| &target[..length] == PTMX_LINK.0.to_bytes()) {
             return Ok(());
         }
-        if is_mounted_on(dev.as_fd(), PTMX.1) {
+        if is_mounted_on(dev.as_fd(), PTMX_LINK.1) {
             return Ok(());
         }
         remove_ptmx(dev.as_fd())?;
@@ -222,7 +223,7 @@ fn something_else(there: KindOf) -> Error {
 fn own(directory: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let path = device.path.as_bytes();
     let node = open(directory, &device.name, ENTRY).during("openat", path)?;
-    let there = status(&node, c"").during("statx", path)?;
+    let there = status_of(&node, path)?;
     if !is_device(there.mode, there.device, device) {
         return Err(Error::check(
             Errno::EXIST,
@@ -255,7 +256,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
     let mut hosts = cx.api.clone(node, false, path).map_err(|error| {
         error.explain("nodes can't be made here, and the host has none to bind")
     })?;
-    let found = status(&hosts, c"").during("statx", path)?;
+    let found = status_of(&hosts, path)?;
     if !is_device(found.mode, found.device, device) {
         return Err(Error::check(
             Errno::NODEV,
@@ -285,7 +286,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         Ok(file) => file,
         Err(Errno::EXIST) => {
             let there = open(directory, &device.name, ENTRY).during("openat", path)?;
-            let kind = status(&there, c"").during("statx", path)?;
+            let kind = status_of(&there, path)?;
             if kind.is_directory() {
                 return Err(something_else(KindOf::from(&kind)));
             }

@@ -12,10 +12,11 @@ use super::masks::hide_directory;
 use super::target::{self, Target};
 use super::{Context, relabel, source};
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::mount::{NewSuperblock, Source, unmount};
 use crate::plan::{Filesystem, Instead, Mount, Shape, proc};
 use crate::sys::fd::DIRECTORY;
-use crate::sys::mount::{Superblock, status};
+use crate::sys::mount::Superblock;
 use crate::sys::path::{ShortString, chmod};
 use crate::sys::resolve::Root;
 use crate::text::Quoted;
@@ -126,5 +127,5 @@ fn is_forbidden(error: &Error) -> bool {
 
 /// The permission bits of the directory that a tmpfs will cover.
 fn mode_of(target: &Target<'_>) -> Result<u32> {
-    Ok(status(target, c"").during("statx", b"")?.mode & 0o7777)
+    Ok(status_of(target, b"")?.mode & 0o7777)
 }

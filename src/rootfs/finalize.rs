@@ -15,8 +15,9 @@ use super::recognise::Places;
 use crate::error::{During, Error, Object, Result, Stage};
 use crate::mount::MountApi;
 use crate::mount::attributes::set_root_propagation;
+use crate::mount::status_of;
 use crate::plan::Mount;
-use crate::sys::mount::{Attributes, status};
+use crate::sys::mount::Attributes;
 use crate::sys::resolve::Root;
 
 const BUSY_TRIES: usize = 5;
@@ -95,7 +96,7 @@ fn remount_readonly(
     let target = root
         .open(&mount.destination, OFlags::PATH)
         .during("openat2", destination)?;
-    let found = status(&target, c"").during("statx", destination)?;
+    let found = status_of(&target, destination)?;
     // The id is 0 if a policy refuses statx(2) and the container has no procfs to ask instead.
     if found.mount_id != container.mount_id(mount) && found.mount_id != 0 {
         return Err(Error::invalid(

@@ -10,9 +10,9 @@ use rustix::io::Errno;
 
 use super::{Context, target};
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::plan::{Content, Make, Node};
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
-use crate::sys::mount::status;
 use crate::sys::page::Page;
 use crate::sys::path::{Name, PathBuf, chmod, split};
 use crate::sys::resolve::{Opened, Root};
@@ -22,7 +22,7 @@ const NEW_FILE: OFlags = OFlags::WRONLY
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-const BLOCK: usize = 65_536;
+const CHUNK: usize = 65_536;
 
 pub fn make(cx: &Context<'_>, path: &CStr, wanted: &Make) -> Result<()> {
     let root = cx.root();
@@ -115,7 +115,7 @@ fn change(file: &OwnedFd, path: &[u8], wanted: &Make) -> Result<()> {
     if matches!(wanted.node, Node::Regular(_)) {
         return rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during("fchmod", path);
     }
-    let there = status(file, c"").during("statx", path)?;
+    let there = status_of(file, path)?;
     if there.mode & libc::S_IFMT == libc::S_IFLNK {
         return Err(Error::check(
             Errno::LOOP,
@@ -152,7 +152,7 @@ fn copy(made: &OwnedFd, raw: RawFd, path: &[u8]) -> Result<()> {
     let from = CallersFd::new(raw).during("fcntl", path).map_err(|error| {
         error.explain(format_args!("content_fd {raw} is not open in this process"))
     })?;
-    let mut block = Page::<[u8; BLOCK]>::zeroed().during("mmap", path)?;
+    let mut block = Page::<[u8; CHUNK]>::zeroed().during("mmap", path)?;
     let mut offset = 0;
     loop {
         let read = match rustix::io::pread(from.as_fd(), &mut block[..], offset) {

@@ -10,10 +10,11 @@ use super::container::Container;
 use super::recognise::Places;
 use super::stdio::{DEV_NULL, not_null};
 use crate::error::{During, Error, Object, Result, Stage};
+use crate::mount::status_of;
 use crate::mount::{MountApi, Source, is_astray};
 use crate::plan::{IndexedPath, Plan};
 use crate::sys::fd::ENTRY;
-use crate::sys::mount::{Attributes, status};
+use crate::sys::mount::Attributes;
 use crate::sys::resolve::Root;
 
 /// Masks are read-only, because a container that could write to a mask's /dev/null could change the mode of the node
@@ -50,11 +51,7 @@ fn make_readonly(
     tree.change(false, &Attributes::READ_ONLY)?;
     tree.attach(&target)?;
     let copy = tree.into_fd();
-    container.was_covered(path, || {
-        Ok(status(&copy, c"")
-            .during("statx", path.to_bytes())?
-            .mount_id)
-    })
+    container.was_covered(path, || Ok(status_of(&copy, path.to_bytes())?.mount_id))
 }
 
 /// Covers files with /dev/null, and directories with one empty tmpfs that they share.
@@ -90,7 +87,7 @@ fn open_null(root: &Root<'_>) -> Result<OwnedFd> {
         .open_plain(DEV_NULL, ENTRY)
         .during("openat2", DEV_NULL.to_bytes())
         .map_err(|error| error.explain("masking files needs the container's /dev/null"))?;
-    let there = status(&null, c"").during("statx", DEV_NULL.to_bytes())?;
+    let there = status_of(&null, DEV_NULL.to_bytes())?;
     if !there.is_dev_null() {
         return Err(not_null(&there));
     }
@@ -120,7 +117,7 @@ impl Masks<'_, '_> {
             return Ok(());
         };
         let name = path.to_bytes();
-        if status(&target, c"").during("statx", name)?.is_directory() {
+        if status_of(&target, name)?.is_directory() {
             return self.cover_directory(target.as_fd(), name);
         }
         let (null, is_new) = match &self.null {

@@ -31,7 +31,7 @@ fn sentence(cx: &Context<'_>, path: &CStr, errno: Errno) -> Option<Sentence> {
     let followed = cx.root().follow(path).ok()?;
     let (directory, first) = first_missing(cx, followed.as_c_str())?;
     let first = Escaped(first.as_c_str().to_bytes());
-    let place = Place::of(cx, &directory, followed.as_c_str());
+    let place = LiesOn::of(cx, &directory, followed.as_c_str());
     Some(match errno {
         Errno::ROFS => Text::format(format_args!(
             "{first} is missing in {place}, which is read-only: create it there first"
@@ -91,17 +91,17 @@ fn first_missing(cx: &Context<'_>, path: &CStr) -> Option<(OwnedFd, PathBuf)> {
 }
 
 /// The mount that a directory lies on: the rootfs, or a mount of the plan.
-enum Place<'a> {
+enum LiesOn<'a> {
     Rootfs,
     Mount(&'a Mount),
     Unknown,
 }
 
-impl<'a> Place<'a> {
+impl<'a> LiesOn<'a> {
     fn of(cx: &Context<'a>, directory: &OwnedFd, path: &CStr) -> Self {
         let mount_id = |fd: std::os::fd::BorrowedFd<'_>| status(fd, c"").ok().map(|it| it.mount_id);
         if mount_id(directory.as_fd()) == mount_id(cx.root.as_fd()) {
-            return Place::Rootfs;
+            return LiesOn::Rootfs;
         }
         let is_on = |mount: &&Mount| {
             let rest = path
@@ -113,16 +113,16 @@ impl<'a> Place<'a> {
         let lies_on = cx.plan.mounts.iter().filter(is_on);
         lies_on
             .max_by_key(|mount| mount.destination.as_bytes().len())
-            .map_or(Place::Unknown, Place::Mount)
+            .map_or(LiesOn::Unknown, LiesOn::Mount)
     }
 }
 
-impl Display for Place<'_> {
+impl Display for LiesOn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mount = match self {
-            Place::Rootfs => return f.write_str("the rootfs"),
-            Place::Unknown => return f.write_str("a mount below the rootfs"),
-            Place::Mount(mount) => mount,
+            LiesOn::Rootfs => return f.write_str("the rootfs"),
+            LiesOn::Unknown => return f.write_str("a mount below the rootfs"),
+            LiesOn::Mount(mount) => mount,
         };
         let destination = Escaped(mount.destination.as_bytes());
         match &mount.kind {

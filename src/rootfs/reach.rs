@@ -7,8 +7,8 @@ use rustix::fs::CWD;
 
 use super::container::{Container, Reach};
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::sys::fd::{CallersFd, DIRECTORY, open};
-use crate::sys::mount::status;
 
 pub enum ContainerRoot {
     /// The call comes in a callback of rfs_prepare().
@@ -45,7 +45,7 @@ impl ContainerRoot {
 /// "/" is the host's.
 pub fn open_switched(container: &Container) -> Result<OwnedFd> {
     let root = open(CWD, c"/", DIRECTORY).during("openat", b"/")?;
-    if status(&root, c"").during("statx", b"/")?.mount_id != container.root_mount() {
+    if status_of(&root, b"/")?.mount_id != container.root_mount() {
         return Err(Error::invalid(
             "\"/\" is not the root that rfs_prepare() has made: this is another process, or the root was changed since",
         ));

@@ -9,8 +9,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::container::Container;
-use crate::error::{During, Error, Result};
+use crate::error::{Error, Result};
 use crate::explain::{self, Wanted};
+use crate::mount::status_of;
 use crate::plan::Mount;
 use crate::sys::mount::status;
 use crate::sys::resolve::Root;
@@ -23,7 +24,7 @@ pub fn check_directory(
     directory: impl AsFd,
     path: &CStr,
 ) -> Result<()> {
-    let id = |fd| -> Result<u64> { Ok(status(fd, c"").during("statx", path.to_bytes())?.mount_id) };
+    let id = |fd| -> Result<u64> { Ok(status_of(fd, path.to_bytes())?.mount_id) };
     let found = id(directory.as_fd())?;
     let is_planned = container
         .mount_above(path)
@@ -100,10 +101,10 @@ fn found(
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => {
             let error = Error::system(errno, "openat2").on(path.to_bytes());
-            let place = explain::Place::Inside(*root);
+            let base = explain::Base::Inside(*root);
             Err(explain::look_up(
                 error,
-                place,
+                base,
                 path.to_bytes(),
                 Wanted::Anything,
             ))

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::Context;
 use super::complete::{change_all, change_bind};
 use crate::error::{During, Error, Result};
+use crate::mount::status_of;
 use crate::plan::Mount;
 use crate::plan::attributes::BindChange;
-use crate::sys::mount::status;
 
 /// MS_REMOUNT of mount(2) takes only the root of a mount.
 pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &BindChange) -> Result<()>
         Err(errno @ Errno::NOENT) => return Err(nothing_there(errno)),
         there => there.during("openat2", destination)?,
     };
-    let status = status(&there, c"").during("statx", destination)?;
+    let status = status_of(&there, destination)?;
     if !status.is_mount_root {
         return Err(nothing_there(Errno::INVAL));
     }

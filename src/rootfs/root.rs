@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
+use crate::mount::status_of;
 use crate::sys::flags::{MS_PRIVATE, MS_REC, MS_SLAVE};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use super::assembly::{self, Begun};
 use super::callbacks::Level;
 use super::complete::check_idmapped;
 use super::container::Container;
-use super::source::{self, Place, place};
+use super::source::{self, Position, position};
 use crate::error::{During, Error, Result, Stage};
 use crate::explain::{self, Wanted};
 use crate::mount::attributes::set_root_propagation;
@@ -37,7 +38,7 @@ pub fn check(plan: &Plan) -> Result<()> {
 /// The source of the rootfs's mount.
 enum Origin<'a> {
     /// A directory of this mount namespace, which is bound on itself.
-    Directory(Directory),
+    Directory(RootfsDirectory),
     /// A detached mount. It is attached over the rootfs's path or, if there is no such directory, over "/".
     Detached {
         tree: OwnedFd,
@@ -51,16 +52,16 @@ enum Origin<'a> {
     Tmpfs(&'a Filesystem),
 }
 
-pub(super) enum Directory {
+pub(super) enum RootfsDirectory {
     Ours(OwnedFd),
     Callers(CallersFd),
 }
 
-impl AsFd for Directory {
+impl AsFd for RootfsDirectory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Directory::Ours(fd) => fd.as_fd(),
-            Directory::Callers(fd) => fd.as_fd(),
+            RootfsDirectory::Ours(fd) => fd.as_fd(),
+            RootfsDirectory::Callers(fd) => fd.as_fd(),
         }
     }
 }
@@ -179,8 +180,8 @@ fn find<'a>(container: &'a Container, caller: Caller<'_>) -> Result<Origin<'a>> 
     }
     if let Some(raw) = container.rootfs_fd() {
         let fd = callers(raw, &rootfs.path)?;
-        if place(fd)?.1 != Place::Detached {
-            return Ok(Origin::Directory(Directory::Callers(fd)));
+        if position(fd)?.1 != Position::Detached {
+            return Ok(Origin::Directory(RootfsDirectory::Callers(fd)));
         }
         return Ok(Origin::Detached {
             tree: fd.duplicate().during("fcntl", rootfs.path.to_bytes())?,
@@ -190,7 +191,7 @@ fn find<'a>(container: &'a Container, caller: Caller<'_>) -> Result<Origin<'a>> 
         });
     }
     match open_path(&rootfs.path) {
-        Ok(fd) => Ok(Origin::Directory(Directory::Ours(fd))),
+        Ok(fd) => Ok(Origin::Directory(RootfsDirectory::Ours(fd))),
         Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => {
             let remedy = "the rootfs can't be reached from here; rfs_callbacks.mountfd could open it on the \
                 host's side";
@@ -311,7 +312,7 @@ fn explain_foreign(plan: &Plan, error: Error) -> Error {
 
 /// Opens the directory that is the rootfs. `None` if the rootfs is a detached mount or a new tmpfs, or if the host's
 /// side opens it.
-pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
+pub(super) fn directory(container: &Container) -> Result<Option<RootfsDirectory>> {
     let rootfs = &container.plan.rootfs;
     if rootfs.tmpfs.is_some() {
         return Ok(None);
@@ -319,12 +320,12 @@ pub(super) fn directory(container: &Container) -> Result<Option<Directory>> {
     let Some(raw) = container.rootfs_fd() else {
         return match open_path(&rootfs.path) {
             Err(error) if error.errno == Errno::ACCESS && rootfs.ask_if_unreachable => Ok(None),
-            opened => opened.map(|fd| Some(Directory::Ours(fd))),
+            opened => opened.map(|fd| Some(RootfsDirectory::Ours(fd))),
         };
     };
     let fd = callers(raw, &rootfs.path)?;
-    let is_detached = place(fd)?.1 == Place::Detached;
-    Ok((!is_detached).then_some(Directory::Callers(fd)))
+    let is_detached = position(fd)?.1 == Position::Detached;
+    Ok((!is_detached).then_some(RootfsDirectory::Callers(fd)))
 }
 
 fn callers(raw: RawFd, path: &CStr) -> Result<CallersFd> {
@@ -333,7 +334,7 @@ fn callers(raw: RawFd, path: &CStr) -> Result<CallersFd> {
         .map_err(|error| {
             error.explain(format_args!("rootfs_fd {raw} is not open in this process"))
         })?;
-    let status = status(fd, c"").during("statx", path.to_bytes())?;
+    let status = status_of(fd, path.to_bytes())?;
     if !status.is_directory() {
         return Err(Error::check(
             Errno::NOTDIR,
@@ -365,7 +366,7 @@ fn explain_rootfs(path: &CStr, errno: Errno) -> Error {
         Errno::LOOP if is_link => {
             error.explain("the rootfs is a symbolic link; give the directory it leads to")
         }
-        _ => match explain::component(explain::Place::Host, path.to_bytes(), Wanted::Directory) {
+        _ => match explain::component(explain::Base::Host, path.to_bytes(), Wanted::Directory) {
             Some(it) => error.explain(format_args!("the rootfs: {}", it.as_str())),
             None => error,
         },

@@ -13,6 +13,7 @@ use super::callbacks::Request;
 use super::{Caller, Context};
 use crate::error::{During, Error, Result};
 use crate::explain::{self, Wanted};
+use crate::mount::status_of;
 use crate::mount::{MountApi, Source, Tree};
 use crate::plan::{Bind, Filesystem, Idmap, Link, Mount, Rootfs};
 use crate::sys::fd::{self, CallersFd};
@@ -96,9 +97,9 @@ pub fn from_descriptor<'a>(
     let fd = CallersFd::new(raw)
         .during("fcntl", name)
         .map_err(|error| error.explain(format_args!("{given} is not open in this process")))?;
-    let (_, place) = place(fd)?;
-    let tree = of_callers(cx.api, fd, place, recursive, name, given)?;
-    if place == Place::Detached && cx.container.is_copy(raw) {
+    let (_, position) = position(fd)?;
+    let tree = of_callers(cx.api, fd, position, recursive, name, given)?;
+    if position == Position::Detached && cx.container.is_copy(raw) {
         separate_copy(cx.plan, &tree)?;
     }
     Ok(tree)
@@ -109,12 +110,12 @@ pub fn from_descriptor<'a>(
 pub fn of_callers<'a>(
     api: &'a MountApi,
     fd: CallersFd,
-    place: Place,
+    position: Position,
     recursive: bool,
     name: &'a [u8],
     given: core::fmt::Arguments<'_>,
 ) -> Result<Tree<'a>> {
-    if place == Place::Detached {
+    if position == Position::Detached {
         return api.adopt(fd.duplicate().during("fcntl", name)?, name);
     }
     api.clone(Source::Fd(fd.as_fd()), recursive, name)
@@ -134,7 +135,7 @@ pub fn explain_foreign(error: Error, given: core::fmt::Arguments<'_>) -> Error {
 
 fn explain_source(cx: &Context<'_>, error: Error, bind: &Bind) -> Error {
     let found = explain::component(
-        explain::Place::Host,
+        explain::Base::Host,
         bind.source.as_bytes(),
         Wanted::Anything,
     );
@@ -271,10 +272,10 @@ fn check_kind(cx: &Context<'_>, mount: &Mount, bind: &Bind, root: &Status) -> Re
 /// Checks that an answer is a detached mount. move_mount(2) would refuse a file that is not the root of a mount, and
 /// would move an attached mount away from its place.
 fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
-    let what = match place(tree)? {
-        (status, Place::Detached) => return Ok(status),
-        (_, Place::BelowRoot) => "is not the root of a mount",
-        (_, Place::Attached) => "is a mount that is attached",
+    let what = match position(tree)? {
+        (status, Position::Detached) => return Ok(status),
+        (_, Position::BelowRoot) => "is not the root of a mount",
+        (_, Position::Attached) => "is a mount that is attached",
     };
     Err(Error::invalid(format_args!(
         "the mountfd callback returned descriptor {raw}, which {what}; it must be a detached mount, as \
@@ -282,9 +283,9 @@ fn check_detached(tree: &OwnedFd, raw: i32) -> Result<Status> {
     )))
 }
 
-/// The place of a descriptor's file in a tree of mounts.
+/// The position of a descriptor's file in a tree of mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     BelowRoot,
     /// The root of an attached mount.
     Attached,
@@ -292,13 +293,13 @@ pub enum Place {
     Detached,
 }
 
-pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
+pub fn position(fd: impl AsFd) -> Result<(Status, Position)> {
     let mount_of = |fd: BorrowedFd<'_>, path: &CStr| -> Result<u64> {
         Ok(status(fd, path).during("statx", path.to_bytes())?.mount_id)
     };
-    let own = status(&fd, c"").during("statx", b"")?;
+    let own = status_of(&fd, b"")?;
     if !own.is_mount_root {
-        return Ok((own, Place::BelowRoot));
+        return Ok((own, Position::BelowRoot));
     }
     let is_attached = if own.is_directory() {
         // The root of a detached mount has no parent, so ".." leads to itself, as in "/". An id of 0 means that it is
@@ -310,12 +311,12 @@ pub fn place(fd: impl AsFd) -> Result<(Status, Place)> {
             .during("read", b"/proc/self/mountinfo")
             .map_err(explain_list)?
     };
-    let place = if is_attached {
-        Place::Attached
+    let position = if is_attached {
+        Position::Attached
     } else {
-        Place::Detached
+        Position::Detached
     };
-    Ok((own, place))
+    Ok((own, position))
 }
 
 /// Before Linux 6.8 the list of mounts must be read to learn whether a file's mount is attached.

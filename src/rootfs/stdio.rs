@@ -12,6 +12,7 @@ use super::Context;
 use super::{missing, target};
 use crate::error::{During, Error, Result};
 use crate::explain::{self, KindOf, Wanted};
+use crate::mount::status_of;
 use crate::plan::Shape;
 use crate::sys::fd::{STANDARD, open};
 use crate::sys::mount::{Status, status};
@@ -37,7 +38,7 @@ fn reopen_null() -> Result<()> {
     }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let null = open(CWD, DEV_NULL, flags).during("openat", DEV_NULL.to_bytes())?;
-    let there = status(&null, c"").during("statx", DEV_NULL.to_bytes())?;
+    let there = status_of(&null, DEV_NULL.to_bytes())?;
     if !there.is_dev_null() {
         return Err(not_null(&there));
     }
@@ -71,8 +72,8 @@ fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
         Err(Errno::NOENT) => {}
         Err(errno) => {
             let error = Error::system(errno, "openat2").on(cwd.to_bytes());
-            let place = explain::Place::Inside(cx.root());
-            let error = explain::look_up(error, place, cwd.to_bytes(), Wanted::Directory);
+            let base = explain::Base::Inside(cx.root());
+            let error = explain::look_up(error, base, cwd.to_bytes(), Wanted::Directory);
             return Err(explain_cwd(error));
         }
     }

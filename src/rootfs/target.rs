@@ -90,8 +90,8 @@ fn must_exist_already(how: How, error: &Error) -> bool {
 }
 
 fn explain_in(root: &Root<'_>, destination: &CStr, error: Error) -> Error {
-    let place = explain::Place::Inside(*root);
-    explain::look_up(error, place, destination.to_bytes(), Wanted::Anything)
+    let base = explain::Base::Inside(*root);
+    explain::look_up(error, base, destination.to_bytes(), Wanted::Anything)
 }
 
 /// Opens the destination of a mount of a plan. `shape` is the kind of the mount's root.
@@ -138,14 +138,14 @@ fn existing<'a>(root: &Root<'a>, destination: &CStr) -> Result<Target<'a>> {
     Ok(Target {
         fd: Opened::Below(fd),
         existed: true,
-        is_proc: rule == proc::Target::Proc,
+        is_proc: rule == proc::ProcRule::Proc,
         is_below_proc: false,
     })
 }
 
-pub fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
-    let rule = proc::target(path.to_bytes());
-    if rule == proc::Target::Refused {
+pub fn refuse_below_proc(path: &CStr) -> Result<proc::ProcRule> {
+    let rule = proc::rule(path.to_bytes());
+    if rule == proc::ProcRule::Refused {
         return Err(Error::invalid(format_args!(
             "it leads to {}: {}",
             Escaped(path.to_bytes()),
@@ -156,8 +156,10 @@ pub fn refuse_below_proc(path: &CStr) -> Result<proc::Target> {
 }
 
 fn at<'a>(root: &Root<'a>, path: &CStr, how: How) -> Result<Target<'a>> {
-    let rule = match proc::target(path.to_bytes()) {
-        proc::Target::Refused if how.below_proc != proc::Below::Nothing => proc::Target::Refused,
+    let rule = match proc::rule(path.to_bytes()) {
+        proc::ProcRule::Refused if how.below_proc != proc::Below::Nothing => {
+            proc::ProcRule::Refused
+        }
         _ => refuse_below_proc(path)?,
     };
     let (fd, existed) = match root.open_plain(path, OFlags::PATH) {
@@ -168,8 +170,8 @@ fn at<'a>(root: &Root<'a>, path: &CStr, how: How) -> Result<Target<'a>> {
     Ok(Target {
         fd,
         existed,
-        is_proc: rule == proc::Target::Proc,
-        is_below_proc: rule == proc::Target::Refused,
+        is_proc: rule == proc::ProcRule::Proc,
+        is_below_proc: rule == proc::ProcRule::Refused,
     })
 }
 
@@ -219,14 +221,14 @@ pub fn plain_directory<'a>(root: &Root<'a>, mount: &Mount) -> Result<Target<'a>>
         fd,
         existed,
         is_below_proc: false,
-        is_proc: proc::target(destination.to_bytes()) == proc::Target::Proc,
+        is_proc: proc::rule(destination.to_bytes()) == proc::ProcRule::Proc,
     })
 }
 
 /// The sentence begins as in runc and crun, because their users search for these words.
 fn explain_plain(root: &Root<'_>, path: &[u8], error: Error) -> Error {
-    let place = explain::Place::Inside(*root);
-    match explain::component(place, path, Wanted::PlainDirectory) {
+    let base = explain::Base::Inside(*root);
+    match explain::component(base, path, Wanted::PlainDirectory) {
         Some(it) => error.explain(format_args!("{MUST_BE_PLAIN}: {}", it.as_str())),
         None => error.explain(MUST_BE_PLAIN),
     }

@@ -48,7 +48,7 @@ pub trait Visitor {
 }
 
 #[derive(Clone, Copy)]
-struct Directory {
+struct OpenDirectory {
     device: u64,
     inode: u64,
     /// The directory's part of `names`, and the place of the next name.
@@ -63,7 +63,7 @@ struct Walk<'v, V> {
     /// For each entry of the directories on the way to the current one: a byte for its type, its name and a NUL.
     names: Grown<u8>,
     buffer: Grown<u8>,
-    stack: Grown<Directory>,
+    stack: Grown<OpenDirectory>,
 }
 
 /// Visits everything below a directory, which is opened READABLE.
@@ -120,7 +120,7 @@ impl<V: Visitor> Walk<'_, V> {
         let start = self.names.len();
         let read = self.read_names(directory);
         self.during("getdents64", read)?;
-        let pushed = self.stack.push(Directory {
+        let pushed = self.stack.push(OpenDirectory {
             device: stat.st_dev,
             inode: stat.st_ino,
             names: start,
@@ -165,7 +165,7 @@ impl<V: Visitor> Walk<'_, V> {
     }
 
     /// If somebody has moved the directory elsewhere, the walk must not go on there.
-    fn open_parent(&self, directory: &OwnedFd, expected: &Directory) -> Result<OwnedFd> {
+    fn open_parent(&self, directory: &OwnedFd, expected: &OpenDirectory) -> Result<OwnedFd> {
         let parent = self.during("openat", open(directory, c"..", READABLE))?;
         let found = self.during("fstat", rustix::fs::fstat(&parent))?;
         if (found.st_dev, found.st_ino) != (expected.device, expected.inode) {

@@ -303,7 +303,7 @@ pub fn attached_attributes(mount: impl AsFd) -> Result<Option<u64>> {
     const STATMOUNT_MNT_BASIC: u64 = 2;
     /// The first version of struct mnt_id_req in <linux/mount.h>.
     #[repr(C)]
-    struct Request {
+    struct MntIdReq {
         size: u32,
         spare: u32,
         mount_id: u64,
@@ -313,8 +313,8 @@ pub fn attached_attributes(mount: impl AsFd) -> Result<Option<u64>> {
     if stat.stx_mask & STATX_MNT_ID_UNIQUE.bits() == 0 {
         return Err(Errno::NOSYS);
     }
-    let request = Request {
-        size: size_of::<Request>() as u32,
+    let request = MntIdReq {
+        size: size_of::<MntIdReq>() as u32,
         spare: 0,
         mount_id: stat.stx_mnt_id,
         wanted: STATMOUNT_MNT_BASIC,
