@@ -12,7 +12,7 @@ use super::{
 use crate::config::options::propagation;
 use crate::config::{Bytes, Config};
 use crate::error::{Error, Object, Result, Stage};
-use crate::sys::flags;
+use crate::sys::{flags, path};
 use crate::text::Quoted;
 
 impl Plan {
@@ -270,7 +270,7 @@ fn all_mounts(
             Err(error) => return Err(error),
         };
         below_shared |= mount.propagation.iter().copied().any(is_shared);
-        let (directory, _) = paths::split(mount.destination.as_bytes());
+        let (directory, _) = path::split(mount.destination.as_bytes());
         let tmpfs = new_tmpfs.and_then(|place| mounts.get(place));
         mount.surely_missing = tmpfs.is_some_and(|it| it.destination.as_bytes() == directory);
         if is_new_tmpfs(&mount) {

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use super::{Device, paths};
 use crate::config::{self, Config, DeviceKind};
 use crate::error::{Error, Object, Result, Stage};
+use crate::sys::path;
 use crate::text::Quoted;
 
 /// The name below /dev and the minor number. All but tty have the major number of mem(4).
@@ -76,7 +77,7 @@ pub fn devices(config: &Config, warn: &mut impl FnMut(String)) -> Result<Vec<Dev
 
 /// Splits a path into its directory and the name in it.
 fn split(path: &CStr) -> (CString, CString) {
-    let (directory, name) = paths::split(path.to_bytes());
+    let (directory, name) = path::split(path.to_bytes());
     // Parts of a C string have no NUL, so this can't fail.
     let part = |part: &[u8]| CString::new(part).unwrap_or_default();
     (part(directory), part(name))

@@ -16,6 +16,7 @@ use crate::config::options::Shape;
 use crate::config::{self, Config, oci};
 use crate::error::{Error, Result};
 use crate::sys::flags::{self, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT};
+use crate::sys::path::below;
 use crate::text::{Escaped, Quoted};
 
 /// The attributes that runc gives the tmpfs that holds v1 hierarchies, and the hierarchies in it.
@@ -66,7 +67,8 @@ pub fn mount(
             Quoted(&wanted.destination)
         ));
     }
-    if let Some(rest) = rootfs.and_then(|rootfs| paths::strip_root(rootfs, &destination)) {
+    if let Some(rest) = rootfs.and_then(|rootfs| below(rootfs, &destination)) {
+        let rest: &[u8] = if rest.is_empty() { b"/" } else { rest };
         warn(format!(
             "mounts[{index}]: the destination {} begins with the rootfs's own path; it is taken from the rootfs: {}",
             Quoted(&wanted.destination),

@@ -7,10 +7,7 @@ use std::fmt::Display;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-
-/// PATH_MAX and NAME_MAX of <linux/limits.h>; PATH_MAX counts the NUL.
-const PATH_MAX: usize = 4096;
-const NAME_MAX: usize = 255;
+use crate::sys::path::{NAME_MAX, PATH_MAX};
 
 /// Makes a C string of bytes that have no NUL in them. `field` is its name in errors.
 pub fn c_string(field: impl Display, bytes: impl Into<Vec<u8>>) -> Result<CString> {
@@ -85,15 +82,6 @@ pub fn below_root(field: impl Display, cleaned: Vec<u8>) -> Result<CString> {
     c_string(field, cleaned)
 }
 
-/// The rest of a cleaned path that is `root` or lies below it.
-pub fn strip_root<'a>(root: &[u8], cleaned: &'a [u8]) -> Option<&'a [u8]> {
-    match cleaned.strip_prefix(root)? {
-        [] => Some(b"/"),
-        rest if rest.starts_with(b"/") => Some(rest),
-        _ => None,
-    }
-}
-
 /// Removes slashes and "." at the end of a path, because O_NOFOLLOW notices a symbolic link only in the last
 /// component.
 pub fn without_trailing_dots(mut path: &[u8]) -> &[u8] {
@@ -103,12 +91,6 @@ pub fn without_trailing_dots(mut path: &[u8]) -> &[u8] {
             _ => return path,
         }
     }
-}
-
-/// A cleaned path's directory and last component.
-pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let slash = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
-    (&path[..slash.max(1)], &path[slash + 1..])
 }
 
 /// A path without ".", "..", doubled and trailing slashes, from the root.
@@ -146,14 +128,6 @@ mod tests {
         assert_eq!(clean(b""), b"/");
         assert!(inside("x", b"/a/..").is_err());
         assert!(inside("x", b"a").unwrap().was_relative);
-    }
-
-    #[test]
-    fn a_root_is_stripped_by_components() {
-        assert_eq!(strip_root(b"/a/r", b"/a/r/x"), Some(&b"/x"[..]));
-        assert_eq!(strip_root(b"/a/r", b"/a/r"), Some(&b"/"[..]));
-        assert_eq!(strip_root(b"/a/r", b"/a/rx"), None);
-        assert_eq!(strip_root(b"/a/r", b"/b"), None);
     }
 
     #[test]

@@ -95,10 +95,10 @@ pub fn below<'a>(directory: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Splits a path into its directory and its last component.
+/// Splits a path into its directory and its last component. The directory of "/x" is "/".
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        Some(slash) => (&path[..slash.max(1)], &path[slash + 1..]),
         None => (b"", path),
     }
 }
@@ -166,4 +166,26 @@ pub fn getcwd(buffer: &mut [u8; PATH_MAX]) -> Result<&CStr> {
         return Err(super::mount::last_errno());
     }
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::RANGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_its_last_slash() {
+        assert_eq!(split(b"/a/b"), (&b"/a"[..], &b"b"[..]));
+        assert_eq!(split(b"/a"), (&b"/"[..], &b"a"[..]));
+        assert_eq!(split(b"/"), (&b"/"[..], &b""[..]));
+        assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
+    }
+
+    #[test]
+    fn a_directory_is_taken_off_by_components() {
+        assert_eq!(below(b"/a/r", b"/a/r/x"), Some(&b"/x"[..]));
+        assert_eq!(below(b"/a/r", b"/a/r"), Some(&b""[..]));
+        assert_eq!(below(b"/a/r", b"/a/rx"), None);
+        assert_eq!(below(b"/a/r", b"/b"), None);
+        assert_eq!(below(b"/", b"/b"), Some(&b"/b"[..]));
+    }
 }
