@@ -75,13 +75,9 @@ pub unsafe extern "C" fn rfs_config_add_mount(
     err: *mut rfs_error,
 ) -> c_int {
     let add = |config: &mut Config| {
-        let index = config.mounts.len();
         // SAFETY: the header demands that mount be as its size says, and its strings and arrays as it says.
         let mount = unsafe { sized("rfs_mount", mount).and_then(|mount| read_mount(&mount)) };
-        config
-            .mounts
-            .push(mount.map_err(|error| error.about(Object::Mount(index), b""))?);
-        Ok(())
+        push_mount(config, mount)
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard(err, || change(config, add)) }
@@ -138,13 +134,9 @@ pub unsafe extern "C" fn rfs_config_add_file(
     err: *mut rfs_error,
 ) -> c_int {
     let add = |config: &mut Config| {
-        let index = config.mounts.len();
         // SAFETY: the header demands that the struct have the size that it states, with valid strings and arrays.
         let file = unsafe { sized("rfs_file", file).and_then(|file| read_file(&file)) };
-        config
-            .mounts
-            .push(file.map_err(|error| error.about(Object::Mount(index), b""))?);
-        Ok(())
+        push_mount(config, file)
     };
     // SAFETY: pointers are NULL or as the header demands.
     unsafe { guard(err, || change(config, add)) }
@@ -455,6 +447,14 @@ fn given_fd(name: &str, is_given: u64, fd: c_int) -> Result<Option<c_int>> {
             "{name} is {fd}, which is no descriptor"
         ))),
     }
+}
+
+fn push_mount(config: &mut Config, mount: Result<crate::config::Mount>) -> Result<()> {
+    let object = Object::Mount(config.mounts.len());
+    config
+        .mounts
+        .push(mount.map_err(|error| error.about(object, b""))?);
+    Ok(())
 }
 
 /// # Safety
