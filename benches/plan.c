@@ -63,7 +63,8 @@ int main(void)
     snprintf(rootfs, sizeof rootfs, "%s/rootfs", bundle);
     if (mkdir(rootfs, 0755) != 0)
         return perror(rootfs), 1;
-    printf("%8s %16s %16s %16s %16s\n", "mounts", "read, us/mount", "plan, us/mount", "both, us/mount", "plan, B/mount");
+    printf("%8s %16s %16s %16s %16s\n", "mounts", "read, us/mount", "plan, us/mount", "both, us/mount",
+           "plan, B/mount");
     int result = 0;
     for (size_t c = 0; c < sizeof counts / sizeof *counts && result == 0; c++) {
         double reading[ROUNDS], planning[ROUNDS], both[ROUNDS];

@@ -60,7 +60,8 @@ static void bad_mounts(void)
 {
     static const char *const null_option[] = {"ro", NULL}, *const no_value[] = {"size="},
                             *const rbind[] = {"rbind"};
-    static const rfs_id_mapping one[] = {{0, 1000, 1}}, overlap[] = {{0, 1000, 5}, {4, 2000, 5}}, none[] = {{0, 1000, 0}};
+    static const rfs_id_mapping one[] = {{0, 1000, 1}}, overlap[] = {{0, 1000, 5}, {4, 2000, 5}},
+        none[] = {{0, 1000, 0}};
     const struct bad_mount list[] = {
         {"destination", {.type = "tmpfs"}},
         {"root", {.type = "proc", .destination = ""}},
@@ -77,14 +78,19 @@ static void bad_mounts(void)
         {"option", {.destination = "/x", .type = "tmpfs", .options = NULL, .n_options = 2}},
         {too_many, {.destination = "/x", .type = "tmpfs", .options = no_options, .n_options = SIZE_MAX}},
         {"size", {.destination = "/x", .type = "tmpfs", .options = no_value, .n_options = 1}},
-        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = NULL, .n_uid_mappings = 1, .gid_mappings = one, .n_gid_mappings = 1}},
+        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = NULL, .n_uid_mappings = 1,
+                .gid_mappings = one, .n_gid_mappings = 1}},
         {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = one, .n_uid_mappings = 1}},
         {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .gid_mappings = one, .n_gid_mappings = 1}},
-        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = overlap, .n_uid_mappings = 2, .gid_mappings = one, .n_gid_mappings = 1}},
-        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = none, .n_uid_mappings = 1, .gid_mappings = one, .n_gid_mappings = 1}},
-        {too_many, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = one, .n_uid_mappings = SIZE_MAX / 2, .gid_mappings = one, .n_gid_mappings = 1}},
+        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = overlap, .n_uid_mappings = 2,
+                .gid_mappings = one, .n_gid_mappings = 1}},
+        {NULL, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = none, .n_uid_mappings = 1,
+                .gid_mappings = one, .n_gid_mappings = 1}},
+        {too_many, {.destination = "/x", .type = "bind", .source = "/etc", .uid_mappings = one,
+                    .n_uid_mappings = SIZE_MAX / 2, .gid_mappings = one, .n_gid_mappings = 1}},
         {"source_fd", {.destination = "/x", .type = "tmpfs", .flags = RFS_MOUNT_SOURCE_FD, .source_fd = 0}},
-        {"source_fd", {.destination = "/x", .type = "bind", .source = "/etc", .flags = RFS_MOUNT_SOURCE_FD, .source_fd = -1}},
+        {"source_fd", {.destination = "/x", .type = "bind", .source = "/etc", .flags = RFS_MOUNT_SOURCE_FD,
+                       .source_fd = -1}},
         {"flag", {.destination = "/x", .type = "tmpfs", .flags = 1ull << 62}},
         {"flag", {.destination = "/x", .type = "tmpfs", .flags = 1ull << 63}},
     };
@@ -92,7 +98,8 @@ static void bad_mounts(void)
         rfs_mount mount = list[i].mount;
         mount.size = sizeof mount;
         struct attempt a = attempt_mount(&mount);
-        struct expected expected = {.code = list[i].says == too_many ? -E2BIG : -EINVAL, .stage = a.stage, .says = list[i].says};
+        struct expected expected = {.code = list[i].says == too_many ? -E2BIG : -EINVAL, .stage = a.stage,
+                                    .says = list[i].says};
         if (a.stage == RFS_STAGE_PLAN)
             expected.object = RFS_OBJECT_MOUNT, expected.index = 1, expected.says_too = "mounts[1]";
         if (!check_error_at(__FILE__, __LINE__, a.rc, &a.err, &expected))
@@ -115,7 +122,8 @@ static void bad_devices(void)
         {"type", {.path = "/dev/x", .type = 0x1000 + 'c'}},
         {"major", {.path = "/dev/x", .type = 'c', .major = 4096}},
         {"minor", {.path = "/dev/x", .type = 'b', .minor = 1u << 20}},
-        {"fileMode: 0o200000 has more than", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE, .file_mode = 0200000}},
+        {"fileMode: 0o200000 has more than", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE,
+                                              .file_mode = 0200000}},
         {"type bits", {.path = "/dev/x", .type = 'p', .flags = RFS_DEVICE_FILE_MODE, .file_mode = 020666}},
         {"flag", {.path = "/dev/x", .type = 'p', .flags = 2}},
     };
@@ -191,7 +199,8 @@ static void bad_rootfs(void)
         int code;
         const char *rootfs;
     } list[] = {
-        {-EINVAL, ""}, {-EINVAL, "relative"}, {-EINVAL, "/"}, {-EINVAL, "/.."}, {-EINVAL, "//"}, {-ENOENT, "/no/such/directory"},
+        {-EINVAL, ""}, {-EINVAL, "relative"}, {-EINVAL, "/"}, {-EINVAL, "/.."}, {-EINVAL, "//"},
+        {-ENOENT, "/no/such/directory"},
         {-EINVAL, NULL}, /* and no rootfs_fd */
     };
     for (size_t i = 0; i < COUNT(list); i++) {
@@ -272,7 +281,8 @@ static void null_arguments(void)
     rfs_plan_free(plan);
 }
 
-/* Calls with a struct at the end of an allocation of exactly `size` bytes, so that valgrind and ASAN see any read after it. */
+/* Calls with a struct at the end of an allocation of exactly `size` bytes, so that valgrind and ASAN see any read
+ * after it. */
 typedef int call_with(rfs_config *config, const void *structure, rfs_error *err);
 
 static int call_add_mount(rfs_config *config, const void *structure, rfs_error *err)
@@ -290,7 +300,8 @@ static int call_set_options(rfs_config *config, const void *structure, rfs_error
     return rfs_config_set_options(config, structure, err);
 }
 
-static void check_size(call_with *call, const void *structure, size_t known, size_t size, unsigned char tail, int expected)
+static void check_size(call_with *call, const void *structure, size_t known, size_t size, unsigned char tail,
+                       int expected)
 {
     size_t allocated = size < sizeof(uint64_t) ? sizeof(uint64_t) : size;
     unsigned char *copy = malloc(allocated);
@@ -462,7 +473,8 @@ static void strings_are_copied(void)
     rfs_error err = fresh_error();
     char destination[] = "/destination", type[] = "tmpfs", option[] = "size=4k";
     const char *options[] = {option};
-    rfs_mount mount = {.size = sizeof mount, .destination = destination, .type = type, .options = options, .n_options = 1};
+    rfs_mount mount = {.size = sizeof mount, .destination = destination, .type = type, .options = options,
+                       .n_options = 1};
     CHECK_SUCCESS(rfs_config_add_mount(config, &mount, &err), &err);
     memset(destination, 'x', sizeof destination - 1);
     memset(type, 'x', sizeof type - 1);

@@ -117,7 +117,8 @@ static void no_moves(void)
     in_child(0, whole_without_moves, plan_of(whole_spec()));
 }
 
-/* Without RFS_OPTION_CLASSIC_MOUNT the newer calls are used. An error that nobody knows is no reason to do without them. */
+/* Without RFS_OPTION_CLASSIC_MOUNT the newer calls are used. An error that nobody knows is no reason to do without
+ * them. */
 static void newer_calls_are_tried(void *plan)
 {
     refuse_newer_calls();

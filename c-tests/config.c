@@ -24,7 +24,8 @@ struct bad {
 
 #define ROOT "'root': {'path': 'rootfs'}"
 #define MOUNT(fields) "{" ROOT ", 'mounts': [{'destination': '/ok', 'type': 'tmpfs', 'source': 'tmpfs'}, {" fields "}]}"
-#define OPTIONS(type, options) MOUNT("'destination': '/x', 'type': '" type "', 'source': '/etc', 'options': [" options "]")
+#define OPTIONS(type, options) \
+    MOUNT("'destination': '/x', 'type': '" type "', 'source': '/etc', 'options': [" options "]")
 #define TARGET(type, destination) MOUNT("'destination': '" destination "', 'type': '" type "', 'source': '/etc'")
 #define LINUX(fields) "{" ROOT ", 'mounts': [], 'linux': {" fields "}}"
 #define DEVICE(fields) LINUX("'devices': [{'path': '/dev/ok', 'type': 'c', 'major': 1, 'minor': 3}, {" fields "}]")
@@ -39,7 +40,8 @@ static void try_each(const struct bad *list, size_t n)
     for (size_t i = 0; i < n; i++) {
         char *json = quoted(list[i].json);
         struct attempt a = attempt_json(json, strlen(json));
-        struct expected expected = {.code = list[i].code, .stage = a.stage, .says = list[i].says, .says_too = list[i].says_too};
+        struct expected expected = {.code = list[i].code, .stage = a.stage, .says = list[i].says,
+                                    .says_too = list[i].says_too};
         attempt_expects_object(&a, list[i].says, &expected);
         if (!check_error_at(__FILE__, __LINE__, a.rc, &a.err, &expected))
             note("... with %.300s", list[i].json);
@@ -101,8 +103,10 @@ static void deep_json(void)
 
 static void truncated_json(void)
 {
-    char *json = quoted("{" ROOT ", 'mounts': [{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['ro']}], "
-                        "'linux': {'maskedPaths': ['/proc/kcore'], 'devices': [{'path': '/dev/d', 'type': 'b', 'major': 7}]}}");
+    char *json = quoted("{" ROOT ", "
+                        "'mounts': [{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['ro']}], "
+                        "'linux': {'maskedPaths': ['/proc/kcore'], 'devices': [{'path': '/dev/d', 'type': 'b', "
+                        "'major': 7}]}}");
     for (size_t length = strlen(json); length-- > 0;) {
         struct attempt a = attempt_json(json, length);
         if (!CHECK_ERROR(a.rc, &a.err, .code = -EINVAL, .stage = RFS_STAGE_CONFIG))
@@ -157,7 +161,8 @@ static void mounts_section(void)
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'type': 'bind'")},
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'options': ['rbind']")},
         {-EINVAL, "mounts[1]", "source", MOUNT("'destination': '/x', 'type': 'bind', 'source': ''")},
-        {-EINVAL, "mounts[1]", "an object", "{" ROOT ", 'mounts': [{'destination': '/x', 'type': 'tmpfs'}, ['/y', 'tmpfs']]}"},
+        {-EINVAL, "mounts[1]", "an object",
+         "{" ROOT ", 'mounts': [{'destination': '/x', 'type': 'tmpfs'}, ['/y', 'tmpfs']]}"},
         {-EINVAL, "mounts", "duplicate", "{" ROOT ", 'mounts': [], 'mounts': []}"},
     };
     try_each(list, COUNT(list));
@@ -207,11 +212,15 @@ static void id_mappings(void)
 {
     static const struct bad list[] = {
         {-EINVAL, "mounts[1]", "gidMappings: missing, though there are uidMappings; the runtime-spec demands both",
-         MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': [" IDS(0, 1000, 1) "]")},
-        {-EINVAL, "mounts[1]", "uidMappings", MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'gidMappings': [" IDS(0, 1000, 1) "]")},
+         MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': ["
+               IDS(0, 1000, 1) "]")},
+        {-EINVAL, "mounts[1]", "uidMappings",
+         MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'gidMappings': ["
+               IDS(0, 1000, 1) "]")},
         {-EINVAL, "mounts[1]", "gidMappings", IDMAP(IDS(0, 1000, 1), "", "")},
         {-EINVAL, "mounts[1].uidMappings[0]", "size", IDMAP("{'containerID': 0, 'hostID': 0}", IDS(0, 1000, 1), "")},
-        {-EINVAL, "mounts[1].gidMappings[1]", "hostID", IDMAP(IDS(0, 1, 1), IDS(0, 1, 1) ", {'containerID': 0, 'size': 7}", "")},
+        {-EINVAL, "mounts[1].gidMappings[1]", "hostID",
+         IDMAP(IDS(0, 1, 1), IDS(0, 1, 1) ", {'containerID': 0, 'size': 7}", "")},
         {-EINVAL, "mounts[1].gidMappings[0]", "an object", IDMAP(IDS(0, 1, 1), "[0, 0, 1]", "")},
         {-EINVAL, "linux.uidMappings[0]", "containerID", LINUX("'uidMappings': [{'hostID': 0, 'size': 1}]")},
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(0, 1000, 10) "," IDS(5, 3000, 10), IDS(0, 1000, 1), "")},
@@ -222,14 +231,19 @@ static void id_mappings(void)
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(4294967295, 0, 2), IDS(0, 1000, 1), "")},
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(0, 4294967296, 1), IDS(0, 1000, 1), "")},
         {-EINVAL, "mounts[1]", "uidMappings", IDMAP(IDS(-1, 0, 1), IDS(0, 1000, 1), "")},
-        {-EINVAL, "mounts[1]", "uidMappings", MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': 7, 'gidMappings': []")},
-        {-EINVAL, "mounts[1]", "can't be idmapped", MOUNT("'destination': '/x', 'type': 'mqueue', 'source': 'tmpfs', 'uidMappings': [" IDS(0, 1, 1) "], 'gidMappings': [" IDS(0, 1, 1) "]")},
+        {-EINVAL, "mounts[1]", "uidMappings",
+         MOUNT("'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind'], 'uidMappings': 7, "
+               "'gidMappings': []")},
+        {-EINVAL, "mounts[1]", "can't be idmapped",
+         MOUNT("'destination': '/x', 'type': 'mqueue', 'source': 'tmpfs', 'uidMappings': ["
+               IDS(0, 1, 1) "], 'gidMappings': [" IDS(0, 1, 1) "]")},
         {-EINVAL, "mounts[1]", "idmap", OPTIONS("bind", "'bind', 'idmap'")},
         {-EINVAL, "mounts[1]", "ridmap", OPTIONS("bind", "'rbind', 'ridmap'")},
         {-EINVAL, "mounts[1]", "idmap", OPTIONS("tmpfs", "'idmap'")},
         {-EINVAL, "mounts[1]", "can't be idmapped", OPTIONS("sysfs", "'idmap=uids=0-1-1;gids=0-1-1'")},
         {-EINVAL, "mounts[1]", "tmpcopyup", OPTIONS("tmpfs", "'tmpcopyup', 'idmap=uids=0-1-1;gids=0-1-1'")},
-        {-EINVAL, "mounts[1]", "exclude each other", IDMAP(IDS(0, 1, 1), IDS(0, 1, 1), ", 'idmap=uids=0-1-1;gids=0-1-1'")},
+        {-EINVAL, "mounts[1]", "exclude each other",
+         IDMAP(IDS(0, 1, 1), IDS(0, 1, 1), ", 'idmap=uids=0-1-1;gids=0-1-1'")},
         {-EINVAL, "mounts[1]", "has no uids", OPTIONS("bind", "'bind', 'idmap='")},
         {-EINVAL, "mounts[1]", "has no gids", OPTIONS("bind", "'bind', 'idmap=uids=0-1-1'")},
         {-EINVAL, "mounts[1]", "neither", OPTIONS("bind", "'bind', 'idmap=0-1-1'")},
@@ -244,8 +258,10 @@ static void too_many_id_mappings(void)
     char *json = NULL;
     size_t size;
     FILE *out = open_memstream(&json, &size);
-    fputs("{\"root\": {\"path\": \"rootfs\"}, \"mounts\": [{\"destination\": \"/x\", \"type\": \"bind\", \"source\": \"/etc\", "
-          "\"options\": [\"bind\"], \"gidMappings\": [{\"containerID\": 0, \"hostID\": 0, \"size\": 1}], \"uidMappings\": [", out);
+    fputs("{\"root\": {\"path\": \"rootfs\"}, "
+          "\"mounts\": [{\"destination\": \"/x\", \"type\": \"bind\", \"source\": \"/etc\", "
+          "\"options\": [\"bind\"], \"gidMappings\": [{\"containerID\": 0, \"hostID\": 0, \"size\": 1}], "
+          "\"uidMappings\": [", out);
     for (int i = 0; i < 341; i++)
         fprintf(out, "%s{\"containerID\": %d, \"hostID\": %d, \"size\": 1}", i ? "," : "", 2 * i, 2 * i);
     fputs("]}]}", out);
@@ -275,9 +291,12 @@ static void devices(void)
         {-EINVAL, "devices[1]", "major", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 4096, 'minor': 3")},
         {-EINVAL, "devices[1]", "minor", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 1048576")},
         {-EINVAL, "devices[1]", "major", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 4294967297, 'minor': 3")},
-        {-EINVAL, "devices[1]", "fileMode", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 65536")},
-        {-EINVAL, "devices[1]", "type bits", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 25014")},
-        {-EINVAL, "devices[1]", "fileMode", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': '0666'")},
+        {-EINVAL, "devices[1]", "fileMode",
+         DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 65536")},
+        {-EINVAL, "devices[1]", "type bits",
+         DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': 25014")},
+        {-EINVAL, "devices[1]", "fileMode",
+         DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'fileMode': '0666'")},
         {-EINVAL, "devices[1]", "uid", DEVICE("'path': '/dev/x', 'type': 'c', 'major': 1, 'minor': 3, 'uid': -1")},
     };
     try_each(list, COUNT(list));
@@ -313,7 +332,8 @@ static void process_and_linux(void)
         {-EINVAL, "linux.namespaces[0]", NULL, LINUX("'namespaces': [{'type': 5}]")},
         {-EINVAL, "linux.namespaces[1].type", "mount", LINUX("'namespaces': [{'type': 'user'}, {'type': 'mnt'}]")},
         {-EINVAL, "linux.namespaces[0].path", NULL, LINUX("'namespaces': [{'type': 'user', 'path': 5}]")},
-        {-EINVAL, "hooks.poststart[0].timeout", "-3", "{" ROOT ", 'hooks': {'poststart': [{'path': '/x', 'timeout': -3}]}}"},
+        {-EINVAL, "hooks.poststart[0].timeout", "-3",
+         "{" ROOT ", 'hooks': {'poststart': [{'path': '/x', 'timeout': -3}]}}"},
         {-EINVAL, "hooks.poststart[0]", "path", "{" ROOT ", 'hooks': {'poststart': [{'timeout': 3}]}}"},
     };
     try_each(list, COUNT(list));
@@ -443,14 +463,17 @@ static void good_configurations(void)
         IDMAP(IDS(0, 1000, 1), IDS(0, 1000, 1), ", 'idmap'"),
         OPTIONS("tmpfs", "'size=1m', 'idmap=uids=0-100000-65536#70000-5-1;gids=0-100000-1'"),
         OPTIONS("bind", "'rbind', 'ridmap=gids=0-100000-1;uids=0-5-1;'"),
-        MOUNT("'destination': '/x', 'type': 'tmpfs', 'source': 'tmpfs', 'uidMappings': [" IDS(0, 1, 1) "], 'gidMappings': [" IDS(0, 1, 1) "]"),
-        DEVICE("'path': '/dev/x', 'type': 'b', 'major': 4095, 'minor': 1048575, 'fileMode': 438, 'uid': 4294967294, 'gid': 5"),
+        MOUNT("'destination': '/x', 'type': 'tmpfs', 'source': 'tmpfs', 'uidMappings': ["
+              IDS(0, 1, 1) "], 'gidMappings': [" IDS(0, 1, 1) "]"),
+        DEVICE("'path': '/dev/x', 'type': 'b', 'major': 4095, 'minor': 1048575, 'fileMode': 438, 'uid': 4294967294, "
+               "'gid': 5"),
         DEVICE("'path': '/dev/x', 'type': 'u', 'major': 1, 'minor': 3"),
         DEVICE("'path': '/dev/x', 'type': 'p'"),
         DEVICE("'path': 'dev/x', 'type': 'p'"),
         DEVICE("'path': '/dev/x', 'type': 'b', 'major': 7, 'fileMode': 25008"), /* 060660 */
         /* what the plan refuses of an optional mount, as LXC's default configuration has it */
-        MOUNT("'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', 'options': ['bind', 'optional']"),
+        MOUNT("'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', "
+              "'options': ['bind', 'optional']"),
         MOUNT("'destination': '/x', 'options': ['optional']"),
         MOUNT("'destination': '/', 'type': 'tmpfs', 'options': ['optional', 'size=1m']"),
         OPTIONS("tmpfs", "'ro', ''"),
@@ -461,7 +484,8 @@ static void good_configurations(void)
         PROCESS("'cwd': '/../../foo/bar', 'user': {'uid': 0, 'gid': 0, 'umask': 511}"),
         "{'root': {'path': 'rootfs', 'readonly': true}, 'process': {'cwd': '/'}}",
         /* what is none of our business */
-        "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}, 'annotations': {'a': 7}}",
+        "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}, "
+                 "'annotations': {'a': 7}}",
         PROCESS("'cwd': '/', 'args': 'sh', 'env': 1, 'capabilities': [], 'rlimits': 'none', 'terminal': 3"),
         LINUX("'seccomp': 17, 'resources': 'many', 'sysctl': [1], 'cgroupsPath': 4, 'timeOffsets': 0"),
     };
@@ -503,7 +527,8 @@ static void option_names(void)
     CHECK(names[0] != NULL);
     for (size_t i = 1; names[0] && names[i]; i++)
         CHECK_THAT(strcmp(names[i - 1], names[i]) < 0, "%s comes before %s", names[i - 1], names[i]);
-    static const char *const known[] = {"ro", "symfollow", "rnosymfollow", "rstrictatime", "ridmap", "rslave", "create=dir", "z"};
+    static const char *const known[] = {"ro", "symfollow", "rnosymfollow", "rstrictatime", "ridmap", "rslave",
+                                        "create=dir", "z"};
     for (size_t i = 0; i < COUNT(known); i++)
         CHECK_THAT(is_option_name(known[i]), "%s", known[i]);
     CHECK(!is_option_name("size=5") && !is_option_name("mode") && !is_option_name(""));
@@ -512,7 +537,8 @@ static void option_names(void)
 /* What a runtime knows and librfs leaves to the file system. */
 static bool is_data(const char *name)
 {
-    /* acl(5): MS_POSIXACL means nothing from outside the kernel. The others are crun's, "recursive" flags of a superblock, which has nothing below. */
+    /* acl(5): MS_POSIXACL means nothing from outside the kernel. The others are crun's, "recursive" flags of a
+     * superblock, which has nothing below. */
     static const char *const data[] = {"acl", "noacl", "rasync", "rdirsync", "rmand", "rnomand", "rsync"};
     for (size_t i = 0; i < COUNT(data); i++)
         if (strcmp(name, data[i]) == 0)

@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COPY_UP(path, options) "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['tmpcopyup'" options "]}"
+#define COPY_UP(path, options) \
+    "{'destination': '" path "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['tmpcopyup'" options "]}"
 #define MANY 10000
 
 static void list_xattrs(FILE *out, const char *path)
@@ -64,7 +65,8 @@ static void list_tree(FILE *out, const char *path, size_t prefix)
     struct stat st;
     if (!CHECK_THAT(lstat(path, &st) == 0, "%s", path))
         return;
-    fprintf(out, "%s %o %u:%u %lld.%09ld", path + prefix, st.st_mode, st.st_uid, st.st_gid, (long long)st.st_mtim.tv_sec,
+    fprintf(out, "%s %o %u:%u %lld.%09ld", path + prefix, st.st_mode, st.st_uid, st.st_gid,
+            (long long)st.st_mtim.tv_sec,
             st.st_mtim.tv_nsec);
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
         fprintf(out, " %u:%u", major(st.st_rdev), minor(st.st_rdev));
@@ -203,7 +205,8 @@ static void inside_everything(void *data)
     struct stat st, other;
     CHECK(stat("/data/suid", &st) == 0 && stat("/data/group/deep/link", &other) == 0 && st.st_ino == other.st_ino);
     CHECK(stat("/data/sparse", &st) == 0 && st.st_blocks <= 64);
-    CHECK(stat("/data/fifo", &st) == 0 && st.st_atim.tv_sec == 500 && st.st_atim.tv_nsec == 111); /* nobody has read it */
+    /* nobody has read it */
+    CHECK(stat("/data/fifo", &st) == 0 && st.st_atim.tv_sec == 500 && st.st_atim.tv_nsec == 111);
     /* of the copy */
     CHECK(unlink("/data/suid") == 0 && chmod("/data", 0700) == 0);
     int fd = open("/data/empty", O_WRONLY | O_CLOEXEC);
@@ -299,7 +302,8 @@ static void targets(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", COPY_UP("/alias", ""));
     spec_add(spec, "mounts", COPY_UP("/missing", ""));
-    spec_add(spec, "mounts", "{'destination': '/outer/bound', 'type': 'bind', 'source': '%s/from', 'options': ['bind']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/outer/bound', 'type': 'bind', 'source': '%s/from', 'options': ['bind']}", work);
     spec_add(spec, "mounts", COPY_UP("/outer", ""));
     run_container(plan_of(spec), NULL, inside_links, NULL);
 }
@@ -307,14 +311,16 @@ static void targets(void)
 static void too_small(void *data)
 {
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -ENOSPC, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -ENOSPC, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT,
                 .index = 0, .says = "sub/large: No space left on device", .says_too = "size=", .path = "/data");
 }
 
 static void too_few_inodes(void *data)
 {
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -ENOSPC, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -ENOSPC, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT,
                 .index = 0, .says = "No space left on device", .says_too = "nr_inodes=", .path = "/data");
 }
 
@@ -370,7 +376,8 @@ static void refuse(const char *mount, const char *says)
     json_object_put(spec);
     rfs_plan *plan = NULL;
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_plan_new(config, &plan, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_PLAN,
+                .object = RFS_OBJECT_MOUNT,
                 .index = 0, .says = says);
     rfs_config_free(config);
 }
@@ -380,7 +387,8 @@ static void other_kinds(void)
     refuse("{'destination': '/proc', 'type': 'proc', 'source': 'proc', 'options': ['tmpcopyup']}", "tmpcopyup");
     refuse("{'destination': '/x', 'type': 'mqueue', 'source': 'mqueue', 'options': ['tmpcopyup']}", "tmpcopyup");
     refuse("{'destination': '/x', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['tmpcopyup=']}", "no value");
-    refuse("{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind', 'tmpcopyup']}", "\"tmpcopyup\" is for a tmpfs only");
+    refuse("{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['bind', 'tmpcopyup']}",
+           "\"tmpcopyup\" is for a tmpfs only");
 }
 
 /* A user namespace whose ids begin at 100000; this process becomes its root. */
@@ -420,14 +428,16 @@ static void inside_user_namespace(void *data)
     char value[64];
     CHECK(stat("/data", &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
     CHECK(stat("/data/file", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 && (st.st_mode & 07777) == 04750);
-    CHECK(getxattr("/data/file", "security.capability", value, sizeof value) == 20); /* revision 2, as this namespace sees it */
+    /* revision 2, as this namespace sees it */
+    CHECK(getxattr("/data/file", "security.capability", value, sizeof value) == 20);
 }
 
 static void with_foreign_owner(void *data)
 {
     rfs_error err = fresh_error();
     enter_user_namespace();
-    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTS,
+                .object = RFS_OBJECT_MOUNT,
                 .index = 0, .says = "file", .says_too = "user namespace", .path = "/data");
 }
 

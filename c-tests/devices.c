@@ -24,8 +24,10 @@ static void check_node(const char *path, mode_t mode, dev_t device, uid_t uid, g
     struct stat st;
     if (!CHECK_THAT(lstat(path, &st) == 0, "%s", path))
         return;
-    CHECK_THAT(st.st_mode == mode && st.st_rdev == device && st.st_uid == uid && st.st_gid == gid, "%s is %o %u:%u of %u:%u, expected %o %u:%u of %u:%u",
-               path, st.st_mode, major(st.st_rdev), minor(st.st_rdev), st.st_uid, st.st_gid, mode, major(device), minor(device), uid, gid);
+    CHECK_THAT(st.st_mode == mode && st.st_rdev == device && st.st_uid == uid && st.st_gid == gid,
+               "%s is %o %u:%u of %u:%u, expected %o %u:%u of %u:%u",
+               path, st.st_mode, major(st.st_rdev), minor(st.st_rdev), st.st_uid, st.st_gid, mode, major(device),
+                   minor(device), uid, gid);
 }
 
 static void check_link(const char *path, const char *target)
@@ -60,7 +62,8 @@ static void inside_kinds(void *data)
     check_node("/dev/tty", S_IFCHR | 0666, makedev(5, 0), 0, 0);
     check_works("/dev/u");
     struct stat st;
-    CHECK(stat("/dev", &st) == 0 && (st.st_mode & 07777) == 02775 && st.st_gid == 55); /* which new files would take over */
+    /* which new files would take over */
+    CHECK(stat("/dev", &st) == 0 && (st.st_mode & 07777) == 02775 && st.st_gid == 55);
     int fd = open("/dev/p", O_RDWR | O_CLOEXEC);
     char byte = 1;
     CHECK(write(fd, "x", 1) == 1 && read(fd, &byte, 1) == 1 && byte == 'x');
@@ -77,15 +80,18 @@ static void kinds(void)
         REQUIRE(chown(image("dev"), 0, 55) == 0 && chmod(image("dev"), 02775) == 0);
         json_object *spec = empty_spec();
 #define DEVICE(path, type, rest) "{'path': '" path "', 'type': '" type "'" rest "}"
-        spec_add(spec, "linux.devices", DEVICE("/dev/c", "c", ", 'major': 10, 'minor': 229, 'fileMode': 416, 'uid': 7, 'gid': 8"));
+        spec_add(spec, "linux.devices", DEVICE("/dev/c", "c",
+                                               ", 'major': 10, 'minor': 229, 'fileMode': 416, 'uid': 7, 'gid': 8"));
         spec_add(spec, "linux.devices", DEVICE("/dev/u", "u", ", 'major': 1, 'minor': 5"));
         spec_add(spec, "linux.devices", DEVICE("/dev/b", "b", ", 'major': 7, 'minor': 9, 'fileMode': 388, 'gid': 6"));
         spec_add(spec, "linux.devices", DEVICE("/dev/p", "p", ", 'fileMode': 402, 'uid': 9"));
         spec_add(spec, "linux.devices", DEVICE("/dev/p-default", "p", ", 'major': 0, 'minor': 0"));
         spec_add(spec, "linux.devices", DEVICE("/dev/none", "c", ", 'major': 1, 'minor': 5, 'fileMode': 0"));
-        spec_add(spec, "linux.devices", DEVICE("/dev/set", "c", ", 'major': 1, 'minor': 5, 'fileMode': 3565, 'uid': 3, 'gid': 4"));
+        spec_add(spec, "linux.devices", DEVICE("/dev/set", "c",
+                                               ", 'major': 1, 'minor': 5, 'fileMode': 3565, 'uid': 3, 'gid': 4"));
         spec_add(spec, "linux.devices", DEVICE("/dev/large", "c", ", 'major': 4095, 'minor': 1048575"));
-        spec_add(spec, "linux.devices", DEVICE("/dev/podman", "c", ", 'major': 1, 'minor': 5, 'fileMode': 8592")); /* with S_IFCHR */
+        /* with S_IFCHR */
+        spec_add(spec, "linux.devices", DEVICE("/dev/podman", "c", ", 'major': 1, 'minor': 5, 'fileMode': 8592"));
         umask(umasks[i]);
         run_container(plan_of(spec), NULL, inside_kinds, NULL);
         CHECK(umask(0) == umasks[i]);
@@ -139,7 +145,8 @@ static void ptmx_replaced(void)
     run_container(plan, NULL, inside_ptmx, NULL);
     REQUIRE(unlink(image("dev/ptmx")) == 0);
     image_directory("dev/ptmx", 0755);
-    run_refused("a directory", plan, NULL, &(struct expected){.code = -EISDIR, .stage = RFS_STAGE_DEVICES, .says = "/dev/ptmx"});
+    run_refused("a directory", plan, NULL, &(struct expected){.code = -EISDIR, .stage = RFS_STAGE_DEVICES,
+                                                              .says = "/dev/ptmx"});
 }
 
 /* What is at a device's path, and is not that device. */
@@ -169,7 +176,8 @@ static void wrong_nodes(void)
         REQUIRE(mount("test", work, "tmpfs", 0, "mode=755,size=64m") == 0);
         make_image();
         image_file("etc/precious", "precious");
-        REQUIRE(mknod(image("dev/right"), S_IFCHR | 0666, makedev(1, 5)) == 0 && mknod(image("dev/right-null"), S_IFCHR | 0666, makedev(1, 3)) == 0);
+        REQUIRE(mknod(image("dev/right"), S_IFCHR | 0666, makedev(1, 5)) == 0
+                && mknod(image("dev/right-null"), S_IFCHR | 0666, makedev(1, 3)) == 0);
         if (list[i].target)
             image_link(list[i].target, list[i].path);
         else if (S_ISDIR(list[i].mode))
@@ -179,15 +187,19 @@ static void wrong_nodes(void)
         struct stat before, after;
         REQUIRE(lstat(image(list[i].path), &before) == 0);
         json_object *spec = empty_spec();
-        spec_add(spec, "linux.devices", DEVICE("/dev/mine", "c", ", 'major': 1, 'minor': 5, 'fileMode': 384, 'uid': 7"));
+        spec_add(spec, "linux.devices", DEVICE("/dev/mine", "c",
+                                               ", 'major': 1, 'minor': 5, 'fileMode': 384, 'uid': 7"));
         char path[64];
         snprintf(path, sizeof path, "/%s", list[i].path);
         run_refused(list[i].what, plan_of(spec), NULL,
-                    &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .index = list[i].index,
+                    &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE,
+                                       .index = list[i].index,
                                        .says = "the rootfs has something else at this path", .path = path});
-        CHECK(lstat(image(list[i].path), &after) == 0 && before.st_ino == after.st_ino && before.st_mode == after.st_mode && before.st_uid == after.st_uid);
+        CHECK(lstat(image(list[i].path), &after) == 0 && before.st_ino == after.st_ino
+              && before.st_mode == after.st_mode && before.st_uid == after.st_uid);
         CHECK(access(image("made"), F_OK) == -1);
-        CHECK(stat(image("etc/precious"), &after) == 0 && S_ISREG(after.st_mode) && after.st_size == 8 && after.st_uid == 0);
+        CHECK(stat(image("etc/precious"), &after) == 0 && S_ISREG(after.st_mode) && after.st_size == 8
+              && after.st_uid == 0);
         CHECK(stat(image("dev/right"), &after) == 0 && (after.st_mode & 07777) == 0644 && after.st_uid == 0);
         REQUIRE(umount2(work, MNT_DETACH) == 0);
     }
@@ -221,7 +233,9 @@ static void replaced_node(void *data)
     intervene((const int[]){SYS_mknodat, SYS_newfstatat, SYS_openat}, 3, replace);
     run_refused("a node that was replaced", plan_of(spec), NULL,
                 &(struct expected){.code = -EEXIST, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0,
-                                   .says = replaced_before == SYS_openat ? "the new node was replaced while it was being made" : "something else at this path"});
+                                   .says = replaced_before == SYS_openat
+                                       ? "the new node was replaced while it was being made"
+                                       : "something else at this path"});
     CHECK(unlink(image("etc/new")) == 0);
 }
 
@@ -271,7 +285,8 @@ static void elsewhere(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "linux.devices", DEVICE("/node", "c", ", 'major': 1, 'minor': 5"));
-    spec_add(spec, "linux.devices", DEVICE("/a/b/c/node", "b", ", 'major': 7, 'minor': 9, 'fileMode': 432, 'uid': 1, 'gid': 2"));
+    spec_add(spec, "linux.devices", DEVICE("/a/b/c/node", "b",
+                                           ", 'major': 7, 'minor': 9, 'fileMode': 432, 'uid': 1, 'gid': 2"));
     spec_add(spec, "linux.devices", DEVICE("/link/node", "c", ", 'major': 1, 'minor': 5"));
     spec_add(spec, "linux.devices", DEVICE("/link/deep/er/node", "c", ", 'major': 1, 'minor': 5"));
     spec_add(spec, "linux.devices", DEVICE("/dangling/node", "c", ", 'major': 1, 'minor': 5"));
@@ -289,14 +304,17 @@ static void paths_refused(void)
     image_file("file", "x");
     json_object *spec = empty_spec();
     spec_add(spec, "linux.devices", DEVICE("/", "c", ", 'major': 1, 'minor': 5"));
-    refuse_plan("the root", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_DEVICE, .index = 0, .says = "root"});
+    refuse_plan("the root", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN,
+                                                     .object = RFS_OBJECT_DEVICE, .index = 0, .says = "root"});
     spec = empty_spec();
     spec_add(spec, "linux.devices", DEVICE("/dev/x/../..", "c", ", 'major': 1, 'minor': 5"));
-    refuse_plan("the root, in other words", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_DEVICE, .index = 0, .says = "root"});
+    refuse_plan("the root, in other words", spec, &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN,
+            .object = RFS_OBJECT_DEVICE, .index = 0, .says = "root"});
     spec = empty_spec();
     spec_add(spec, "linux.devices", DEVICE("/file/node", "c", ", 'major': 1, 'minor': 5"));
     run_refused("below a file", plan_of(spec), NULL,
-                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0, .says = "linux.devices[0] (/file/node)"});
+                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE,
+                                   .index = 0, .says = "linux.devices[0] (/file/node)"});
 }
 
 static void inside_linked_dev(void *data)
@@ -324,7 +342,8 @@ static void check_bound_defaults(void)
 {
     for (size_t i = 0; i < COUNT(defaults); i++) {
         char pattern[64];
-        snprintf(pattern, sizeof pattern, "/dev/%s /%s rw,nosuid,noexec,relatime - devtmpfs * *", defaults[i], defaults[i]);
+        snprintf(pattern, sizeof pattern, "/dev/%s /%s rw,nosuid,noexec,relatime - devtmpfs * *", defaults[i],
+                 defaults[i]);
         check_mount(pattern);
     }
     check_works("/dev/zero");
@@ -386,7 +405,8 @@ static void inside_warned(void *data)
     char expected[sizeof logged_warnings] = "";
     for (size_t i = 0; i < COUNT(warned); i++)
         snprintf(expected + strlen(expected), sizeof expected - strlen(expected),
-                 "\"%s/%s\": the host's node is bound, with its own mode and owner instead of those asked for\n", work, warned[i]);
+                 "\"%s/%s\": the host's node is bound, with its own mode and owner instead of those asked for\n", work,
+                     warned[i]);
     CHECK_THAT(strcmp(logged_warnings, expected) == 0, "%s", logged_warnings);
 }
 
@@ -419,7 +439,8 @@ static void in_user_namespace(void)
     spec_add(spec, "linux.namespaces", "{'type': 'user'}");
     for (size_t i = 0; i < COUNT(names); i++) {
         REQUIRE(mknod(in_work("%s", names[i]), S_IFCHR | 0640, makedev(1, 7)) == 0);
-        spec_add(spec, "linux.devices", DEVICE("%s/%s", "c", ", 'major': 1, 'minor': 7, %s"), work, names[i], wishes[i]);
+        spec_add(spec, "linux.devices", DEVICE("%s/%s", "c", ", 'major': 1, 'minor': 7, %s"), work, names[i],
+                 wishes[i]);
     }
     in_child(0, user_namespace, &(struct in_namespace){plan_of(spec), inside_warned});
 }
@@ -457,11 +478,16 @@ static void bind_refused(void)
         int code;
         const char *says;
     } list[] = {
-        {"a node that the host has not", DEVICE("/dev/nosuchnode", "c", ", 'major': 1, 'minor': 5"), -ENOENT, "the host has none to bind"},
-        {"a node that is another on the host", DEVICE("/dev/zero", "c", ", 'major': 1, 'minor': 3"), -ENODEV, "what the host has at this path is not that device but the character device 1:5"},
-        {"a block device that is a character device on the host", DEVICE("/dev/zero", "b", ", 'major': 1, 'minor': 5"), -ENODEV, "is not that device but "},
-        {"what is no device on the host", DEVICE("/etc/passwd", "c", ", 'major': 1, 'minor': 5"), -ENODEV, "is not that device but "},
-        {"a directory in the image", DEVICE("/dev/loop-control", "c", ", 'major': 10, 'minor': 237"), -EEXIST, "something else"},
+        {"a node that the host has not", DEVICE("/dev/nosuchnode", "c", ", 'major': 1, 'minor': 5"), -ENOENT,
+         "the host has none to bind"},
+        {"a node that is another on the host", DEVICE("/dev/zero", "c", ", 'major': 1, 'minor': 3"), -ENODEV,
+         "what the host has at this path is not that device but the character device 1:5"},
+        {"a block device that is a character device on the host", DEVICE("/dev/zero", "b", ", 'major': 1, 'minor': 5"),
+         -ENODEV, "is not that device but "},
+        {"what is no device on the host", DEVICE("/etc/passwd", "c", ", 'major': 1, 'minor': 5"), -ENODEV,
+         "is not that device but "},
+        {"a directory in the image", DEVICE("/dev/loop-control", "c", ", 'major': 10, 'minor': 237"), -EEXIST,
+         "something else"},
     };
     make_image();
     image_directory("dev/loop-control", 0755);
@@ -470,7 +496,8 @@ static void bind_refused(void)
         spec_add(spec, "linux.namespaces", "{'type': 'user'}");
         spec_add(spec, "linux.devices", "%s", list[i].device);
         run_refused(list[i].what, plan_of(spec), NULL,
-                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE, .index = 0,
+                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_DEVICES, .object = RFS_OBJECT_DEVICE,
+                                       .index = 0,
                                        .says = "linux.devices[0]", .says_too = list[i].says});
     }
 }
@@ -490,9 +517,12 @@ static void dev_bound(void)
     static const struct {
         const char *mount, *line;
     } list[] = {
-        {"{'destination': '/dev', 'type': 'bind', 'source': '%s/hosts', 'options': ['rbind']}", "/dev /hosts rw,relatime - tmpfs test *"},
-        {"{'destination': '/dev', 'source': '%s/hosts', 'options': ['bind', 'ro']}", "/dev /hosts ro,relatime - tmpfs test *"},
-        {"{'destination': '//x/../dev/', 'type': 'bind', 'source': '%s/hosts'}", "/dev /hosts rw,relatime - tmpfs test *"},
+        {"{'destination': '/dev', 'type': 'bind', 'source': '%s/hosts', 'options': ['rbind']}",
+         "/dev /hosts rw,relatime - tmpfs test *"},
+        {"{'destination': '/dev', 'source': '%s/hosts', 'options': ['bind', 'ro']}",
+         "/dev /hosts ro,relatime - tmpfs test *"},
+        {"{'destination': '//x/../dev/', 'type': 'bind', 'source': '%s/hosts'}",
+         "/dev /hosts rw,relatime - tmpfs test *"},
     };
     make_image();
     REQUIRE(mkdir(in_work("hosts"), 0755) == 0 && mknod(in_work("hosts/null"), S_IFCHR | 0600, makedev(1, 3)) == 0);

@@ -26,7 +26,8 @@ static void take_log(void *userdata, rfs_log_level level, const char *message)
 
 static const rfs_callbacks with_log = {.size = sizeof(rfs_callbacks), .log = take_log};
 
-/* Options, the mount's own flags they give, and a word that the superblock's options must have, or (after "!") must not. */
+/* Options, the mount's own flags they give, and a word that the superblock's options must have, or (after "!") must
+ * not. */
 struct flags {
     const char *options, *flags, *superblock;
 };
@@ -49,7 +50,8 @@ static void check_superblock(const char *mountpoint, const char *wanted)
         if (strncmp(line, mountpoint, length) == 0 && line[length] == ' ')
             super = strrchr(line, ' ') + 1;
     bool unwanted = wanted[0] == '!';
-    CHECK_THAT(super && has_word(super, wanted + unwanted) == !unwanted, "%s: superblock \"%s\", expected %s", mountpoint, super, wanted);
+    CHECK_THAT(super && has_word(super, wanted + unwanted) == !unwanted, "%s: superblock \"%s\", expected %s",
+               mountpoint, super, wanted);
     free(table);
 }
 
@@ -135,7 +137,8 @@ static rfs_plan *plan_of_new(const struct flags *list, size_t n)
     make_image();
     json_object *spec = empty_spec();
     for (size_t i = 0; i < n; i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'tmpfs', 'source': 'new', 'options': [%s]}", i, list[i].options);
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'tmpfs', 'source': 'new', 'options': [%s]}", i,
+                 list[i].options);
     return plan_of(spec);
 }
 
@@ -178,7 +181,8 @@ static const struct flags bare_flags[] = {
     {"'nodiratime'", "rw,nodiratime,relatime", NULL},
     {"'relatime'", "rw,relatime", NULL},
     {"'strictatime'", "rw", NULL},
-    {"'ro', 'nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'nosymfollow'", "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow", NULL},
+    {"'ro', 'nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'nosymfollow'",
+     "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow", NULL},
     {"'ro', 'rw', 'nodev', 'dev', 'noexec', 'exec', 'nosuid', 'suid', 'nosymfollow', 'symfollow'", "rw,relatime", NULL},
     {"'noatime', 'atime', 'nodiratime', 'diratime'", "rw,relatime", NULL},
     {"'strictatime', 'nostrictatime'", "rw,relatime", NULL},
@@ -218,7 +222,8 @@ static void bind_all(const struct flags *list, size_t n, unsigned long source_fl
     REQUIRE(mount(NULL, in_work("from"), NULL, MS_REMOUNT | MS_BIND | source_flags, NULL) == 0);
     json_object *spec = empty_spec();
     for (size_t i = 0; i < n; i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['bind'%s%s]}", i, in_work("from"),
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['bind'%s%s]}", i,
+                 in_work("from"),
                  *list[i].options ? ", " : "", list[i].options);
     run_container(plan_of(spec), NULL, look_at_flags, &(struct flags_test){list, n, "- tmpfs source rw*"});
 }
@@ -254,7 +259,8 @@ static const struct flags recursive_set[] = {
     {"'rstrictatime', 'rnoatime'", "rw,noatime", NULL},
     {"'rnoatime', 'rrelatime'", "rw,relatime", NULL},
     {"'rnosuid', 'rro', 'rnodev', 'rsuid', 'rnoexec'", "ro,nodev,noexec,relatime", NULL},
-    {"'rro', 'rnosuid', 'rnodev', 'rnoexec', 'rnoatime', 'rnodiratime', 'rnosymfollow'", "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow", NULL},
+    {"'rro', 'rnosuid', 'rnodev', 'rnoexec', 'rnoatime', 'rnodiratime', 'rnosymfollow'",
+     "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow", NULL},
     {"'ro', 'rrw'", "rw,relatime", NULL}, /* after the bind's own flags */
 };
 
@@ -300,7 +306,8 @@ static void bind_tree(const struct flags *list, size_t n, unsigned long source_f
         REQUIRE(mount(NULL, tree[i], NULL, MS_REMOUNT | MS_BIND | source_flags, NULL) == 0);
     json_object *spec = empty_spec();
     for (size_t i = 0; i < n; i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['rbind'%s%s]}", i, in_work("from"),
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['rbind'%s%s]}", i,
+                 in_work("from"),
                  *list[i].options ? ", " : "", list[i].options);
     run_recursive(plan_of(spec), 1, look_at_tree, &(struct flags_test){list, n, NULL}); /* the first has none */
 }
@@ -363,7 +370,8 @@ static void propagation_in_order(void)
     json_object *spec = empty_spec();
     spec_set(spec, "linux.rootfsPropagation", "'private'"); /* which leaves the mounts outside as they are */
     for (size_t i = 0; i < COUNT(propagations); i++)
-        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': [%s]}", i, in_work("from"), propagations[i].options);
+        spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': [%s]}", i,
+                 in_work("from"), propagations[i].options);
     run_container(plan_of(spec), NULL, look_at_propagation, NULL);
 }
 
@@ -386,7 +394,8 @@ static void inside_copied_links(void *data)
     check_link("/new/parents/link", "file");
     check_link("/same", "file");
     check_link("/data/through", "file");
-    static const char *const links[] = {"/absolute", "/relative", "/dangling", "/new/parents/link", "/same", "/data/through"};
+    static const char *const links[] = {"/absolute", "/relative", "/dangling", "/new/parents/link", "/same",
+                                        "/data/through"};
     for (size_t i = 0; i < COUNT(links); i++)
         check_no_mount(links[i]);
     struct stat st;
@@ -438,10 +447,12 @@ static void copy_symlink_refused(void)
     image_file("file", "x");
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '%s', 'type': 'bind', 'source': '%s/from/%s', 'options': ['bind', 'copy-symlink']}",
+        spec_add(spec, "mounts",
+                 "{'destination': '%s', 'type': 'bind', 'source': '%s/from/%s', 'options': ['bind', 'copy-symlink']}",
                  list[i].destination, work, list[i].source);
         run_refused(list[i].what, plan_of(spec), NULL,
-                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0]"});
+                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                       .index = 0, .says = "mounts[0]"});
     }
     CHECK(access(image("new"), F_OK) == -1); /* nothing is made for what can't be mounted */
 }
@@ -527,10 +538,13 @@ static void destination_nofollow_refused(void)
     image_link("proc", "link");
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '%s', 'type': 'bind', 'source': '%s/from/file', 'options': ['bind', 'dest-nofollow']}",
+        spec_add(spec, "mounts",
+                 "{'destination': '%s', 'type': 'bind', 'source': '%s/from/file', 'options': ['bind', "
+                 "'dest-nofollow']}",
                  list[i].destination, work);
         run_refused(list[i].what, plan_of(spec), NULL,
-                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                       .index = 0,
                                        .says = "mounts[0]", .says_too = list[i].says});
     }
     CHECK(access(image("missing"), F_OK) == -1);
@@ -548,8 +562,10 @@ static void inside_optional(void *data)
     for (size_t i = 0; i < COUNT(passed_over); i++)
         check_no_mount(passed_over[i]);
     CHECK(access("/missing", F_OK) == -1 && errno == ENOENT);
-    static const char *const warnings[] = {"W: optional, and passed over: mounts[1] (/missing)", "W: optional, and passed over: mounts[2] (/unknown)",
-                                           "W: optional, and passed over: mounts[3] (/data)", "W: optional, and passed over: mounts[4] (/loop)",
+    static const char *const warnings[] = {"W: optional, and passed over: mounts[1] (/missing)",
+                                           "W: optional, and passed over: mounts[2] (/unknown)",
+                                           "W: optional, and passed over: mounts[3] (/data)",
+                                               "W: optional, and passed over: mounts[4] (/loop)",
                                            "Unknown parameter 'nosuchopt'"};
     for (size_t i = 0; i < COUNT(warnings); i++)
         CHECK_THAT(strstr(logged, warnings[i]), "not logged: \"%s\" in: %s", warnings[i], logged);
@@ -611,18 +627,21 @@ static void create_refused(void)
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", BIND("from", "/new", "'bind', 'create=file'"));
     run_refused("a directory on a file", plan_of(spec), NULL,
-                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "but the destination is a file"});
+                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+                                   .says = "but the destination is a file"});
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("from/file", "/new2", "'bind', 'create=dir'"));
     run_refused("a file on a directory", plan_of(spec), NULL,
-                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "but the destination is a directory"});
+                &(struct expected){.code = -ENOTDIR, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0,
+                                   .says = "but the destination is a directory"});
 }
 
 static void inside_not_planned(void *data)
 {
     (void)data;
     check_mount("/after / rw,relatime - tmpfs tmpfs rw*");
-    static const char *const warnings[] = {"optional, and passed over: mounts[0] (/proc/sys/fs/binfmt_misc): nothing may be mounted below /proc",
+    static const char *const warnings[] = {"optional, and passed over: mounts[0] (/proc/sys/fs/binfmt_misc): nothing "
+                                           "may be mounted below /proc",
                                            "optional, and passed over: mounts[2] (/nothing): type: missing"};
     for (size_t i = 0; i < COUNT(warnings); i++)
         CHECK_THAT(strstr(logged, warnings[i]), "not logged: \"%s\" in: %s", warnings[i], logged);
@@ -634,22 +653,26 @@ static void optional_not_planned(void)
     make_image();
     json_object *spec = empty_spec();
     spec_add(spec, "mounts",
-             "{'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', 'options': ['rbind', 'optional']}");
+             "{'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', "
+             "'options': ['rbind', 'optional']}");
     spec_add(spec, "mounts", TMPFS("/after", ""));
     spec_add(spec, "mounts", "{'destination': '/nothing', 'options': ['optional']}");
     spec_add(spec, "mounts", BIND("", "/bound", "'bind'"));
     rfs_plan *plan = plan_of(spec);
-    CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_NEVER && rfs_plan_mountfd_needed(plan, 2) == RFS_MOUNTFD_NEVER);
+    CHECK(rfs_plan_mountfd_needed(plan, 0) == RFS_MOUNTFD_NEVER
+          && rfs_plan_mountfd_needed(plan, 2) == RFS_MOUNTFD_NEVER);
     CHECK(rfs_plan_mountfd_needed(plan, 3) == RFS_MOUNTFD_POSSIBLY && rfs_plan_mountfd_needed(plan, 4) == -EINVAL);
     rfs_error err = fresh_error();
-    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD, .object = RFS_OBJECT_MOUNT, .index = 0);
+    CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
+                .object = RFS_OBJECT_MOUNT, .index = 0);
     run_container(plan, &with_log, inside_not_planned, NULL);
 
     spec = empty_spec();
     spec_add(spec, "mounts", "{'destination': '/nothing', 'options': ['optional']}");
     spec_add(spec, "mounts", BIND("missing", "/bound", "'bind'"));
     run_refused("after an optional mount that was not planned", plan_of(spec), NULL,
-                &(struct expected){.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1] (/bound)"});
+                &(struct expected){.code = -ENOENT, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 1,
+                                   .says = "mounts[1] (/bound)"});
 }
 
 /* What a plan refuses, before anything has been touched. */
@@ -658,14 +681,17 @@ static void contradictions(void)
     static const struct {
         const char *mount, *says;
     } list[] = {
-        {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['copy-symlink', 'src-nofollow']}", "copy-symlink"},
-        {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['copy-symlink', 'dest-nofollow']}", "copy-symlink"},
+        {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['copy-symlink', 'src-nofollow']}",
+         "copy-symlink"},
+        {"{'destination': '/x', 'type': 'bind', 'source': '/etc', 'options': ['copy-symlink', 'dest-nofollow']}",
+         "copy-symlink"},
         {TMPFS("/x", "'copy-symlink'"), "copy-symlink"},
         {TMPFS("/x", "'src-nofollow'"), "src-nofollow"},
         {TMPFS("/x", "'create=file'"), "create=file"},
         {TMPFS("/x", "'remount'"), "remount"},
         {"{'destination': '/x', 'type': 'tmpfs', 'source': 't', 'options': ['iversion'], 'uidMappings': "
-         "[{'containerID': 0, 'hostID': 1000, 'size': 1}], 'gidMappings': [{'containerID': 0, 'hostID': 1000, 'size': 1}]}",
+         "[{'containerID': 0, 'hostID': 1000, 'size': 1}], 'gidMappings': [{'containerID': 0, 'hostID': 1000, 'size': "
+         "1}]}",
          "has no \"iversion\""},
         {TMPFS("/x", "'idmap'"), "container has none"},
         {TMPFS("/x", "'ridmap'"), "container has none"},
@@ -683,7 +709,8 @@ static void contradictions(void)
         spec_add(spec, "mounts", TMPFS("/ok", ""));
         spec_add(spec, "mounts", "%s", list[i].mount);
         refuse_plan(list[i].mount, spec,
-                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "mounts[1]", .says_too = list[i].says});
+                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 1,
+                                       .says = "mounts[1]", .says_too = list[i].says});
     }
 }
 
@@ -716,10 +743,13 @@ static void only_mount(void)
     make_file(in_work("%s/lower-file", long_name), "x");
     make_file(in_work("%s2/second", long_name), "x");
     make_directory(in_work("from"), 0755);
-    static const char versions[] = "{'destination': '/versions', 'type': 'tmpfs', 'source': 'versions', 'options': ['iversion']}";
+    static const char versions[] = "{'destination': '/versions', 'type': 'tmpfs', 'source': 'versions', 'options': "
+                                   "['iversion']}";
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", versions);
-    spec_add(spec, "mounts", "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/%s:%s/%s2']}", work,
+    spec_add(spec, "mounts",
+             "{'destination': '/merged', 'type': 'overlay', 'source': 'overlay', 'options': ['lowerdir=%s/%s:%s/%s2']}",
+                 work,
              long_name, work, long_name);
     rfs_plan *plan = plan_of(json_object_get(spec));
     char *steps = describe(plan);
@@ -727,7 +757,9 @@ static void only_mount(void)
     free(steps);
     rfs_plan_free(plan);
     /* the others are made as ever */
-    spec_add(spec, "mounts", "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', 'noexec', 'ro']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', "
+             "'noexec', 'ro']}");
     spec_add(spec, "mounts", BIND("from", "/bound", "'bind', 'ro'"));
     run_container(plan_of(spec), NULL, inside_only_mount, NULL);
     spec = empty_spec();
@@ -743,11 +775,13 @@ static void too_long(void)
     REQUIRE(many);
     memset(many, 'x', 4199);
     many[4199] = 0;
-    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'overlay', 'source': 'o', 'options': ['lowerdir=/%s']}", many);
+    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'overlay', 'source': 'o', 'options': ['lowerdir=/%s']}",
+             many);
     free(many);
     make_image();
     refuse_plan("more than a page", spec,
-                &(struct expected){.code = -E2BIG, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "more than mount(2) takes"});
+                &(struct expected){.code = -E2BIG, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0,
+                                   .says = "more than mount(2) takes"});
 }
 
 /* Not every file system writes to the fsopen(2) descriptor which option it refuses. */
@@ -777,15 +811,18 @@ static void unknown(void)
         {TMPFS("/x", "'RO'"), "(the kernel says: tmpfs: Unknown parameter 'RO')", -EINVAL},
         {TMPFS("/x", "'create=link'"), "(the kernel says: tmpfs: Unknown parameter 'create')", -EINVAL},
         {TMPFS("/x", "'size=many'"), "(the kernel says: tmpfs: Bad value for 'size')", -EINVAL},
-        {"{'destination': '/x', 'type': 'devpts', 'source': 'd', 'options': ['nosuchopt']}", kernel_names("devpts", "nosuchopt") ? "nosuchopt" : "fsconfig devpts", -EINVAL},
-        {"{'destination': '/x', 'type': 'nosuchfs', 'source': 'd'}", "the kernel knows no file system of this type", -ENODEV},
+        {"{'destination': '/x', 'type': 'devpts', 'source': 'd', 'options': ['nosuchopt']}",
+         kernel_names("devpts", "nosuchopt") ? "nosuchopt" : "fsconfig devpts", -EINVAL},
+        {"{'destination': '/x', 'type': 'nosuchfs', 'source': 'd'}", "the kernel knows no file system of this type",
+         -ENODEV},
     };
     make_image();
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
         spec_add(spec, "mounts", "%s", list[i].mount);
         run_refused(list[i].mount, plan_of(spec), NULL,
-                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0] (/x)",
+                    &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
+                                       .index = 0, .says = "mounts[0] (/x)",
                                        .says_too = list[i].says});
     }
 }
@@ -818,7 +855,8 @@ static void meaningless_of_bind(void)
     static const struct {
         const char *option, *says;
     } list[] = {
-        {"rbind,ro", "options[1]: \"rbind,ro\" means nothing for a bind; probably meant: \"rbind\", \"ro\", each an option of its own"},
+        {"rbind,ro", "options[1]: \"rbind,ro\" means nothing for a bind; probably meant: \"rbind\", \"ro\", each an "
+                     "option of its own"},
         {"ro,nosuid", "probably meant: \"ro\", \"nosuid\""},
         {"readonly", "options[1]: \"readonly\" means nothing for a bind; probably meant: \"ro\""},
         {" ro", "options[1]: \" ro\" means nothing for a bind; probably meant: \"ro\""},
@@ -839,9 +877,11 @@ static void meaningless_of_bind(void)
     make_image();
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
-        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'none', 'source': '/etc', 'options': ['bind', '%s']}", list[i].option);
+        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'none', 'source': '/etc', 'options': ['bind', '%s']}",
+                 list[i].option);
         refuse_plan(list[i].option, spec,
-                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0, .says = "mounts[0] (/x)",
+                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .index = 0,
+                                       .says = "mounts[0] (/x)",
                                        .says_too = list[i].says});
     }
 }

@@ -43,14 +43,17 @@ static void container(void *data)
     rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = c, .log = keep_log};
     int rc = rfs_prepare(c->container, &callbacks, &err);
     if (c->fails.code) {
-        CHECK_ERROR(rc, &err, .code = c->fails.code, .object = c->fails.object, .index = c->fails.index, .says = c->fails.says, .says_too = c->fails.says_too);
+        CHECK_ERROR(rc, &err, .code = c->fails.code, .object = c->fails.object, .index = c->fails.index,
+                    .says = c->fails.says, .says_too = c->fails.says_too);
         return;
     }
     REQUIRE_SUCCESS(rc, &err);
     REQUIRE_SUCCESS(rfs_finalize(c->container, &err), &err);
     c->inside();
-    CHECK_THAT(!c->fails.says || strstr(c->log, c->fails.says), "the log does not say \"%s\": %s", c->fails.says, c->log);
-    CHECK_THAT(!c->fails.says_too || strstr(c->log, c->fails.says_too), "the log does not say \"%s\": %s", c->fails.says_too, c->log);
+    CHECK_THAT(!c->fails.says || strstr(c->log, c->fails.says), "the log does not say \"%s\": %s", c->fails.says,
+               c->log);
+    CHECK_THAT(!c->fails.says_too || strstr(c->log, c->fails.says_too), "the log does not say \"%s\": %s",
+               c->fails.says_too, c->log);
 }
 
 static void run(rfs_plan *plan, unsigned long without, void (*inside)(void), struct expected fails)
@@ -120,17 +123,23 @@ static void sysfs(void)
 {
     only_cgroup2();
     json_object *spec = add_user_namespace(empty_spec());
-    spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['nosuid', 'noexec', 'nodev', 'ro']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['nosuid', 'noexec', 'nodev', "
+             "'ro']}");
     run(plan_of(json_object_get(spec)), CLONE_NEWNET, NULL,
-        (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .says = "sysfs", .says_too = "RFS_OPTION_SYSFS_FROM_HOST"});
+        (struct expected){.code = -EPERM, .object = RFS_OBJECT_MOUNT, .says = "sysfs",
+                          .says_too = "RFS_OPTION_SYSFS_FROM_HOST"});
     rfs_plan *plan = plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST);
     run(plan, 0, inside_new_sysfs, (struct expected){0});
-    run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ", .says_too = "sysfs: Operation not permitted"});
+    run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ",
+                                                                  .says_too = "sysfs: Operation not permitted"});
     /* the plan's own cgroups lie over it */
     spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['ro']}");
-    spec_add(spec, "mounts", "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
-    run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup, (struct expected){0});
+    spec_add(spec, "mounts",
+             "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
+    run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup,
+        (struct expected){0});
     /* one that was to be written to has no such stand-in */
     spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['rw']}");
@@ -157,12 +166,16 @@ static void devpts(void)
     } kinds[] = {
         {"[{'containerID': 0, 'hostID': 100000, 'size': 65536}]", inside_devpts, NULL},
         {"[{'containerID': 3, 'hostID': 100003, 'size': 3}]", inside_devpts, NULL},
-        {"[{'containerID': 0, 'hostID': 100000, 'size': 5}]", inside_devpts_without_gid, "warning: devpts: the option \"gid=5\" is left out"},
-        {"[{'containerID': 6, 'hostID': 100000, 'size': 5}]", inside_devpts_without_gid, "warning: devpts: the option \"gid=5\" is left out"},
+        {"[{'containerID': 0, 'hostID': 100000, 'size': 5}]", inside_devpts_without_gid,
+         "warning: devpts: the option \"gid=5\" is left out"},
+        {"[{'containerID': 6, 'hostID': 100000, 'size': 5}]", inside_devpts_without_gid,
+         "warning: devpts: the option \"gid=5\" is left out"},
         {"[]", inside_devpts, NULL},
     };
     json_object *spec = add_user_namespace(empty_spec());
-    spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5', 'mode=620', 'ptmxmode=666']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5', "
+             "'mode=620', 'ptmxmode=666']}");
     for (size_t i = 0; i < COUNT(kinds); i++) {
         json_object *copy = NULL;
         json_object_deep_copy(spec, &copy, NULL);
@@ -171,7 +184,8 @@ static void devpts(void)
     }
     /* another option's is the caller's matter */
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'options': ['gid=70000']}");
-    run(plan_of(spec), 0, NULL, (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1, .says = "fsconfig gid", .says_too = "may have no such id"});
+    run(plan_of(spec), 0, NULL, (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1,
+                                                  .says = "fsconfig gid", .says_too = "may have no such id"});
 }
 
 /* The host's mounts have flags that a bind can't clear. */
@@ -185,7 +199,8 @@ static void locked_flags(void)
     make_directory(in_work("source"), 0755);
     REQUIRE(mount("x", in_work("source"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") == 0);
     json_object *spec = add_user_namespace(empty_spec());
-    spec_add(spec, "mounts", "{'destination': '/locked', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'ro']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/locked', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'ro']}", work);
     run(plan_of(spec), 0, inside_locked, (struct expected){.says = "locked"});
 }
 
@@ -232,11 +247,14 @@ static void set_script(json_object *spec, const char *script)
     json_object_array_add(args, json_object_new_string(script));
     json_object_object_add(process, "args", args);
     spec_set(spec, "root.readonly", "false");
-    spec_set(spec, "process.capabilities", "{'bounding': ['CAP_CHOWN', 'CAP_FOWNER'], 'effective': ['CAP_CHOWN', 'CAP_FOWNER'], "
+    spec_set(spec, "process.capabilities",
+             "{'bounding': ['CAP_CHOWN', 'CAP_FOWNER'], 'effective': ['CAP_CHOWN', 'CAP_FOWNER'], "
              "'permitted': ['CAP_CHOWN', 'CAP_FOWNER']}");
 }
 
-#define BUSYBOX "b() { /bin/busybox \"$@\"; }; is() { [ \"$(b stat -c %u:%g $1)\" = $2 ] || { echo $1: $(b stat -c %u:%g $1); exit 1; }; }; "
+#define BUSYBOX \
+    "b() { /bin/busybox \"$@\"; }; " \
+    "is() { [ \"$(b stat -c %u:%g $1)\" = $2 ] || { echo $1: $(b stat -c %u:%g $1); exit 1; }; }; "
 
 static void rfsrun_user_namespace(void)
 {
@@ -247,11 +265,18 @@ static void rfsrun_user_namespace(void)
     make_file(in_work("private/inner/file"), "x");
     REQUIRE(chmod(in_work("private"), 0700) == 0);
     json_object *spec = add_user_namespace(default_spec("runc"));
-    spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
-    spec_add(spec, "mounts", "{'destination': '/own', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', 'ridmap=uids=7-100070-1#9-100090-1;gids=@0-0-100']}", work);
-    spec_add(spec, "mounts", "{'destination': '/hidden', 'type': 'bind', 'source': '%s/private/inner', 'options': ['rbind', 'ro']}", work);
-    set_script(spec, BUSYBOX "[ $(b id -u) = 0 ]; is /idmapped/file 7:8; is /own/file 70:8; is /own/below/file 90:10; is /hidden/file 65534:65534;"
-               " b touch /idmapped/new; b chown 5:6 /idmapped/new; b touch /tmp/made; ! b touch /hidden/new 2>/dev/null; [ \"$(b cat /proc/self/setgroups)\" = allow ]");
+    spec_add(spec, "mounts",
+             "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/own', 'type': 'bind', 'source': '%s/source', 'options': ['rbind', "
+             "'ridmap=uids=7-100070-1#9-100090-1;gids=@0-0-100']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/hidden', 'type': 'bind', 'source': '%s/private/inner', 'options': ['rbind', 'ro']}",
+                 work);
+    set_script(spec, BUSYBOX "[ $(b id -u) = 0 ]; is /idmapped/file 7:8; is /own/file 70:8; is /own/below/file 90:10; "
+                             "is /hidden/file 65534:65534;"
+               " b touch /idmapped/new; b chown 5:6 /idmapped/new; b touch /tmp/made; ! b touch /hidden/new "
+               "2>/dev/null; [ \"$(b cat /proc/self/setgroups)\" = allow ]");
     struct lacking lacking = lacking_on_host();
     if (lacking.call) {
         CHECK(rfsrun(spec, 0, NULL) == 125);
@@ -275,8 +300,12 @@ static json_object *rootless_spec(bool mappings)
 {
     json_object *spec = default_spec("runc");
     if (mappings) {
-        spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 200000, 'size': 1000}]");
-        spec_set(spec, "linux.gidMappings", "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 200000, 'size': 1000}]");
+        spec_set(spec, "linux.uidMappings",
+                 "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 200000, 'size': "
+                 "1000}]");
+        spec_set(spec, "linux.gidMappings",
+                 "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 200000, 'size': "
+                 "1000}]");
     }
     return spec;
 }
@@ -299,7 +328,8 @@ static void rfsrun_one_id(void)
     spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/root/none', 'options': ['bind']}");
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
     spec = rootless_spec(false);
-    spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '%s/bundle', 'options': ['bind', 'idmap']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/x', 'type': 'bind', 'source': '%s/bundle', 'options': ['bind', 'idmap']}", work);
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
     free(output);
     output = read_all(AT_FDCWD, in_work("output"));
@@ -337,13 +367,15 @@ static void rfsrun_range(void)
     replace_file("/etc/subuid", "subuid", "somebody:200000:1000\n");
     replace_file("/etc/subgid", "subgid", "somebody:200000:1000\n");
     json_object *spec = rootless_spec(true);
-    set_script(spec, BUSYBOX "b touch /tmp/made /tmp/other; b chown 33:34 /tmp/other; is /tmp/other 33:34; is /tmp/made 0:0");
+    set_script(spec, BUSYBOX "b touch /tmp/made /tmp/other; b chown 33:34 /tmp/other; is /tmp/other 33:34; is "
+                             "/tmp/made 0:0");
     CHECK(rfsrun(spec, USER, "--rootless") == 0);
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), USER, USER);
     CHECK_OWNER(AT_FDCWD, image("tmp/other"), RANGE + 32, RANGE + 33);
     /* a range that is not this user's */
     spec = rootless_spec(true);
-    spec_set(spec, "linux.uidMappings", "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 300000, 'size': 1000}]");
+    spec_set(spec, "linux.uidMappings",
+             "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 300000, 'size': 1000}]");
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
 }
 
@@ -382,7 +414,8 @@ static pid_t users_holder(uid_t user)
     for (size_t i = 0; i < 2; i++) {
         char path[64], map[128];
         snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, i ? "uid_map" : "gid_map");
-        int length = snprintf(map, sizeof map, "0 %u 1\n1 %u 1000\n", user, RANGE), fd = open(path, O_WRONLY | O_CLOEXEC);
+        int length = snprintf(map, sizeof map, "0 %u 1\n1 %u 1000\n", user, RANGE),
+            fd = open(path, O_WRONLY | O_CLOEXEC);
         REQUIRE_THAT(write(fd, map, (size_t)length) == length, "%s", path);
         close(fd);
     }
@@ -399,8 +432,10 @@ static void end(pid_t holder)
 /* Has the container join namespaces of the holder, and has its script see that it did. */
 static void join(json_object *spec, char *script, size_t room, const char *types, pid_t holder)
 {
-    static const struct { const char *type, *file; } known[] = {{"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"}, {"uts", "uts"},
-                                                                {"cgroup", "cgroup"}, {"mount", "mnt"}, {"user", "user"}};
+    static const struct { const char *type, *file; } known[] = {{"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"},
+                                                                {"uts", "uts"},
+                                                                {"cgroup", "cgroup"}, {"mount", "mnt"},
+                                                                    {"user", "user"}};
     for (size_t i = 0; i < COUNT(known); i++) {
         char path[64], link[64] = "";
         if (!strstr(types, known[i].type))
@@ -409,7 +444,9 @@ static void join(json_object *spec, char *script, size_t room, const char *types
         REQUIRE_THAT(readlink(path, link, sizeof link - 1) > 0, "%s", path);
         spec_add(spec, "linux.namespaces", "{'type': '%s', 'path': '%s'}", known[i].type, path);
         size_t used = strlen(script);
-        snprintf(script + used, room - used, "[ \"$(b readlink /proc/self/ns/%s)\" = '%s' ] || { echo no %s; exit 1; }; ", known[i].file, link, path);
+        snprintf(script + used, room - used,
+                 "[ \"$(b readlink /proc/self/ns/%s)\" = '%s' ] || { echo no %s; exit 1; }; ", known[i].file, link,
+                     path);
     }
 }
 
@@ -438,11 +475,14 @@ static void rfsrun_joins(void)
         set_script(spec, script);
         /* the host's side stays where it is */
         spec_set(spec, "hooks", "{}");
-        spec_add(spec, "hooks.createRuntime", "{'path': '/bin/sh', 'args': ['sh', '-c', 'for n in pid net mnt; do readlink /proc/self/ns/$n; done >%s/hook']}", work);
+        spec_add(spec, "hooks.createRuntime",
+                 "{'path': '/bin/sh', 'args': ['sh', '-c', 'for n in pid net mnt; do readlink /proc/self/ns/$n; done "
+                 ">%s/hook']}", work);
         CHECK(rfsrun(spec, 0, NULL) == 0);
         char *seen = read_all(AT_FDCWD, in_work("hook")), own[256] = "";
         for (size_t k = 0; k < 3; k++)
-            REQUIRE(readlink((const char *const[]){"/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/mnt"}[k], own + strlen(own), 60) > 0 &&
+            REQUIRE(readlink((const char *const[]){"/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/mnt"}[k],
+                             own + strlen(own), 60) > 0 &&
                     strcat(own, "\n"));
         CHECK_THAT(seen && strcmp(seen, own) == 0, "the hook was in %s, not in %s", seen, own);
         free(seen);
@@ -500,7 +540,8 @@ static void rfsrun_idmaps_to_joined(void)
     char script[2048] = BUSYBOX;
     json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}]");
     join(spec, script, sizeof script, "user", holder);
-    spec_add(spec, "mounts", "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
+    spec_add(spec, "mounts",
+             "{'destination': '/idmapped', 'type': 'bind', 'source': '%s/source', 'options': ['bind', 'idmap']}", work);
     strcat(script, "is /idmapped/file 7:8");
     set_script(spec, script);
     CHECK(rfsrun(spec, 0, NULL) == (lacking_on_host().call ? 125 : 0));
@@ -516,7 +557,8 @@ static void rfsrun_user_joins(void)
     char script[2048] = BUSYBOX;
     json_object *spec = joining_spec("[{'type': 'mount'}, {'type': 'pid'}]");
     join(spec, script, sizeof script, "user uts network", holder);
-    spec_add(spec, "mounts", "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5']}");
+    spec_add(spec, "mounts",
+             "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance', 'gid=5']}");
     strcat(script, "b grep -q ' - devpts devpts rw,gid=200004,' /proc/self/mountinfo; b touch /tmp/made");
     set_script(spec, script);
     CHECK(rfsrun(spec, USER, "--rootless") == 0);
@@ -529,7 +571,8 @@ static void rfsrun_user_joins(void)
     set_script(spec, "exit 0");
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
     char *output = read_all(AT_FDCWD, in_work("output"));
-    CHECK_THAT(output && strstr(output, "joining the namespace /") && strstr(output, "/network: Operation not permitted"), "%s", output);
+    CHECK_THAT(output && strstr(output, "joining the namespace /")
+               && strstr(output, "/network: Operation not permitted"), "%s", output);
     free(output);
     end(holder);
 }
@@ -539,12 +582,15 @@ static void rfsrun_cannot_join(void)
     require_rfsrun();
     make_image();
     static const struct { const char *namespace, *says; } kinds[] = {
-        {"{'type': 'network', 'path': '/proc/self/ns/uts'}", "linux.namespaces[1].path: /proc/self/ns/uts: it is no network namespace"},
+        {"{'type': 'network', 'path': '/proc/self/ns/uts'}",
+         "linux.namespaces[1].path: /proc/self/ns/uts: it is no network namespace"},
         {"{'type': 'network', 'path': '/proc/self/status'}", "/proc/self/status: it is no network namespace"},
         {"{'type': 'user', 'path': '/proc/self/ns/net'}", "/proc/self/ns/net: it is no user namespace"},
-        {"{'type': 'ipc', 'path': '/no/such/file'}", "linux.namespaces[1].path: /no/such/file: No such file or directory"},
+        {"{'type': 'ipc', 'path': '/no/such/file'}",
+         "linux.namespaces[1].path: /no/such/file: No such file or directory"},
         {"{'type': 'mount', 'path': '/proc/self/ns/mnt'}", "linux.namespaces[1]: \"mount\" comes twice"},
-        {"{'type': 'user', 'path': '/proc/self/ns/user'}", "joining the namespace /proc/self/ns/user: Invalid argument"},
+        {"{'type': 'user', 'path': '/proc/self/ns/user'}",
+         "joining the namespace /proc/self/ns/user: Invalid argument"},
         {"{'type': 'user'}", "a user namespace needs both"},
     };
     for (size_t i = 0; i < COUNT(kinds); i++) {

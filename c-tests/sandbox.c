@@ -1,7 +1,5 @@
-/* What a sandbox needs: an empty tmpfs as the rootfs, steps that make directories, files and links between the mounts, and
- * examples/sandbox.c as an ordinary user.
- * SPDX-License-Identifier: MIT OR Apache-2.0
- */
+/* What a sandbox needs: an empty tmpfs as the rootfs, steps that make directories, files and links between the
+ * mounts, and examples/sandbox.c as an ordinary user. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "bundle.h"
 
 #include <errno.h>
@@ -124,7 +122,8 @@ static void excluded(void)
     }
     rfs_error err = fresh_error();
     rfs_container *container = container_of(plan_of_config(new_config()));
-    CHECK_ERROR(rfs_container_set_rootfs_fd(container, 0, &err), &err, .code = -EINVAL, .says = "RFS_OPTION_TMPFS_ROOTFS");
+    CHECK_ERROR(rfs_container_set_rootfs_fd(container, 0, &err), &err, .code = -EINVAL,
+                .says = "RFS_OPTION_TMPFS_ROOTFS");
 }
 
 /* ---- The steps ---- */
@@ -164,28 +163,34 @@ static void steps(void)
     char text[] = "root:x:0:0::/:/bin/sh\n";
     add(config, (rfs_file){.path = "/d", .type = 'd'});
     add(config, (rfs_file){.path = "/d/", .type = 'd'});
-    add(config, (rfs_file){.path = "/a/b/c", .type = 'd', .flags = RFS_FILE_MODE | RFS_FILE_OWNER, .mode = 01770, .uid = 12,
+    add(config, (rfs_file){.path = "/a/b/c", .type = 'd', .flags = RFS_FILE_MODE | RFS_FILE_OWNER, .mode = 01770,
+                           .uid = 12,
         .gid = 34});
     add(config, (rfs_file){.path = "/etc/passwd", .type = 'f', .content = text, .content_len = strlen(text)});
     memset(text, 'z', sizeof text); /* it was copied */
     add(config, (rfs_file){.path = "/etc/empty", .type = 'f', .flags = RFS_FILE_MODE, .mode = 0600});
-    add(config, (rfs_file){.path = "/suid", .type = 'f', .flags = RFS_FILE_MODE | RFS_FILE_OWNER, .mode = 04755, .uid = 12,
+    add(config, (rfs_file){.path = "/suid", .type = 'f', .flags = RFS_FILE_MODE | RFS_FILE_OWNER, .mode = 04755,
+                           .uid = 12,
         .gid = 34, .content = "binary", .content_len = 6});
     add(config, (rfs_file){.path = "/copy", .type = 'f', .flags = RFS_FILE_CONTENT_FD, .content_fd = source});
     add(config, (rfs_file){.path = "/piped", .type = 'f', .flags = RFS_FILE_CONTENT_FD, .content_fd = pipes[0]});
-    add(config, (rfs_file){.path = "/link", .type = 'l', .target = "etc", .flags = RFS_FILE_OWNER, .uid = 56, .gid = 78});
+    add(config, (rfs_file){.path = "/link", .type = 'l', .target = "etc", .flags = RFS_FILE_OWNER, .uid = 56,
+                           .gid = 78});
     add(config, (rfs_file){.path = "/link/through", .type = 'f', .content = "x", .content_len = 1});
     add(config, (rfs_file){.path = "/dangling", .type = 'l', .target = "/no/where"});
     add(config, (rfs_file){.path = "/dangling/x", .type = 'd'});
-    add_mount(config, (rfs_mount){.type = "tmpfs", .source = "tmpfs", .destination = "/ro", .options = ro, .n_options = 1});
+    add_mount(config, (rfs_mount){.type = "tmpfs", .source = "tmpfs", .destination = "/ro", .options = ro,
+                                  .n_options = 1});
     add(config, (rfs_file){.path = "/ro/file", .type = 'f', .content = "in a read-only tmpfs", .content_len = 20});
     add(config, (rfs_file){.path = "/ro", .flags = RFS_FILE_MODE, .mode = 0711});
     add(config, (rfs_file){.path = "/", .flags = RFS_FILE_MODE, .mode = 0751});
     rfs_plan *plan = plan_of_config(config);
     char *text_of = describe(plan);
-    CHECK_THAT(strstr(text_of, "{\"step\":\"make\",\"index\":3,\"path\":\"/a/b/c\",\"type\":\"d\",\"mode\":\"1770\",\"uid\":12,\"gid\":34}"),
-        "%s", text_of);
-    CHECK_THAT(strstr(text_of, "\"path\":\"/link\",\"type\":\"l\",\"target\":\"etc\"") && !strstr(text_of, "root:x"), "%s", text_of);
+    CHECK_THAT(strstr(text_of, "{\"step\":\"make\",\"index\":3,\"path\":\"/a/b/c\",\"type\":\"d\","
+                               "\"mode\":\"1770\",\"uid\":12,\"gid\":34}"),
+               "%s", text_of);
+    CHECK_THAT(strstr(text_of, "\"path\":\"/link\",\"type\":\"l\",\"target\":\"etc\"") && !strstr(text_of, "root:x"),
+               "%s", text_of);
     CHECK_THAT(strstr(text_of, "\"tmpfs\":true"), "%s", text_of);
     free(text_of);
     run_container(plan, NULL, look_at_steps, &source);
@@ -225,7 +230,8 @@ static void remount(void)
     static const char *const flags[] = {"nosuid", "nodev"}, *const ro[] = {"bind", "remount", "ro"};
     rfs_config *config = new_config();
     add_proc(config);
-    add_mount(config, (rfs_mount){.type = "tmpfs", .source = "tmpfs", .destination = "/m", .options = flags, .n_options = 2});
+    add_mount(config, (rfs_mount){.type = "tmpfs", .source = "tmpfs", .destination = "/m", .options = flags,
+                                  .n_options = 2});
     add_mount(config, (rfs_mount){.destination = "/m", .options = ro, .n_options = 3, .flags = RFS_MOUNT_KEEP_FLAGS});
     run_container(plan_of_config(config), NULL, look_at_remount, NULL);
 }
@@ -243,7 +249,8 @@ static void bad_files(void)
         {RFS_STAGE_CONFIG, "content", {.path = "/x", .type = 'd', .content = "y", .content_len = 1}},
         {RFS_STAGE_CONFIG, "content", {.path = "/x", .type = 'f', .content_len = 1}},
         {RFS_STAGE_CONFIG, "content", {.path = "/x", .flags = RFS_FILE_CONTENT_FD}},
-        {RFS_STAGE_CONFIG, "exclude", {.path = "/x", .type = 'f', .flags = RFS_FILE_CONTENT_FD, .content = "y", .content_len = 1}},
+        {RFS_STAGE_CONFIG, "exclude", {.path = "/x", .type = 'f', .flags = RFS_FILE_CONTENT_FD, .content = "y",
+                                       .content_len = 1}},
         {RFS_STAGE_CONFIG, "content_fd", {.path = "/x", .type = 'f', .flags = RFS_FILE_CONTENT_FD, .content_fd = -1}},
         {RFS_STAGE_PLAN, "absolute", {.path = "x", .type = 'd'}},
         {RFS_STAGE_PLAN, "absolute", {.path = "", .type = 'd'}},
@@ -266,7 +273,8 @@ static void bad_files(void)
             CHECK_SUCCESS(rc, &err);
             rc = rfs_plan_new(config, &plan, &err);
         }
-        if (!CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = list[i].stage, .object = RFS_OBJECT_MOUNT, .says = list[i].says))
+        if (!CHECK_ERROR(rc, &err, .code = -EINVAL, .stage = list[i].stage, .object = RFS_OBJECT_MOUNT,
+                         .says = list[i].says))
             note("... with bad_files[%zu]", i);
         rfs_config_free(config);
     }
@@ -319,7 +327,8 @@ static void sandbox(uid_t id)
     pid_t child = fork();
     if (child == 0) {
         static char *const command[] = {"sandbox", "/bin/sh", "-c",
-            "id -u; pwd; cat /etc/passwd; echo $$; test -c /dev/null && touch /tmp/x && ! touch /usr/x 2>&- && ! touch /x 2>&- && "
+            "id -u; pwd; cat /etc/passwd; echo $$; test -c /dev/null && touch /tmp/x && ! touch /usr/x 2>&- && ! touch "
+            "/x 2>&- && "
             "echo good > /dev/null && ls -d /home/* /root 2>&-", NULL};
         dup2(out[1], 1);
         if (setgid(id) < 0 || setuid(id) < 0)

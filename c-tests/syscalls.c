@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define AT_MOST 214
-/* of the paths to be masked or read-only, those that the kernel of the table has; of one call, what another one costs at most */
+/* of the paths to be masked or read-only, those that the kernel of the table has; of one call, what another one
+ * costs at most */
 #define PATHS 8
 #define FOR_A_PATH 2
 #define MARK 0x7e57
@@ -35,7 +36,8 @@ static const struct {
     NAME(fspick), NAME(mount_setattr), NAME(mount), NAME(umount2), NAME(pivot_root), NAME(chroot), NAME(chdir),
     NAME(fchdir), NAME(mkdirat), NAME(mknodat), NAME(symlinkat), NAME(unlinkat), NAME(readlinkat), NAME(fchmod),
     NAME(fchmodat), NAME(fchown), NAME(fchownat), NAME(umask), NAME(dup3), NAME(fcntl), NAME(getpid), NAME(gettid),
-    NAME(getdents64), NAME(faccessat), NAME(faccessat2), NAME(ioctl), NAME(setxattr), NAME(fsetxattr), NAME(lseek), NAME(brk),
+    NAME(getdents64), NAME(faccessat), NAME(faccessat2), NAME(ioctl), NAME(setxattr), NAME(fsetxattr), NAME(lseek),
+        NAME(brk),
     NAME(mmap), NAME(munmap), NAME(futex), NAME(madvise), NAME(getrandom), NAME(rt_sigprocmask), NAME(rt_sigaction),
 #ifdef SYS_readlink
     NAME(readlink), NAME(open), NAME(stat), NAME(lstat), NAME(access), NAME(mkdir), NAME(dup2),
@@ -93,7 +95,8 @@ static void trace(unsigned *counts)
             break;
         struct __ptrace_syscall_info info;
         if (WSTOPSIG(status) != (SIGTRAP | 0x80) ||
-            ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) < 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY)
+            ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) < 0
+                || info.op != PTRACE_SYSCALL_INFO_ENTRY)
             continue;
         if (info.entry.nr == SYS_getpriority && info.entry.args[0] == MARK) {
             counting = info.entry.args[1] == 1;
@@ -131,7 +134,8 @@ static unsigned count_calls(unsigned *counts)
     only_cgroup2();
     make_image();
     json_object *spec = default_spec("runc");
-    paths = paths_in(spec, "linux.maskedPaths") + paths_in(spec, "linux.readonlyPaths") + (access("/proc/kcore", F_OK) == 0);
+    paths = paths_in(spec, "linux.maskedPaths") + paths_in(spec,
+                                                           "linux.readonlyPaths") + (access("/proc/kcore", F_OK) == 0);
     container = container_of(plan_of(spec));
     /* as for a container in the background: nothing to read, and output that somebody takes */
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), ends[2];
@@ -171,7 +175,8 @@ static void regenerate(const unsigned *counts)
 
 static bool falls_back(void)
 {
-    return is_refused(syscall(SYS_openat2, -1, "", NULL, 0)) || is_refused(syscall(SYS_fsopen, NULL, 0)) || !has_mount_setattr() ||
+    return is_refused(syscall(SYS_openat2, -1, "", NULL, 0)) || is_refused(syscall(SYS_fsopen, NULL, 0))
+        || !has_mount_setattr() ||
            is_refused(syscall(SYS_statx, -1, "", 0, STATX_MNT_ID, NULL));
 }
 
@@ -197,7 +202,8 @@ static void default_bundle(void)
         CHECK_THAT(counts[i] <= expected, "%s: %u calls, expected at most %u", name, counts[i], expected);
     }
     free(table);
-    CHECK_THAT(total <= AT_MOST + (paths > PATHS ? (paths - PATHS) * 3 * FOR_A_PATH : 0), "%u system calls, at most %d are allowed for %d paths",
+    CHECK_THAT(total <= AT_MOST + (paths > PATHS ? (paths - PATHS) * 3 * FOR_A_PATH : 0),
+               "%u system calls, at most %d are allowed for %d paths",
                total, AT_MOST, PATHS);
     CHECK_THAT(total > 20, "only %u system calls were counted", total);
 }

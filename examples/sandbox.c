@@ -1,8 +1,8 @@
 /* Runs a program in a sandbox, as bubblewrap does: sandbox PROGRAM [ARGUMENT...]
  *
- * It needs no privilege: it has its own user, mount and pid namespaces, in which the caller's id is mapped. The root is an
- * empty tmpfs with the host's /usr, read-only, a /tmp, /proc and minimal /dev of its own, and an /etc/passwd that is made
- * from memory.
+ * It needs no privilege: it has its own user, mount and pid namespaces, in which the caller's id is mapped. The root is
+ * an empty tmpfs. The host's /usr is in it, read-only, with a /tmp, a /proc and a minimal /dev of its own. Its
+ * /etc/passwd is made from memory.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include <librfs.h>

@@ -16,7 +16,8 @@ int terminal_open(rfs_container *container, uid_t owner, const struct winsize *s
     if (master >= 0 && unlockpt(master) == 0)
         terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (terminal < 0) {
-        snprintf(err->message, sizeof(err->message), "opening a terminal by the container's /dev/ptmx: %s", strerror(errno));
+        snprintf(err->message, sizeof(err->message), "opening a terminal by the container's /dev/ptmx: %s",
+                 strerror(errno));
         return -1;
     }
     if (rfs_bind_console(container, terminal, err) < 0)

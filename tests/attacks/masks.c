@@ -69,15 +69,18 @@ static void naive_swapped(void)
 int main(void)
 {
     static const struct attack attacks[] = {
-        {.cves = "CVE-2025-31133", .name = "/dev/null is a link to another file", .arrange = null_is_link, .naive = naive_mask_hidden,
+        {.cves = "CVE-2025-31133", .name = "/dev/null is a link to another file", .arrange = null_is_link,
+         .naive = naive_mask_hidden,
          .spec = spec_masked, .won = is_another_file, .outcome = IS_REFUSED},
         {.cves = "CVE-2025-31133", .name = "/dev/null is missing", .arrange = no_null, .naive = naive_mask_hidden,
          .spec = spec_without_null, .won = is_readable, .outcome = IS_REFUSED},
-        {.cves = "CVE-2025-31133, CVE-2025-62161", .name = "/dev/null is a fifo", .arrange = null_is_fifo, .naive = naive_mask_hidden,
+        {.cves = "CVE-2025-31133, CVE-2025-62161", .name = "/dev/null is a fifo", .arrange = null_is_fifo,
+         .naive = naive_mask_hidden,
          .spec = spec_masked, .won = is_not_null, .outcome = IS_REFUSED},
         {.cves = "CVE-2025-31133, CVE-2025-62161", .name = "/dev/null is another device", .arrange = null_is_zero,
          .naive = naive_mask_hidden, .spec = spec_masked, .won = is_not_null, .outcome = IS_REFUSED},
-        {.cves = "CVE-2025-31133", .name = "/dev/null becomes a link before it masks", .arrange = no_null, .naive = naive_swapped,
+        {.cves = "CVE-2025-31133", .name = "/dev/null becomes a link before it masks", .arrange = no_null,
+         .naive = naive_swapped,
          .spec = spec_masked, .outside = swap_null, .won = is_readable, .outcome = IS_REFUSED},
     };
     return run_attacks(attacks, COUNT(attacks));

@@ -98,7 +98,8 @@ static void cwd_by_descriptor(void)
     REQUIRE(fd >= 0 && dup2(fd, 7) == 7);
     pid_t pid = fork();
     if (pid == 0)
-        _exit(chroot(in_work("bundle/rootfs")) != 0 || chdir("/") != 0 || fchdir(7) != 0 || access("bundle/rootfs", F_OK) != 0);
+        _exit(chroot(in_work("bundle/rootfs")) != 0 || chdir("/") != 0 || fchdir(7) != 0
+              || access("bundle/rootfs", F_OK) != 0);
     CHECK(status_of(pid) == 0);
     write_spec(spec);
     int status = status_of(start_rfsrun());
