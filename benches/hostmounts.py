@@ -97,8 +97,10 @@ def compare(rfsrun, bundle):
                 least = first.setdefault((kind, way), (count_mounts(), median))
                 print(f"ratio hostmounts-{count_mounts()}-{kind} {way}/{way}-{least[0]} {median / least[1]:.2f}")
                 if way != "unshare":
-                    print(f"ratio hostmounts-{count_mounts()}-{kind} {way}/unshare {median / medians[kind, 'unshare']:.2f}")
-            print("        " + ", ".join(f"{kind} {way} {median * 1000:.2f} ms" for (kind, way), median in medians.items()))
+                    print(f"ratio hostmounts-{count_mounts()}-{kind} {way}/unshare "
+                           f"{median / medians[kind, 'unshare']:.2f}")
+            print("        " + ", ".join(f"{kind} {way} {median * 1000:.2f} ms"
+                                         for (kind, way), median in medians.items()))
         subprocess.run(["umount", "-l", folder], check=True)
 
 

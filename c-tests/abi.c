@@ -175,8 +175,8 @@ FIELD(rfs_options, final_propagation, const char **, 112, 68, 68);
 FUNCTION(rfs_config_from_oci, int (*)(const char *, size_t, const char *, struct rfs_config **, struct rfs_error *));
 FUNCTION(rfs_config_new, int (*)(const char *, struct rfs_config **, struct rfs_error *));
 FUNCTION(rfs_config_add_mount, int (*)(struct rfs_config *, const struct rfs_mount *, struct rfs_error *));
-FUNCTION(rfs_config_add_fstab, int (*)(struct rfs_config *, const char *, const char *const *, uint64_t *,
-                                       struct rfs_error *));
+FUNCTION(rfs_config_add_fstab, int (*)(struct rfs_config *, const char *, const char *const *, uint64_t *, struct
+                                       rfs_error *));
 FUNCTION(rfs_config_add_file, int (*)(struct rfs_config *, const struct rfs_file *, struct rfs_error *));
 FUNCTION(rfs_config_add_device, int (*)(struct rfs_config *, const struct rfs_device *, struct rfs_error *));
 FUNCTION(rfs_config_add_masked_path, int (*)(struct rfs_config *, const char *, struct rfs_error *));

@@ -14,6 +14,7 @@ with its size."""
 import os
 import re
 import sys
+import textwrap
 
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 HEADER, RECORD = "include/librfs.h", "c-tests/abi.c"
@@ -125,7 +126,9 @@ def interface():
             scalars[name] = list(zip(sizes, aligned))
         elif match := re.fullmatch(r"(.+?)(\w+)\((.*)\)", entry):
             functions.append(match[2])
-            lines.append(f"FUNCTION({match[2]}, {match[1].strip()} (*)({parameters(match[3])}));")
+            start = f"FUNCTION({match[2]}, {match[1].strip()} (*)("
+            line = f"{start}{parameters(match[3])}));"
+            lines += textwrap.wrap(line, 120, subsequent_indent=" " * len(start))
         else:
             sys.exit(f"abi.py: {HEADER}: not understood: {entry}")
     return lines, functions

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Holds the licence and the origin of each crate in Cargo.lock to deny.toml, and each of our own source files to an
-SPDX line, with what is on every developer's machine. `cargo deny check` does more (advisories), where it is installed."""
+"""Checks the licence and the origin of each crate in Cargo.lock by deny.toml, and that each of our own source files has
+an SPDX line. It needs only Python and cargo. `cargo deny check` also looks at advisories."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# `make check`: what a change needs first, in about a minute: the unit tests, and the C tests on this kernel with the library
-# as it is in the tree.
+# `make check`: runs the tests that a change needs first, in about a minute: the unit tests, and the C tests on this
+# kernel with the library as it is in the tree.
 # usage: check.sh [TEST [CASE]]: one of the C tests alone; CASE is a pattern of its cases' names, as for fnmatch(3)
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,4 +20,5 @@ if [ -n "$test" ]; then
 fi
 # All but `debian`, which takes a network, and minutes.
 # shellcheck disable=SC2046 # one word each
-exec meson test -C build/check --no-rebuild --print-errorlogs $(meson test -C build/check --list | sed 's/.* //' | grep -v '^debian$')
+exec meson test -C build/check --no-rebuild --print-errorlogs \
+	$(meson test -C build/check --list | sed 's/.* //' | grep -v '^debian$')

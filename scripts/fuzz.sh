@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 cargo +nightly fuzz --version >/dev/null 2>&1 || {
-	echo 'make fuzz: it needs cargo-fuzz and a nightly toolchain: cargo install cargo-fuzz; rustup toolchain install nightly' >&2
+	echo 'make fuzz: it needs cargo-fuzz and a nightly toolchain:' \
+		'cargo install cargo-fuzz; rustup toolchain install nightly' >&2
 	exit 1
 }
 [ $# != 0 ] || set -- $(ls fuzz/corpus)

@@ -39,9 +39,9 @@ suite() {
 	local name=$1 good bad ran_well=1
 	shift
 	run "$name" "$@" || ran_well=0
-	# "test result: ok. 3 passed; 1 failed" is cargo's; "OK 0.14s 25 subtests passed" meson's, of a program with
-	# many cases, and without the end of one that is a single case; "kernels: 3 passed, 1 failed" is tests/kernels/run.sh's. A
-	# program that fails counts as one failure.
+	# cargo writes "test result: ok. 3 passed; 1 failed". meson writes "OK 0.14s 25 subtests passed" for a program
+	# with many cases, and only "OK 0.14s" for a single case. tests/kernels/run.sh writes "kernels: 3 passed, 1
+	# failed". A program that fails counts as one failure.
 	read -r good bad < <(awk '
 		/^test result:/ { good += $4; bad += $6 }
 		/^ *[0-9]+\/[0-9]+ .* OK .* subtests passed$/ { good += $(NF - 2); next }
@@ -177,7 +177,8 @@ c_tests() {
 	local folder=$1
 	shift
 	rm -rf "$folder"
-	PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name librfs.pc)") meson setup "$folder" -Dlibrary=installed -Dwerror=true "$@" ||
+	PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name librfs.pc)") \
+		meson setup "$folder" -Dlibrary=installed -Dwerror=true "$@" ||
 		return 1
 	meson compile -C "$folder"
 }
@@ -223,7 +224,8 @@ check c-tests-build c_tests build/c-tests
 suite c-tests meson test -C build/c-tests --print-errorlogs --no-suite attacks
 check no-case-skipped sh -c '! grep " # SKIP" build/c-tests/meson-logs/testlog.txt'
 suite valgrind meson test -C build/c-tests --print-errorlogs --timeout-multiplier 10 \
-	--wrap='valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99' --suite parse
+	--wrap="valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+		--error-exitcode=99" --suite parse
 check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address,undefined -Db_lundef=false
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --no-suite attacks --timeout-multiplier 4

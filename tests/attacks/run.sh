@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# tests/attacks/run.sh BUILD: runs the attacks of a meson build directory and checks that docs/security.md has a row for each, as it
-# went. Closes with the counts.
+# tests/attacks/run.sh BUILD: runs the attacks of a meson build directory, and checks that docs/security.md has a row
+# with the outcome of each. It ends with the counts.
 set -uo pipefail
 build=$1
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,7 +20,8 @@ fi
 stopped=$(echo "$rows" | grep -c '^|')
 escaped=$(grep -c '^not ok' "$log")
 # "# faults of SET-UP: N tried, N clean, N of them set up all the same"
-read -r tried clean < <(awk '/^# faults of / { sub(/.*: /, ""); tried += $1; clean += $3 } END { print tried + 0, clean + 0 }' "$log")
+read -r tried clean < <(awk '/^# faults of / { sub(/.*: /, ""); tried += $1; clean += $3 }
+	END { print tried + 0, clean + 0 }' "$log")
 echo "faults: $tried tried, $clean clean"
 echo "attacks: $stopped stopped, $escaped escaped"
 [ "$stopped" -gt 0 ] && [ "$tried" -gt 0 ] && [ "$tried" = "$clean" ] && [ "$escaped" = 0 ] && [ $status = 0 ]

@@ -95,7 +95,8 @@ Mistake("The rootfs is read-only and has no /dev", [DEV], READ_ONLY % "rm -r $R/
 Mistake("The rootfs is read-only, and the working directory is missing", change={"process/cwd": "/srv/app"},
         setup=READ_ONLY % "", only=[PROC, DEV], says=["process.cwd", "/srv", "read-only"])
 Mistake("The rootfs is full", [B("/new/a")],
-        DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nr_inodes=30 none $R; cp -a $H/image/. $R\n" "i=0; while touch $R/t/full$i 2>/dev/null; do i=$((i + 1)); done\n",
+        DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nr_inodes=30 none $R; cp -a $H/image/. $R\n"
+              "i=0; while touch $R/t/full$i 2>/dev/null; do i=$((i + 1)); done\n",
         says=["/new", "full"])
 Mistake("The rootfs belongs to a user whom the user namespace does not map", [B("/new/a")], DIR + "cp -a $R $H/image",
         change={"root/path": "$H/image"}, ids=MAPPED, says=["/new", "65534", "map"])
@@ -113,7 +114,8 @@ Mistake("The type is unknown", [M("/t/a", "nosuchfs", "none")],
 Mistake("There is neither a type nor \"bind\"", [M("/t/a", source="$H/dir", options="ro")], DIR,
         says=["mounts[1] (/t/a)", "type"])
 Mistake("tmpfs: an unknown option", [M("/t/a", "tmpfs", "tmpfs", "sice=1m")], says=["mounts[1] (/t/a)", "sice=1m"])
-Mistake("tmpfs: an option in capital letters", [M("/t/a", "tmpfs", "tmpfs", "RO")], says=["mounts[1] (/t/a)", "RO", "\"ro\""])
+Mistake("tmpfs: an option in capital letters", [M("/t/a", "tmpfs", "tmpfs", "RO")],
+        says=["mounts[1] (/t/a)", "RO", "\"ro\""])
 Mistake("tmpfs: a size that is no number", [M("/t/a", "tmpfs", "tmpfs", "size=1mb")],
         says=["mounts[1] (/t/a)", "size=1mb"])
 Mistake("tmpfs: a mode that is not octal", [M("/t/a", "tmpfs", "tmpfs", "mode=rwx")],

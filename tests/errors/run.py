@@ -31,8 +31,8 @@ Each mistake is a bundle, which rfsrun, runc and crun are asked to run; what the
 the bundle's directory, whose `host` has what is bound, `PID` a process, and `N` a number that differs from run to run.
 What crun says of a hook differs from run to run; one of its messages stands here.
 
-A message of librfs names the object of the configuration, the system call, the component or value, what the kernel said,
-and what to do about it. `rfs_error.detail` is the same without the words of the errno.
+A message of librfs names the object of the configuration, the system call, the component or value, what the kernel
+said, and the remedy. `rfs_error.detail` is the same without the words of the errno.
 """
 
 
@@ -64,8 +64,9 @@ def plain(runtime, text, work):
     text = text.split("\ngoroutine ")[0]  # of a Go program that has panicked
     text = re.sub(r"\S{100,}", lambda word: f"{word[0][:36]}[...]{word[0][-36:]}", text)
     # The page has no control characters, which one of the three prints raw.
-    return "".join(c if c == "\n" or c.isprintable() else "".join(f"<{b:02x}>" for b in c.encode("utf-8", "surrogateescape"))
-                   for c in text)
+    def escaped(c):
+        return "".join(f"<{byte:02x}>" for byte in c.encode("utf-8", "surrogateescape"))
+    return "".join(c if c == "\n" or c.isprintable() else escaped(c) for c in text)
 
 
 def column(runtime):
@@ -130,7 +131,8 @@ def problems_of(mistake, said, facts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--newer", action="store_true", help="with newer runc and crun: see ../parity/README.md. Only prints")
+    parser.add_argument("--newer", action="store_true",
+                        help="with newer runc and crun: see ../parity/README.md. Only prints")
     parser.add_argument("prefix")
     parser.add_argument("number", nargs="*", type=int)
     arguments = parser.parse_args()

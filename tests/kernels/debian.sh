@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Debian's kernels, qemu, compilers of policies, and other runc and crun, unpacked into $cache without a trace in the system's own packages.
-# Sourced by run.sh and by tests/parity/run.py. Every function prints nothing but what it is asked for, and fails if that can't be had.
+# Unpacks Debian's kernels, qemu, compilers of policies, and other versions of runc and crun into $cache, without a
+# trace in the system's own packages. run.sh and tests/parity/run.py source it. Every function prints only its result, and
+# fails if it has none.
 
 # The release that has a kernel series.
 suite_of() {
@@ -19,7 +20,8 @@ suite_of() {
 apt() {
 	local suite=$1 tool=$2 dir=$cache/apt/$1
 	shift 2
-	"apt-$tool" -qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
+	"apt-$tool" -qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::Etc::preferencesparts=/dev/null \
 		-o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Get::List-Cleanup=false \
 		-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=root "$@"
 }
@@ -125,5 +127,6 @@ qemu() {
 				-o "Dir::Cache::archives=$dir.new/archives" qemu-system-x86 >&2 &&
 			unpack "$dir.new" "$dir.new"/archives/*.deb && mv "$dir.new" "$dir" || return 1
 	fi
-	echo "env LD_LIBRARY_PATH=$dir/usr/lib/x86_64-linux-gnu:$dir/lib/x86_64-linux-gnu $dir/usr/bin/qemu-system-x86_64 -L $dir/usr/share/qemu -L $dir/usr/share/seabios"
+	echo "env LD_LIBRARY_PATH=$dir/usr/lib/x86_64-linux-gnu:$dir/lib/x86_64-linux-gnu" \
+		"$dir/usr/bin/qemu-system-x86_64 -L $dir/usr/share/qemu -L $dir/usr/share/seabios"
 }

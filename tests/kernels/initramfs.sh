@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Packs an initial ramfs: busybox, the C tests with the installed library, the programs that they run, rfsrun with
 # bundles to run, what `runc spec` and `crun spec` write, and a kernel's modules.
-# usage: initramfs.sh PREFIX TESTS PARITY POLICIES KERNEL OUTPUT: where librfs is installed; a meson build folder with the
-# C tests and the examples; the folder that parity.py has recorded; one with policies of security modules; an unpacked kernel
-# package; the file to write
+# usage: initramfs.sh PREFIX TESTS PARITY POLICIES KERNEL OUTPUT
+# PREFIX: where librfs is installed. TESTS: a meson build folder with the C tests and the examples. PARITY: the folder
+# that parity.py has recorded. POLICIES: a folder with policies of security modules. KERNEL: an unpacked kernel package.
+# OUTPUT: the file to write.
 set -euo pipefail
 prefix=$1 tests=$(realpath "$2") parity=$3 policies=$4 kernel=$5 output=$(realpath "$6")
 source=$(realpath "$(dirname "$0")/../..")
@@ -91,7 +92,8 @@ chmod +x "$root/bin/runc" "$root/tests/parity" "$root/tests/hostmounts"
 echo parity >>"$root/tests/order"
 
 # The libraries that they name, where they expect them.
-find "$root/bin" "$root/tests" "$root/parity" "$root/usr/lib" -type f -perm -1 -o -name '*.so' | while read -r program; do
+find "$root/bin" "$root/tests" "$root/parity" "$root/usr/lib" -type f -perm -1 -o -name '*.so' |
+while read -r program; do
 	LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name librfs.so.1)") ldd "$program" 2>&- || :
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) (.*/\1/p' | sort -u | while read -r library; do
 	case $library in

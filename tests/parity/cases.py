@@ -51,9 +51,9 @@ class Case:
     namespaces  which ones, by their first letters: pid, ipc, uts, mount, cgroup, network
     look        commands for the probe, see probe.c
     fails       what rfsrun's message must contain where the container must not start
-    expects     facts that rfsrun must show, for what neither runc nor crun can do ("-": must not be there)
-    ids         the container has a user namespace of its own: mappings of users and of groups, each a list of ids inside,
-                ids of the host, how many. The image belongs to it
+    expects     facts that rfsrun must show, if neither runc nor crun can do the same ("-": must not be there)
+    ids         mappings of users and of groups, for a container with a user namespace of its own, to which the image
+                belongs. Each is a list of ids inside, ids of the host, and a count
     user        an ordinary user of the host starts the runtime, with no privilege
     prefix      a command that starts the runtime: ["prlimit", "--nofile=64"]
     unshare     rfsrun makes the mount namespace before rfs_prepare(), for what RFS_OPTION_OWN_NAMESPACE can't do
@@ -146,7 +146,8 @@ mkdir -p $H/volume $H/config $H/shm $R/tmp; chmod 1777 $H/shm $R/tmp; echo kept 
 for f in resolv.conf hostname hosts .containerenv; do echo $f >$H/$f; done
 """
 whole("whole/runc-spec")
-Case("whole/namespaces-without-a-path", [DEV], change={"linux/namespaces": [{"type": type, "path": ""} for type in ("pid", "ipc", "uts", "mount")]})
+Case("whole/namespaces-without-a-path", [DEV], change={"linux/namespaces": [
+    {"type": type, "path": ""} for type in ("pid", "ipc", "uts", "mount")]})
 whole("whole/runc-spec-read-only", change={"root/readonly": True})
 whole("whole/docker", ENGINE_FILES, spec=written_by("docker"))
 whole("whole/podman", ENGINE_FILES, spec=written_by("podman"), look="list /tmp", change={"root/readonly": True})
@@ -158,9 +159,11 @@ whole("whole/terminal-other-user", terminal=True, look="touch /dev/console",
 
 ALL_SET = "nosuid,nodev,noexec,noatime,nodiratime,ro"
 DIR = "mkdir -p $H/dir; echo host >$H/dir/f\n"
-FLAGGED = "mkdir -p $H/dir; mount -t tmpfs -o nosuid,nodev,noexec,noatime,nodiratime none $H/dir; echo host >$H/dir/f\n" \
+FLAGGED = "mkdir -p $H/dir; mount -t tmpfs -o nosuid,nodev,noexec,noatime,nodiratime none $H/dir; " \
+    "echo host >$H/dir/f\n" \
           "mount -o remount,bind,ro $H/dir\n"
-NESTED = "mkdir -p $H/dir; mount -t tmpfs -o mode=755 none $H/dir; mkdir $H/dir/sub; mount -t tmpfs -o mode=755 none $H/dir/sub\n" \
+NESTED = "mkdir -p $H/dir; mount -t tmpfs -o mode=755 none $H/dir; " \
+    "mkdir $H/dir/sub; mount -t tmpfs -o mode=755 none $H/dir/sub\n" \
          "echo host >$H/dir/f; echo below >$H/dir/sub/f\n"
 
 
@@ -168,7 +171,8 @@ def each(options, base="bind"):
     return [B("/t/" + option, options=base + "," + option) for option in options.split()]
 
 
-Case("options/bind-set", each("nosuid nodev noexec noatime nodiratime relatime strictatime ro rw silent loud defaults"), DIR)
+Case("options/bind-set", each("nosuid nodev noexec noatime nodiratime relatime strictatime ro rw silent loud defaults"),
+     DIR)
 Case("options/bind-clear-superblock", each("async nolazytime nomand noiversion"), DIR)
 for option in "sync dirsync lazytime mand iversion".split():
     Case("options/bind-set-superblock-" + option, each(option), DIR, fails=option)
@@ -203,7 +207,8 @@ Case("options/propagation-of-shared", [B("/t/" + option, options="rbind," + opti
      NESTED + "mount --make-rshared $H/dir")
 Case("options/propagation-kept", [B("/t/a", options="rbind"), B("/t/b")], NESTED + "mount --make-rshared $H/dir")
 Case("options/propagation-several", [B("/t/a", options="rbind,private,shared"), B("/t/b", options="rbind,shared,slave"),
-                                     B("/t/c", options="rbind,rslave,rshared"), B("/t/d", options="rbind,rprivate,shared")],
+                                     B("/t/c", options="rbind,rslave,rshared"),
+                                         B("/t/d", options="rbind,rprivate,shared")],
      NESTED + "mount --make-rshared $H/dir")
 Case("options/propagation-of-tmpfs", [M("/t/a", "tmpfs", "none", "shared"), M("/t/b", "tmpfs", "none", "unbindable"),
                                       M("/t/c", "tmpfs", "none", "private")])
@@ -216,18 +221,22 @@ Case("options/recursive-clear-atime", each("ratime rnorelatime rnostrictatime", 
      expects={f"mount /t/{option}{below} flags": "ro,nosuid,nodev,noexec,nodiratime,relatime"
               for option in ("ratime", "rnorelatime", "rnostrictatime") for below in ("", "/sub")})
 Case("options/recursive-clear-nodiratime", each("rdiratime", "rbind"), ALL_FLAGGED)
-Case("options/recursive-clear-symfollow", each("rsymfollow", "rbind"), NESTED + "mount -o remount,bind,nosymfollow $H/dir/sub")
+Case("options/recursive-clear-symfollow", each("rsymfollow", "rbind"),
+     NESTED + "mount -o remount,bind,nosymfollow $H/dir/sub")
 Case("options/recursive-and-plain", [B("/t/a", options="rbind,ro,rnoexec"), B("/t/b", options="rbind,rro,rw"),
                                      B("/t/c", options="bind,rro")], NESTED)
 Case("options/recursive-of-tmpfs", [M("/t/a", "tmpfs", "none", "rro")])
 Case("options/bind-ignores-data", [B("/t/a", options="bind,mode=777,copy,nocopy")], DIR)
-for name, option, hint in (("joined", "rbind,ro", "rbind"), ("synonym", "readonly", "ro"), ("space", " ro", "ro"), ("misspelt", "rroo", "rro"),
+for name, option, hint in (("joined", "rbind,ro", "rbind"), ("synonym", "readonly", "ro"), ("space", " ro", "ro"),
+                           ("misspelt", "rroo", "rro"),
                            ("empty", "", "empty"), ("unknown", "nonsense", "leave it out")):
     Case("options/bind-meaningless-" + name, [{**B("/t/a"), "options": ["bind", option]}], DIR, fails=hint)
 OVERLAY = DIR + "mkdir $H/lower $H/upper $H/work; echo low >$H/lower/l; chmod 0755 $H/upper\n"
-Case("options/overlay-joined", [{**M("/t/a", "overlay", "overlay"), "options": ["lowerdir=$H/lower,upperdir=$H/upper,workdir=$H/work"]}], OVERLAY,
+Case("options/overlay-joined", [{**M("/t/a", "overlay", "overlay"),
+                                 "options": ["lowerdir=$H/lower,upperdir=$H/upper,workdir=$H/work"]}], OVERLAY,
      look="list /t")
-Case("options/tmpfs-joined", [{**M("/t", "tmpfs", "tmpfs"), "options": ["size=1m,mode=1777"]}, {**M("/t/a", "tmpfs", "tmpfs"), "options": ["nodev", "size=64k,nr_inodes=5,mode=700"]}],
+Case("options/tmpfs-joined", [{**M("/t", "tmpfs", "tmpfs"), "options": ["size=1m,mode=1777"]},
+                              {**M("/t/a", "tmpfs", "tmpfs"), "options": ["nodev", "size=64k,nr_inodes=5,mode=700"]}],
      "chmod 0751 $R/t")
 Case("options/unknown-to-tmpfs", [M("/t/a", "tmpfs", "none", "nonsense")], fails="nonsense")
 Case("options/bad-value", [M("/t/a", "tmpfs", "none", "mode=rwx")], fails="mode")
@@ -240,15 +249,18 @@ THINGS = DIR + "echo file >$H/file; mkfifo $H/fifo; mknod $H/null c 1 3; ln -s d
     "python3 -c 'import os, socket; socket.socket(socket.AF_UNIX).bind(os.environ[\"H\"] + \"/socket\")'\n"
 Case("bind/sources", [B("/t/" + name, name) for name in "dir file fifo null socket link flink".split()], THINGS)
 Case("bind/onto-existing", [B("/t/" + name, name) for name in "dir file fifo null socket".split()],
-     THINGS + "mkdir $R/t/dir; touch $R/t/file $R/t/fifo $R/t/null $R/t/socket; chmod 0700 $R/t/dir; chmod 0600 $R/t/file")
+     THINGS + "mkdir $R/t/dir; touch $R/t/file $R/t/fifo $R/t/null $R/t/socket; chmod 0700 $R/t/dir; chmod 0600 "
+              "$R/t/file")
 Case("bind/target-missing", [B("/new/deep/dir"), B("/new/deep/file", "file"), B("/t/x/../y", "file")], THINGS)
-Case("bind/target-other-type", [B("/t/null", "file"), B("/t/fifo", "file")], THINGS + "mknod $R/t/null c 1 3; mkfifo $R/t/fifo")
+Case("bind/target-other-type", [B("/t/null", "file"), B("/t/fifo", "file")],
+     THINGS + "mknod $R/t/null c 1 3; mkfifo $R/t/fifo")
 Case("bind/dir-on-file", [B("/etc/f")], DIR, fails="/etc/f")
 Case("bind/file-on-dir", [B("/t", "file")], THINGS, fails="/t")
 Case("bind/below-file", [B("/etc/f/x")], DIR, fails="/etc/f")
 Case("bind/source-missing", [B("/t/a", "absent")], fails="absent")
 Case("bind/source-dangling", [B("/t/a", "link")], "ln -s nowhere $H/link", fails="link")
-Case("bind/source-relative", [M("/t/a", "bind", "host/dir", "bind"), M("/t/b", "bind", "./host/../host/dir", "bind")], DIR)
+Case("bind/source-relative", [M("/t/a", "bind", "host/dir", "bind"), M("/t/b", "bind", "./host/../host/dir", "bind")],
+     DIR)
 Case("bind/destination-relative", [B("t/a"), B("./t/b")], DIR)
 Case("bind/destination-unclean", [B("/t//a/./b/"), B("/../../../t/c"), B("/t/x/../../../../t/d")], DIR)
 Case("bind/on-root", [B("/")], DIR, fails="/probe")
@@ -263,7 +275,8 @@ Case("bind/link-to-host", [B("/t/a/x")], DIR + "mkdir $H/target; ln -s $H/target
 Case("bind/recursive", [B("/t/r", options="rbind"), B("/t/b")], NESTED)
 Case("bind/recursive-read-only", [B("/t/r", options="rbind,ro"), B("/t/b", options="bind,ro")], NESTED)
 Case("bind/file-read-only", [B("/etc/f", "file", "bind,ro"), B("/t/fifo", "fifo", "bind,ro")], THINGS)
-Case("bind/over-a-mount", [M("/t", "tmpfs", "none", "mode=755"), B("/t/a"), M("/t/a", "tmpfs", "none", "mode=700"), B("/t")], DIR)
+Case("bind/over-a-mount", [M("/t", "tmpfs", "none", "mode=755"), B("/t/a"), M("/t/a", "tmpfs", "none", "mode=700"),
+                           B("/t")], DIR)
 Case("bind/into-a-bind", [B("/t/a"), B("/t/a/new"), B("/t/a/f", "file")], THINGS)
 Case("bind/type-by-option", [M("/t/a", "none", "$H/dir", "bind"), M("/t/b", "ext4", "$H/dir", "rbind"),
                              M("/t/c", None, "$H/dir", "bind,ro")], DIR)
@@ -294,7 +307,8 @@ Case("bind/dest-nofollow", [B("/t/a", "dir", "bind,dest-nofollow")], DIR + "mkdi
 Case("bind/create", [B("/t/a", "dir", "bind,create=dir"), B("/t/b/f", "file", "bind,create=file")], THINGS)
 Case("bind/src-nofollow-link", [B("/t/a", "link", "bind,src-nofollow")], THINGS, look="list /t",
      expects={"mount /t/a root": "/host/link"})
-Case("bind/dest-nofollow-link", [B("/t/a", "file", "bind,dest-nofollow")], THINGS + "ln -s ../etc/f $R/t/a", look="list /t touch /etc/f",
+Case("bind/dest-nofollow-link", [B("/t/a", "file", "bind,dest-nofollow")], THINGS + "ln -s ../etc/f $R/t/a",
+     look="list /t touch /etc/f",
      expects={"mount /t/a root": "/host/file", "mount /etc/f on": "-"})
 Case("bind/relabel-without-selinux", [B("/t/a", "dir", "bind,z"), B("/t/b", "dir", "bind,Z")], DIR)
 
@@ -306,23 +320,32 @@ Case("tmpfs/existing-target", [M("/t", "tmpfs", "tmpfs", "nosuid,nodev"), M("/st
 Case("tmpfs/mode-given", [M("/t", "tmpfs", "tmpfs", "mode=0700"), M("/new", "tmpfs", "tmpfs", "mode=1770,uid=7,gid=8")],
      "chmod 0751 $R/t")
 Case("tmpfs/size", [M("/t/a", "tmpfs", "tmpfs", "size=64k"), M("/t/b", "tmpfs", "tmpfs", "size=10%,nr_inodes=1k")])
-Case("tmpfs/read-only", [M("/t", "tmpfs", "tmpfs", "ro"), M("/new", "tmpfs", "tmpfs", "ro,nosuid,noexec,nodev,mode=750")])
-Case("tmpfs/read-only-with-mounts-below", [M("/t", "tmpfs", "tmpfs", "ro,mode=755"), B("/t/a"), M("/t/b", "tmpfs", "none", "mode=755")], DIR)
+Case("tmpfs/read-only", [M("/t", "tmpfs", "tmpfs", "ro"),
+                         M("/new", "tmpfs", "tmpfs", "ro,nosuid,noexec,nodev,mode=750")])
+Case("tmpfs/read-only-with-mounts-below", [M("/t", "tmpfs", "tmpfs", "ro,mode=755"), B("/t/a"),
+                                           M("/t/b", "tmpfs", "none", "mode=755")], DIR)
 Case("tmpfs/on-link", [M("/t/a", "tmpfs", "tmpfs", "mode=755")], "ln -s ../real $R/t/a; mkdir $R/real")
 Case("tmpfs/on-file", [M("/etc/f", "tmpfs", "tmpfs")], fails="/etc/f")
 Case("tmpfs/copy-up", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")],
-     """cd $R/t; mkdir -m 0700 a; mkdir -m 2775 a/b; chown 12:34 a/b; echo hello >a/f; chmod 4711 a/f; chown 5:6 a/b; ln a/f hard
+     """cd $R/t; mkdir -m 0700 a; mkdir -m 2775 a/b; chown 12:34 a/b; echo hello >a/f; chmod 4711 a/f
+chown 5:6 a/b; ln a/f hard
         ln -s a/f link; ln -s /nowhere dangling; mkfifo fifo; mknod null c 1 3; truncate -s 1M sparse; echo end >>sparse
         touch -d 2001-02-03 a/f""", look="list /t")
 Case("tmpfs/copy-up-xattrs", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")],
-     "cd $R/t; echo x >f; python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"value\"); os.setxattr(\".\", \"user.top\", b\"v\")'",
+     "cd $R/t; echo x >f; python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"value\"); os.setxattr(\".\", "
+     "\"user.top\", b\"v\")'",
      look="list /t")
-Case("tmpfs/copy-up-root", [M("/t", "tmpfs", "tmpfs", "tmpcopyup")], "chmod 0710 $R/t; chown 12:34 $R/t; echo x >$R/t/f", look="list /t")
-Case("tmpfs/copy-up-10000", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")], "cd $R/t; mkdir a; (cd a; seq 10000 | xargs touch)",
+Case("tmpfs/copy-up-root", [M("/t", "tmpfs", "tmpfs", "tmpcopyup")],
+     "chmod 0710 $R/t; chown 12:34 $R/t; echo x >$R/t/f", look="list /t")
+Case("tmpfs/copy-up-10000", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")],
+     "cd $R/t; mkdir a; (cd a; seq 10000 | xargs touch)",
      look="touch /t/a touch /t/a/10000")
-Case("tmpfs/copy-up-read-only", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,ro,nosuid,mode=755")], "echo x >$R/t/f", look="list /t")
-Case("tmpfs/copy-up-empty", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=711"), M("/new", "tmpfs", "tmpfs", "tmpcopyup,mode=711")])
-Case("tmpfs/user-namespace", [M("/t", "tmpfs", "tmpfs", "ro,nosuid"), M("/new", "tmpfs", "tmpfs", "mode=700")], user_namespace=True)
+Case("tmpfs/copy-up-read-only", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,ro,nosuid,mode=755")], "echo x >$R/t/f",
+     look="list /t")
+Case("tmpfs/copy-up-empty", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=711"),
+                             M("/new", "tmpfs", "tmpfs", "tmpcopyup,mode=711")])
+Case("tmpfs/user-namespace", [M("/t", "tmpfs", "tmpfs", "ro,nosuid"), M("/new", "tmpfs", "tmpfs", "mode=700")],
+     user_namespace=True)
 
 # ---- 4. proc, sysfs, mqueue, devpts ----
 
@@ -371,11 +394,13 @@ Case("cgroup/unified-cgroup2-type", [SYS, M("/sys/fs/cgroup", "cgroup2", "cgroup
 Case("cgroup/unified-host-namespace", [SYS, CGROUP], namespaces="pium")
 Case("cgroup/unified-elsewhere", [M("/t/cgroup", "cgroup", "cgroup", "ro")])
 Case("cgroup/unified-bind", [M("/t/cgroup", "bind", "/sys/fs/cgroup", "rbind,ro")])
-Case("cgroup/unified-user-namespace", [M("/t/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,ro")], user_namespace=True)
+Case("cgroup/unified-user-namespace", [M("/t/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,ro")],
+     user_namespace=True)
 Case("cgroup/unified-user-namespace-host", [M("/t/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,ro")],
      namespaces="pium", user_namespace=True)
 Case("cgroup/hybrid", [SYS, CGROUP], hybrid_cgroups=True)
-Case("cgroup/hybrid-writable", [SYS, M("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev")], hybrid_cgroups=True)
+Case("cgroup/hybrid-writable", [SYS, M("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev")],
+     hybrid_cgroups=True)
 Case("cgroup/hybrid-host-namespace", [SYS, CGROUP], namespaces="pium", hybrid_cgroups=True)
 Case("cgroup/hybrid-without-sysfs", [M("/t/cgroup", "cgroup", "cgroup", "ro")], hybrid_cgroups=True)
 
@@ -395,36 +420,45 @@ Case("devices/modes-and-owners", [DEV], host_umask=0o077, change=devices(
     device("/dev/a", fileMode=0o600, uid=1, gid=2), device("/dev/b", fileMode=0o666), device("/dev/c", uid=3),
     device("/dev/d", "b", 7, 1, fileMode=0o660, gid=6), device("/dev/e", fileMode=0o4777)))
 Case("devices/nested", [DEV], change=devices(device("/dev/net/tun", "c", 10, 200), device("/dev/a/b/c/d")))
-Case("devices/outside-dev", [DEV], change=devices(device("/t/null"), device("/srv/new/zero", minor=5)), look="list /t list /srv")
-Case("devices/parent-link", [DEV], setup="mkdir $R/real; ln -s /real $R/t/link", change=devices(device("/t/link/null")), look="list /real")
-Case("devices/existing-right", setup="mknod -m 0666 $R/t/null c 1 3", change=devices(device("/t/null", fileMode=0o666)), look="list /t")
-Case("devices/existing-wrong", setup="mknod -m 0666 $R/t/null c 1 5", change=devices(device("/t/null")), fails="/t/null")
+Case("devices/outside-dev", [DEV], change=devices(device("/t/null"), device("/srv/new/zero", minor=5)),
+     look="list /t list /srv")
+Case("devices/parent-link", [DEV], setup="mkdir $R/real; ln -s /real $R/t/link", change=devices(device("/t/link/null")),
+     look="list /real")
+Case("devices/existing-right", setup="mknod -m 0666 $R/t/null c 1 3", change=devices(device("/t/null", fileMode=0o666)),
+     look="list /t")
+Case("devices/existing-wrong", setup="mknod -m 0666 $R/t/null c 1 5", change=devices(device("/t/null")),
+     fails="/t/null")
 Case("devices/existing-file", setup="echo x >$R/t/null", change=devices(device("/t/null")), fails="/t/null")
 Case("devices/existing-link", setup="ln -s ../etc/f $R/t/null", change=devices(device("/t/null")), fails="/t/null")
-Case("devices/default-with-mode", [DEV], change=devices(device("/dev/null", fileMode=0o600, uid=7), device("/dev/tty", major=5, minor=0, fileMode=0o620)))
+Case("devices/default-with-mode", [DEV], change=devices(device("/dev/null", fileMode=0o600, uid=7),
+                                                        device("/dev/tty", major=5, minor=0, fileMode=0o620)))
 Case("devices/ptmx", [DEV, PTS], change=devices(device("/dev/ptmx", major=5, minor=2)))
 Case("devices/bad-type", [DEV], change=devices(device("/dev/x", "q")), fails="type")
 Case("devices/two-the-same", [DEV], change=devices(device("/dev/x"), device("/dev/x")))
 Case("devices/dev-read-only", only=[PROC, M("/dev", "tmpfs", "tmpfs", "nosuid,mode=755,ro")])
 Case("devices/dev-of-the-image", only=[PROC])
-Case("devices/dev-of-the-image-filled", only=[PROC], setup="mknod -m 0666 $R/dev/null c 1 3; touch $R/dev/ptmx; ln -s elsewhere $R/dev/fd")
+Case("devices/dev-of-the-image-filled", only=[PROC],
+     setup="mknod -m 0666 $R/dev/null c 1 3; touch $R/dev/ptmx; ln -s elsewhere $R/dev/fd")
 Case("devices/dev-of-the-image-wrong-null", only=[PROC], setup="mknod -m 0666 $R/dev/null c 1 5", fails="/dev/null")
 Case("devices/dev-link", only=[PROC], setup="mv $R/dev $R/real; ln -s real $R/dev")
-OTHER_DEV = "mkdir $H/dev; mount -t tmpfs -o mode=755 none $H/dev; mknod -m 0666 $H/dev/null c 1 3; ln -s /proc/kcore $H/dev/core\n"
+OTHER_DEV = "mkdir $H/dev; mount -t tmpfs -o mode=755 none $H/dev; " \
+    "mknod -m 0666 $H/dev/null c 1 3; ln -s /proc/kcore $H/dev/core\n"
 Case("devices/dev-bound", only=[PROC, B("/dev", "dev", "rbind,rslave")], setup=OTHER_DEV)
 Case("devices/dev-bound-read-only", only=[PROC, B("/dev", "dev", "bind,ro")], setup=OTHER_DEV)
 Case("devices/dev-bound-with-devices", only=[PROC, B("/dev", "dev", "rbind")], setup=OTHER_DEV,
      change=devices(device("/t/null")), look="list /t")
 Case("devices/user-namespace", [DEV, PTS], change=devices(device("/dev/full-too", minor=7)), user_namespace=True,
      fails="full-too")
-Case("devices/user-namespace-default", [DEV, M("/dev/pts", "devpts", "devpts", "newinstance,ptmxmode=0666,mode=0620")], user_namespace=True)
+Case("devices/user-namespace-default", [DEV, M("/dev/pts", "devpts", "devpts", "newinstance,ptmxmode=0666,mode=0620")],
+     user_namespace=True)
 
 # ---- 7. Propagation and the change of root ----
 
 for propagation in "private rprivate slave rslave shared rshared unbindable".split():
     Case("root/propagation-" + propagation, [B("/t/a", options="rbind")], NESTED + "mount --make-rshared /",
          change={"linux/rootfsPropagation": propagation})
-Case("root/propagation-runbindable", [B("/t/a", options="rbind")], NESTED, change={"linux/rootfsPropagation": "runbindable"},
+Case("root/propagation-runbindable", [B("/t/a", options="rbind")], NESTED,
+     change={"linux/rootfsPropagation": "runbindable"},
      fails="unbindable")
 Case("root/propagation-default", [B("/t/a", options="rbind")], NESTED + "mount --make-rshared /")
 Case("root/propagation-unknown", change={"linux/rootfsPropagation": "sideways"}, fails="sideways")
@@ -432,19 +466,24 @@ Case("root/no-pivot", [DEV, SYS, PTS], arguments=["--no-pivot"])
 Case("root/no-pivot-host-is-shared", [SYS], "mount --make-rshared /", arguments=["--no-pivot"])
 Case("root/no-mount-namespace", namespaces="piuc")
 Case("root/on-shared-mount", [B("/t/a")], DIR + "mount --bind $R $R; mount --make-shared $R")
-Case("root/on-own-file-system", [B("/new/a")], DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid none $R; cp -a $H/image/. $R")
+Case("root/on-own-file-system", [B("/new/a")],
+     DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid none $R; cp -a $H/image/. $R")
 Case("root/on-overlay", [B("/new/a"), M("/t", "tmpfs", "none", "mode=755")],
-     DIR + "cp -a $R $H/image; mkdir $H/upper $H/work; mount -t overlay -o lowerdir=$H/image,upperdir=$H/upper,workdir=$H/work overlay $R")
+     DIR + "cp -a $R $H/image; mkdir $H/upper $H/work; mount -t overlay -o "
+           "lowerdir=$H/image,upperdir=$H/upper,workdir=$H/work overlay $R")
 Case("root/with-mounts-below", [B("/t/a")], DIR + "mount -t tmpfs none $R/t; mkdir $R/srv; mount --bind $H/dir $R/srv")
-Case("root/unbindable-below", [B("/new/a")], DIR + "mount -t tmpfs none $R/t; mount --make-unbindable $R/t", unshare=True)
+Case("root/unbindable-below", [B("/new/a")], DIR + "mount -t tmpfs none $R/t; mount --make-unbindable $R/t",
+     unshare=True)
 Case("root/absolute-path", change={"root/path": "$R"})
 Case("root/by-link", setup="mv $R $H/image; ln -s host/image $R", fails="symbolic link")
 Case("root/missing", setup="mv $R $H/image", fails="rootfs")
 Case("root/is-a-file", setup="mv $R $H/image; touch $R", fails="rootfs")
 Case("root/read-only", [M("/t", "tmpfs", "tmpfs", "mode=755"), B("/new/a")], DIR, change={"root/readonly": True})
-Case("root/read-only-with-flags", [DEV], setup="cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
+Case("root/read-only-with-flags", [DEV],
+     setup="cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
      change={"root/readonly": True})
-Case("root/read-only-user-namespace", setup="cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
+Case("root/read-only-user-namespace",
+     setup="cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
      change={"root/readonly": True}, user_namespace=True)
 Case("root/read-only-cwd-missing", change={"root/readonly": True, "process/cwd": "/new/cwd"})
 Case("process/cwd", setup="mkdir -p $R/srv/x", change={"process/cwd": "/srv/x"})
@@ -458,28 +497,37 @@ Case("process/stdin-null", stdin_null=True)
 
 # ---- 8. Masks and read-only paths ----
 
-Case("masks/file-directory-missing", [DEV], change=masked("/etc/f", "/t", "/absent", "/absent/below"), setup="echo x >$R/t/f")
-Case("masks/proc-and-sys", [DEV, SYS], change=masked("/proc/keys", "/proc/acpi", "/proc/kcore", "/sys/firmware", "/proc/scsi"))
+Case("masks/file-directory-missing", [DEV], change=masked("/etc/f", "/t", "/absent", "/absent/below"),
+     setup="echo x >$R/t/f")
+Case("masks/proc-and-sys", [DEV, SYS], change=masked("/proc/keys", "/proc/acpi", "/proc/kcore", "/sys/firmware",
+                                                     "/proc/scsi"))
 Case("masks/duplicates", change=masked("/etc/f", "/etc/f", "/t", "/t", "/t/"))
-Case("masks/links", setup="ln -s etc/f $R/link; ln -s /t $R/abs; ln -s gone $R/dangling", change=masked("/link", "/abs", "/dangling"),
+Case("masks/links", setup="ln -s etc/f $R/link; ln -s /t $R/abs; ln -s gone $R/dangling",
+     change=masked("/link", "/abs", "/dangling"),
      look="touch /t touch /etc/f")
 Case("masks/other-types", setup="mkfifo $R/t/fifo; mknod $R/t/zero c 1 5", change=masked("/t/fifo", "/t/zero"))
 Case("masks/below-masks", setup="mkdir $R/t/sub; echo x >$R/t/sub/f", change=masked("/t", "/t/sub", "/t/sub/f"))
 Case("masks/above-masks", setup="mkdir $R/t/sub; echo x >$R/t/sub/f", change=masked("/t/sub/f", "/t/sub", "/t"))
-Case("masks/many", setup="for i in $(seq 300); do mkdir $R/t/$i; done", change=masked(*(f"/t/{i}" for i in range(1, 301))))
+Case("masks/many", setup="for i in $(seq 300); do mkdir $R/t/$i; done",
+     change=masked(*(f"/t/{i}" for i in range(1, 301))))
 Case("masks/on-mounts", [B("/t/a"), B("/t/f", "file", "bind,ro")], THINGS, change=masked("/t/a", "/t/f"))
-Case("masks/without-dev-null", only=[PROC, M("/dev", "bind", "$H/dir", "bind")], setup=DIR, change=masked("/etc/f"), fails="/dev/null")
+Case("masks/without-dev-null", only=[PROC, M("/dev", "bind", "$H/dir", "bind")], setup=DIR, change=masked("/etc/f"),
+     fails="/dev/null")
 Case("masks/and-read-only", setup="echo x >$R/t/f", change={**masked("/t", "/etc/f"), **readonly("/t", "/etc/f")})
 Case("masks/relative", change=masked("t"))
 Case("masks/below-file", change=masked("/etc/f/below"), fails="Not a directory")
 Case("readonly/file-directory-missing", change=readonly("/etc/f", "/t", "/absent", "/absent/below"))
-Case("readonly/proc-and-sys", [M("/sys", "sysfs", "sysfs")], change=readonly("/proc/sys", "/proc/bus", "/proc/sysrq-trigger", "/sys/kernel"))
+Case("readonly/proc-and-sys", [M("/sys", "sysfs", "sysfs")],
+     change=readonly("/proc/sys", "/proc/bus", "/proc/sysrq-trigger", "/sys/kernel"))
 Case("readonly/duplicates", change=readonly("/t", "/t"))
-Case("readonly/links", setup="ln -s etc/f $R/link; ln -s /t $R/abs; ln -s gone $R/dangling", change=readonly("/link", "/abs", "/dangling"),
+Case("readonly/links", setup="ln -s etc/f $R/link; ln -s /t $R/abs; ln -s gone $R/dangling",
+     change=readonly("/link", "/abs", "/dangling"),
      look="touch /t touch /etc/f")
-Case("readonly/of-mounts", [M("/t", "tmpfs", "none", "nosuid,nodev,noexec,noatime,mode=755"), B("/new/f", "file", "bind,nosuid")], THINGS,
+Case("readonly/of-mounts", [M("/t", "tmpfs", "none", "nosuid,nodev,noexec,noatime,mode=755"),
+                            B("/new/f", "file", "bind,nosuid")], THINGS,
      change=readonly("/t", "/new/f"))
-Case("readonly/with-mounts-below", [M("/t", "tmpfs", "none", "mode=755"), M("/t/sub", "tmpfs", "none", "mode=755")], change=readonly("/t"))
+Case("readonly/with-mounts-below", [M("/t", "tmpfs", "none", "mode=755"), M("/t/sub", "tmpfs", "none", "mode=755")],
+     change=readonly("/t"))
 Case("readonly/locked", [B("/t/a")], "mkdir $H/dir; mount -t tmpfs -o nosuid,nodev,noexec,noatime none $H/dir",
      change=readonly("/t/a"), user_namespace=True)
 Case("readonly/in-read-only-root", change={**readonly("/t", "/etc/f"), "root/readonly": True})
@@ -503,7 +551,8 @@ Case("hooks/createContainer-directory", change={"hooks/createContainer": [
     hook("pwd | sed 's,.*/,,' >$H/written; stat -c %F t dev/null proc/self >>$H/written")]})
 Case("hooks/createContainer-mounts", change={"hooks/createContainer": [
     hook("mkdir $R/t/made && mount -t tmpfs -o mode=711 none $R/t/made")]})
-Case("hooks/createContainer-fails", change={"hooks/createContainer": [hook("echo 'reason: none' >&2; exit 3")]}, fails="reason: none")
+Case("hooks/createContainer-fails", change={"hooks/createContainer": [hook("echo 'reason: none' >&2; exit 3")]},
+     fails="reason: none")
 Case("hooks/createRuntime-fails", change={"hooks/createRuntime": [hook("exit 3")]}, fails="3")
 Case("hooks/createContainer-timeout", change={"hooks/createContainer": [hook("sleep 2", timeout=1)]}, fails="time")
 Case("hooks/startContainer", setup="mkdir -p $R/bin; cp /bin/busybox $R/bin/sh",
@@ -513,7 +562,8 @@ for key in "status bundle".split():
     Case("hooks/state-" + key, change={"hooks/" + point: [
         hook(f"tr -d '\\n\" ' | sed 's/.*[{{,]{key}:\\([^,}}]*\\).*/\\1/; s,.*/,,' >$H/written-{point}")]
         for point in "prestart createRuntime createContainer poststart poststop".split()})
-Case("hooks/missing-program", change={"hooks/createContainer": [{"path": "/no/such/program"}]}, fails="/no/such/program")
+Case("hooks/missing-program", change={"hooks/createContainer": [{"path": "/no/such/program"}]},
+     fails="/no/such/program")
 
 # ---- 11. Containers with a user namespace ----
 
@@ -526,18 +576,22 @@ def user(name, mounts=(), setup="", ids=MAPPED, **more):
 
 
 PTS_WITHOUT_GID = M("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620")
-PRIVATE = "mkdir -p $H/private/dir/sub; echo host >$H/private/dir/f; echo host >$H/private/file; chmod 0700 $H/private\n"
+PRIVATE = "mkdir -p $H/private/dir/sub; " \
+    "echo host >$H/private/dir/f; echo host >$H/private/file; chmod 0700 $H/private\n"
 LOCKED = "mkdir $H/dir; mount -t tmpfs -o nosuid,nodev,noexec,mode=755 none $H/dir\n"
 
 whole("user/whole-runc-spec", ids=MAPPED)
 whole("user/whole-docker", ENGINE_FILES, spec=written_by("docker"), ids=MAPPED)
 whole("user/whole-podman", ENGINE_FILES, spec=written_by("podman"), ids=MAPPED)
 user("devices", [DEV, PTS])
-user("devices-of-the-host", [DEV], "mount -t tmpfs -o mode=755 none /dev/shm; mkdir /dev/shm/sub; mknod -m 0666 /dev/shm/sub/null c 1 3",
-     change=devices(device("/dev/kmsg", minor=11, fileMode=0o666, uid=7), device("/dev/shm/sub/null")), look="list /dev/shm")
+user("devices-of-the-host", [DEV],
+     "mount -t tmpfs -o mode=755 none /dev/shm; mkdir /dev/shm/sub; mknod -m 0666 /dev/shm/sub/null c 1 3",
+     change=devices(device("/dev/kmsg", minor=11, fileMode=0o666, uid=7), device("/dev/shm/sub/null")),
+         look="list /dev/shm")
 user("devices-not-of-the-host", [DEV], change=devices(device("/dev/null-too")), fails="null-too")
 user("terminal", [DEV, PTS], terminal=True, look="touch /dev/console")
-user("source-below-private", [B("/t/a", "private/dir"), B("/t/f", "private/file", "bind,ro"), B("/t/r", "private/dir", "rbind,nosuid")],
+user("source-below-private", [B("/t/a", "private/dir"), B("/t/f", "private/file", "bind,ro"),
+                              B("/t/r", "private/dir", "rbind,nosuid")],
      PRIVATE)
 user("source-below-private-nested", [B("/t/r", "private/dir", "rbind,nosuid"), B("/t/a", "private/dir")],
      PRIVATE + "mount -t tmpfs -o mode=755 none $H/private/dir/sub")
@@ -548,34 +602,46 @@ user("sysfs-hosts-network-read-write", [M("/sys", "sysfs", "sysfs", "nosuid,noex
 user("cgroup", [SYS, CGROUP], namespaces="piumcn")
 user("cgroup-writable", [SYS, M("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev")], namespaces="piumcn")
 user("cgroup-hosts-namespace", [SYS, CGROUP], namespaces="piumn")
-user("locked", [B("/t/none"), B("/t/ro", options="bind,ro"), B("/t/nosuid", options="bind,nosuid"), B("/t/r", options="rbind,noexec")], LOCKED)
+user("locked", [B("/t/none"), B("/t/ro", options="bind,ro"), B("/t/nosuid", options="bind,nosuid"),
+                B("/t/r", options="rbind,noexec")], LOCKED)
 user("locked-clear", [B("/t/a", options="bind,suid")], LOCKED, fails="locked")
 user("locked-clear-recursive", [B("/t/a", options="rbind,rsuid")], LOCKED, fails="mount_setattr")
 user("locked-atime", [B("/t/a", options="bind,noatime")], LOCKED, fails="atime")
 user("devpts", [DEV, PTS], ids=([(0, 100000, 6)], [(0, 100000, 6)]))
 user("devpts-gid-not-mapped", [DEV, PTS], ids=([(0, 100000, 5)], [(0, 100000, 5)]))
-user("tmpfs-owner", [M("/t/a", "tmpfs", "tmpfs", "uid=7,gid=8,mode=750"), M("/t", "tmpfs", "tmpfs", "ro"), M("/new", "tmpfs", "tmpfs", "size=64k")],
+user("tmpfs-owner", [M("/t/a", "tmpfs", "tmpfs", "uid=7,gid=8,mode=750"), M("/t", "tmpfs", "tmpfs", "ro"),
+                     M("/new", "tmpfs", "tmpfs", "size=64k")],
      "chmod 0751 $R/t; chown 12:34 $R/t")
 user("tmpfs-owner-not-mapped", [M("/t/a", "tmpfs", "tmpfs", "uid=70000")], fails="uid")
 user("tmpfs-copy-up", [M("/t", "tmpfs", "tmpfs", "tmpcopyup,mode=755")],
-     "cd $R/t; mkdir a; echo hello >a/f; chown 12:34 a a/f; chmod 4711 a/f; ln -s a/f link; mkfifo fifo", look="list /t")
-user("masks", [DEV, SYS], "echo x >$R/t/f", change=masked("/etc/f", "/t", "/proc/keys", "/proc/kcore", "/proc/timer_list", "/sys/firmware", "/absent"),
+     "cd $R/t; mkdir a; echo hello >a/f; chown 12:34 a a/f; chmod 4711 a/f; ln -s a/f link; mkfifo fifo",
+         look="list /t")
+user("masks", [DEV, SYS], "echo x >$R/t/f", change=masked("/etc/f", "/t", "/proc/keys", "/proc/kcore",
+                                                          "/proc/timer_list", "/sys/firmware", "/absent"),
      namespaces="piumcn")
-user("read-only-paths", [B("/new")], LOCKED, change=readonly("/proc/sys", "/proc/bus", "/proc/sysrq-trigger", "/t", "/etc/f", "/new"))
-user("read-only-root", [DEV, B("/new/a")], DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
+user("read-only-paths", [B("/new")], LOCKED, change=readonly("/proc/sys", "/proc/bus", "/proc/sysrq-trigger", "/t",
+                                                             "/etc/f", "/new"))
+user("read-only-root", [DEV, B("/new/a")],
+     DIR + "cp -a $R $H/image; mount -t tmpfs -o mode=755,nosuid,nodev,noatime none $R; cp -a $H/image/. $R",
      change={"root/readonly": True})
-user("several-ranges", [B("/t/a")], "mkdir $H/dir; for i in 0 50 2005 65534; do echo x >$H/dir/$i; chown $i $H/dir/$i; done; chown 1005:1006 $R/etc/f",
-     ids=([(0, 100000, 1000), (1000, 2000, 100)], [(0, 300000, 1000), (1000, 2000, 100)]), look="touch /etc/f list /t/a")
-user("image-of-another", [B("/new/a")], DIR + "cp -a $R $H/image", change={"root/path": "$H/image"}, fails="mkdirat /new")
+user("several-ranges", [B("/t/a")],
+     "mkdir $H/dir; for i in 0 50 2005 65534; do echo x >$H/dir/$i; chown $i $H/dir/$i; done; chown 1005:1006 $R/etc/f",
+     ids=([(0, 100000, 1000), (1000, 2000, 100)], [(0, 300000, 1000), (1000, 2000, 100)]),
+         look="touch /etc/f list /t/a")
+user("image-of-another", [B("/new/a")], DIR + "cp -a $R $H/image", change={"root/path": "$H/image"},
+     fails="mkdirat /new")
 user("mqueue", [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")])
-user("mqueue-hosts", [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")], namespaces="pumc", fails="fsconfig mqueue: Operation not permitted")
+user("mqueue-hosts", [DEV, M("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev")], namespaces="pumc",
+     fails="fsconfig mqueue: Operation not permitted")
 user("proc-hosts", only=[PROC, DEV], namespaces="iumc", fails="fsconfig proc: Operation not permitted")
 user("proc-hosts-bound", only=[M("/proc", "bind", "/proc", "rbind,nosuid"), DEV], namespaces="ium")
 user("overlay", [M("/t/a", "overlay", "overlay", "lowerdir=$H/lower,upperdir=$H/upper,workdir=$H/work")],
      DIR + "mkdir $H/lower $H/upper $H/work; chown 100000:100000 $H/*; echo low >$H/lower/l", look="list /t")
 user("host-is-shared", [B("/t/a", options="rbind"), M("/t/b", "tmpfs", "none")], NESTED + "mount --make-rshared /")
 user("no-pivot", [DEV, PTS], arguments=["--no-pivot"])
-user("hooks", setup="chmod 0777 $H", change={"hooks/" + point: [hook(f"stat -c %u / >$H/written-{point}")] for point in ("createRuntime", "createContainer")})
+user("hooks", setup="chmod 0777 $H",
+     change={"hooks/" + point: [hook(f"stat -c %u / >$H/written-{point}")] for point in ("createRuntime",
+                                                                                         "createContainer")})
 user("made-modes", [B("/new/dir"), B("/new/file", "file"), M("/new/t", "tmpfs", "tmpfs")], THINGS, made_modes=True)
 
 # ---- 12. Containers of an ordinary user ----
@@ -593,14 +659,17 @@ whole("rootless/whole-runc-spec", spec=runc_spec("--rootless"), ids=(OWN, OWN), 
 rootless("devices", [DEV, PTS_WITHOUT_GID])
 rootless("devices-range", [DEV, PTS], ids=(OWN_AND_MORE, OWN_AND_MORE))
 rootless("devpts-gid", [DEV, PTS])
-rootless("binds", [B("/t/a", options="rbind"), B("/t/ro", options="rbind,ro"), B("/t/own", "own")], NESTED + f"mkdir $H/own; chown {USER}:{USER} $H/own")
+rootless("binds", [B("/t/a", options="rbind"), B("/t/ro", options="rbind,ro"), B("/t/own", "own")],
+         NESTED + f"mkdir $H/own; chown {USER}:{USER} $H/own")
 rootless("locked", [B("/t/none"), B("/t/ro", options="bind,ro"), B("/t/nosuid", options="bind,nosuid")], LOCKED)
 rootless("source-unreachable", [B("/t/a", "private/dir")], PRIVATE, fails="can't be reached")
 rootless("sysfs-and-cgroup", [SYS, CGROUP], namespaces="piumcn")
-rootless("sysfs-and-cgroup-hosts", [M("/sys", "bind", "/sys", "rbind,nosuid,noexec,nodev,ro"), CGROUP], namespaces="pium")
+rootless("sysfs-and-cgroup-hosts", [M("/sys", "bind", "/sys", "rbind,nosuid,noexec,nodev,ro"), CGROUP],
+         namespaces="pium")
 rootless("tmpfs", [M("/t", "tmpfs", "tmpfs", "nosuid,size=64k"), M("/new", "tmpfs", "tmpfs", "ro,mode=750")])
 rootless("masks", [DEV], change={**masked("/etc/f", "/t", "/proc/keys"), **readonly("/proc/sys", "/proc/bus")})
-rootless("range", [B("/t/a"), M("/t/t", "tmpfs", "tmpfs", "uid=7,gid=8")], f"mkdir $H/dir; echo x >$H/dir/f; chown {SUBORDINATE + 6}:{SUBORDINATE + 7} $H/dir $H/dir/f",
+rootless("range", [B("/t/a"), M("/t/t", "tmpfs", "tmpfs", "uid=7,gid=8")],
+         f"mkdir $H/dir; echo x >$H/dir/f; chown {SUBORDINATE + 6}:{SUBORDINATE + 7} $H/dir $H/dir/f",
          ids=(OWN_AND_MORE, OWN_AND_MORE), look="list /t", change={"root/readonly": True})
 rootless("terminal", [DEV, PTS_WITHOUT_GID], terminal=True, look="touch /dev/console")
 
@@ -623,23 +692,31 @@ def sees(**owners):
 
 
 idmapped("option", [B("/t/a", options="bind,idmap")], ids=MAPPED, expects=sees(a_f="7:8"))
-idmapped("option-nested", [B("/t/a", options="rbind,idmap")], OWNED_NESTED, ids=MAPPED, expects=sees(a_f="7:8", a_sub_f="65534:65534"))
-idmapped("recursive", [B("/t/a", options="rbind,ridmap")], OWNED_NESTED, ids=MAPPED, expects=sees(a_f="7:8", a_sub_f="9:10"))
+idmapped("option-nested", [B("/t/a", options="rbind,idmap")], OWNED_NESTED, ids=MAPPED,
+         expects=sees(a_f="7:8", a_sub_f="65534:65534"))
+idmapped("recursive", [B("/t/a", options="rbind,ridmap")], OWNED_NESTED, ids=MAPPED,
+         expects=sees(a_f="7:8", a_sub_f="9:10"))
 idmapped("read-only", [B("/t/a", options="bind,idmap,ro,nosuid,nodev")], ids=MAPPED,
          expects={**sees(a_f="7:8"), "mount /t/a flags": "ro,nosuid,nodev,relatime,idmapped"})
 idmapped("mappings", [M("/t/a", "bind", "$H/dir", "rbind", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)]))],
          OWNED_NESTED, expects=sees(a_f="1007:2008", a_sub_f="9:10"))
-idmapped("mappings-in-user-namespace", [M("/t/a", "bind", "$H/dir", "rbind", **ranges_of_mount([(0, 100010, 100)], [(0, 100020, 100)]))],
+idmapped("mappings-in-user-namespace", [M("/t/a", "bind", "$H/dir", "rbind",
+                                          **ranges_of_mount([(0, 100010, 100)], [(0, 100020, 100)]))],
          ids=MAPPED, expects=sees(a_f="17:28"))
 idmapped("mappings-in-option", [B("/t/a", options="rbind,idmap=uids=0-100000-5#7-100070-1;gids=0-100000-5#8-100080-1"),
                                 B("/t/b", options="rbind,ridmap=uids=@0-0-8#9-100090-1;gids=@0-0-100")],
-         OWNED_NESTED, ids=MAPPED, look="touch /t/a/f touch /t/b/f touch /t/b/sub/f", expects=sees(a_f="70:80", b_f="7:8", b_sub_f="90:10"))
+         OWNED_NESTED, ids=MAPPED, look="touch /t/a/f touch /t/b/f touch /t/b/sub/f",
+             expects=sees(a_f="70:80", b_f="7:8", b_sub_f="90:10"))
 idmapped("two-mounts", [M("/t/a", "bind", "$H/dir", "bind", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)])),
-                        M("/t/b", "bind", "$H/dir", "bind,ro", **ranges_of_mount([(7, 3000, 1)], [(8, 4000, 1)])), B("/t/c")],
+                        M("/t/b", "bind", "$H/dir", "bind,ro", **ranges_of_mount([(7, 3000, 1)], [(8, 4000, 1)])),
+                            B("/t/c")],
          look="touch /t/a/f touch /t/b/f touch /t/c/f", expects=sees(a_f="1007:2008", b_f="3000:4000", c_f="7:8"))
-idmapped("source-below-private", [B("/t/a", "private/dir", "bind,idmap"), B("/t/f", "private/file", "bind,idmap")], ids=MAPPED,
-         setup=PRIVATE + "chown 7:8 $H/private/dir/f $H/private/file", look="touch /t/a/f", expects=sees(a_f="7:8", f="7:8"))
-idmapped("new-file-system", [M("/t/a", "tmpfs", "tmpfs", "mode=755,uid=7,gid=8", **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)]))],
+idmapped("source-below-private", [B("/t/a", "private/dir", "bind,idmap"), B("/t/f", "private/file", "bind,idmap")],
+         ids=MAPPED,
+         setup=PRIVATE + "chown 7:8 $H/private/dir/f $H/private/file", look="touch /t/a/f",
+             expects=sees(a_f="7:8", f="7:8"))
+idmapped("new-file-system", [M("/t/a", "tmpfs", "tmpfs", "mode=755,uid=7,gid=8",
+                               **ranges_of_mount([(0, 1000, 100)], [(0, 2000, 100)]))],
          look="", expects={"inode /t/a": "directory 0755 1007:2008"})
 idmapped("refused-file-system", [M("/t/a", "bind", "/proc", "bind,idmap=uids=0-1000-10;gids=0-1000-10")], fails="idmap")
 idmapped("without-user-namespace", [B("/t/a", options="bind,idmap")], fails="idmap")

@@ -5,7 +5,8 @@
 usage: run.py [-v] PREFIX [CASE-PATTERN]...     PREFIX: where librfs is installed
 The new ones are downloaded, and stay in RFS_KERNELS_CACHE (/var/tmp/librfs-kernels).
 With --own-namespace the other is rfsrun itself, which leaves the mount namespace to rfs_prepare() also before Linux 7.
-With --refuse the others are not runc and crun, but rfsrun itself without some system calls; what may differ is in ../refusals/bundles.md.
+With --refuse the others are not runc and crun, but rfsrun itself without some system calls. ../refusals/bundles.md
+lists the differences that are allowed.
 """
 import argparse
 import ctypes
@@ -123,7 +124,9 @@ def give_image(case):
 
 
 def make_user(case, work):
-    """An ordinary user, who may map the other ids of the case. The files are bound over the host's in this mount namespace."""
+    """An ordinary user, who may map the other ids of the case.
+
+    The files are bound over the host's in this mount namespace."""
     name = "librfs-parity"
     subuid, subgid = ("".join(f"{name}:{there}:{size}\n" for _, there, size in ranges if there != case.user)
                       for ranges in case.ids)
@@ -188,7 +191,8 @@ def newer_programs():
     cache = os.environ.get("RFS_KERNELS_CACHE", "/var/tmp/librfs-kernels")
     os.makedirs(cache, exist_ok=True)
     script = f"cache=$1; . {HERE}/../kernels/debian.sh && programs {NEWER} runc crun"
-    return subprocess.run(["bash", "-euc", script, "bash", cache], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    return subprocess.run(["bash", "-euc", script, "bash", cache], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout.strip()
 
 
 def run_container(case, runtime, work, rfsrun, probe, group):
@@ -200,7 +204,8 @@ def run_container(case, runtime, work, rfsrun, probe, group):
     os.chdir(work)
     # crun makes the link dev/core even where the kernel has no kcore, the others don't.
     shell("mkdir -p host state rootfs/proc rootfs/sys rootfs/dev rootfs/t rootfs/etc\n"
-          "ln -s /proc/kcore rootfs/dev/core; echo of the image >rootfs/etc/f\n" + f"cp {probe} rootfs/probe\n" + case.setup,
+          "ln -s /proc/kcore rootfs/dev/core; echo of the image "
+          ">rootfs/etc/f\n" + f"cp {probe} rootfs/probe\n" + case.setup,
           H=work + "/host", R=work + "/rootfs")
     with open("config.json", "w") as file:
         config = case.config(work, "/" + group)
@@ -213,7 +218,8 @@ def run_container(case, runtime, work, rfsrun, probe, group):
         enter_user_namespace()
     mounts, files = mount_points(), tree("rootfs")
 
-    ours = [rfsrun, *(["--unshare"] if case.unshare else []), *case.arguments, *(["--rootless"] if case.user else []), work]
+    ours = [rfsrun, *(["--unshare"] if case.unshare else []), *case.arguments, *(["--rootless"] if case.user else []),
+            work]
     common = ["--root", work + "/state", "run", *case.arguments, "--bundle", work, "parity"]
     if runtime not in PEERS:
         command = ours
@@ -459,7 +465,8 @@ def run_all(cases, prefix, peers):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("-v", "--verbose", action="store_true", help="show explained differences and messages too")
-    parser.add_argument("--refuse", metavar="'ERRNO CALL,...'", action="append", help="see c-tests/refuse.c; for more than one, again")
+    parser.add_argument("--refuse", metavar="'ERRNO CALL,...'", action="append",
+                        help="see c-tests/refuse.c; for more than one, again")
     parser.add_argument("--own-namespace", dest="refuse", action="store_const", const=[OWN_NAMESPACE], help="see above")
     parser.add_argument("prefix")
     parser.add_argument("pattern", nargs="*")
@@ -474,12 +481,14 @@ def main():
     peers = arguments.refuse or PEERS
     rows = read_refusals(peers) if arguments.refuse else read_differences()
     for peer in () if arguments.refuse else peers:
-        print(f"{peer}: {subprocess.run([program_of(peer), '--version'], check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()[0]}")
+        version = subprocess.run([program_of(peer), "--version"], check=True, text=True, stdout=subprocess.PIPE)
+        print(f"{peer}: {version.stdout.splitlines()[0]}")
     results = run_all(cases, arguments.prefix, peers)
     if arguments.refuse:  # then a failure has the same reason, too
         for case in cases:
             for result in (results[case.name, peer] for peer in peers):
-                if result["facts"]["result"] == "failed" and (case.fails is None or case.fails not in result["message"]):
+                failed = result["facts"]["result"] == "failed"
+                if failed and (case.fails is None or case.fails not in result["message"]):
                     result["facts"]["result"] += ": " + result["message"]
     sys.exit(report(cases, results, rows, peers, arguments.verbose, whole=not arguments.pattern))
 
@@ -516,7 +525,8 @@ def report(cases, results, rows, peers, verbose, whole):
                 verdict = "DIFFERENT"
             counts[peer][verdict] += 1
             verdicts.append(verdict)
-        print(f"{case.name:{width}}", *(f"{verdict:{max(9, len(peer))}}" for verdict, peer in zip(verdicts, peers)), sep="  ")
+        print(f"{case.name:{width}}", *(f"{verdict:{max(9, len(peer))}}" for verdict, peer in zip(verdicts, peers)),
+              sep="  ")
         for detail in details:
             print(f"    {detail}")
         if verbose or "DIFFERENT" in verdicts:

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Runs the C tests of containers without the system calls that librfs has a fallback for: with each filter of the file filters.
+"""Runs the C tests of containers without the system calls that librfs has a fallback for.
+
+The file filters has one filter a line, and the tests run with each.
 
 usage: run.py TESTS [FILTER-PATTERN]...     TESTS: a meson build folder with the C tests
        run.py --log LOG                     LOG: of tests/kernels; prints it, and has passed what the kernel lacks
@@ -92,8 +94,10 @@ def main():
                     print(f"{name}: {test}: {case}", *(problem[:400] for problem in unexplained), sep="\n    ")
             if not cases or not output.startswith(f"1..{len(cases)}\n"):
                 counts["failed"] += 1
-                print(f"{name}: {test}: not all cases ran", program["result"], program.get("stderr", "")[-400:], sep="\n    ")
-        print(f"{name}: {counts['passed']} passed, {counts['explained']} explained, {counts['failed']} failed", flush=True)
+                print(f"{name}: {test}: not all cases ran", program["result"], program.get("stderr", "")[-400:],
+                      sep="\n    ")
+        print(f"{name}: {counts['passed']} passed, {counts['explained']} explained, {counts['failed']} failed",
+              flush=True)
         passed += counts["passed"]
         explained += counts["explained"]
         wrong += counts["failed"]
