@@ -346,9 +346,58 @@ static void link_that_is_no_text(void)
     beside_allocations(plan_of(spec), true);
 }
 
+/* All that a program may do with one configuration and one plan in many threads. */
+struct shared_by_threads {
+    rfs_config *config;
+    rfs_plan *plan;
+    atomic_uint wrong;
+};
+
+static void *use_all(void *data)
+{
+    struct shared_by_threads *shared = data;
+    rfs_error err = fresh_error();
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < 200; i++) {
+        rfs_plan *plan = NULL;
+        rfs_container *container = NULL;
+        bool good = rfs_plan_new(shared->config, &plan, &err) == 0;
+        good = good && rfs_plan_describe(shared->plan, null, &err) == 0;
+        good = good && rfs_container_new(shared->plan, &container, &err) == 0;
+        good = good && rfs_container_new(shared->plan, NULL, &err) == -EINVAL;
+        good = good && rfs_plan_warning(shared->plan, 1000) == NULL;
+        rfs_container_free(container);
+        rfs_plan_free(plan);
+        if (!good)
+            atomic_fetch_add(&shared->wrong, 1);
+    }
+    close(null);
+    return NULL;
+}
+
+static void many_threads(void)
+{
+    enum { THREADS = 8 };
+    make_image();
+    json_object *spec = default_spec("runc");
+    rfs_error err = fresh_error();
+    struct shared_by_threads shared = {.config = config_from_json(spec)};
+    REQUIRE_SUCCESS(rfs_plan_new(shared.config, &shared.plan, &err), &err);
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, use_all, &shared) == 0);
+    for (size_t i = 0; i < THREADS; i++)
+        REQUIRE(pthread_join(threads[i], NULL) == 0);
+    CHECK_THAT(shared.wrong == 0, "%u", shared.wrong);
+    rfs_plan_free(shared.plan);
+    rfs_config_free(shared.config);
+    json_object_put(spec);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
+        {"one plan: 8 threads that plan, describe and make containers", many_threads},
         {"one plan: 200 containers at once, by fork, vfork and clone3 in threads", at_once},
         {"one rootfs without a /dev of its own: 50 containers at once", in_one_dev},
         {"one plan: 100 children that share memory, one after another", one_after_another},
