@@ -701,8 +701,18 @@ static int bind_misplaced_console(void *data, rfs_point point)
     char *after = mount_table();
     CHECK(strcmp(before, after) == 0);
     REQUIRE(rename(image("real-dev"), image("dev")) == 0);
+    image_link(in_work("precious"), "dev/console"); /* which is mounted on, and not followed */
     CHECK_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
+    check_no_mount(in_work("precious"));
     return 0;
+}
+
+static void inside_linked_console(void *data)
+{
+    (void)data;
+    struct stat st;
+    check_mount("/dev/console * - devpts *");
+    CHECK(stat("/dev/console", &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 136);
 }
 
 static void console_elsewhere(void)
@@ -711,8 +721,9 @@ static void console_elsewhere(void)
     image_directory("etc", 0755);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", PROC);
+    make_file(in_work("precious"), "x");
     rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_misplaced_console};
-    run_container(plan_of(spec), &callbacks, NULL, NULL);
+    run_container(plan_of(spec), &callbacks, inside_linked_console, NULL);
 }
 
 static void inside_readonly_mounts(void *data)
