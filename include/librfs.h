@@ -322,12 +322,6 @@ typedef struct rfs_mount {
 #define RFS_MOUNT_FROM_HOST 2
 
 /**
- * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
- * cleared.
- */
-#define RFS_MOUNT_KEEP_FLAGS 16
-
-/**
  * What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
  * The option "dev" clears nodev. Other options that clear a flag have no effect on the added ones.
  */
@@ -337,6 +331,12 @@ typedef struct rfs_mount {
  * rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
  */
 #define RFS_MOUNT_USERNS_FD 8
+
+/**
+ * With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
+ * cleared.
+ */
+#define RFS_MOUNT_KEEP_FLAGS 16
 
 /**
  * The index that rfs_config_add_fstab() gives for a line that adds no mount.
@@ -711,26 +711,6 @@ typedef struct rfs_options {
 #define RFS_OPTION_OWN_NAMESPACE 32768
 
 /**
- * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
- * "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
- */
-#define RFS_OPTION_KEEP_LOCKED 524288
-
-/**
- * Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
- * /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
- * that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
- * misled by a mount there (CVE-2019-16884).
- */
-#define RFS_OPTION_MOUNTS_BELOW_PROC 2097152
-
-/**
- * The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
- * It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
- */
-#define RFS_OPTION_TMPFS_ROOTFS 1048576
-
-/**
  * There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
  * is made in /dev, and a missing mount point only with the option "create=".
  */
@@ -746,6 +726,26 @@ typedef struct rfs_options {
  * /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
  */
 #define RFS_OPTION_PTMX_BIND 262144
+
+/**
+ * In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
+ * "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+ */
+#define RFS_OPTION_KEEP_LOCKED 524288
+
+/**
+ * The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
+ * It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
+ */
+#define RFS_OPTION_TMPFS_ROOTFS 1048576
+
+/**
+ * Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
+ * /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
+ * that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
+ * misled by a mount there (CVE-2019-16884).
+ */
+#define RFS_OPTION_MOUNTS_BELOW_PROC 2097152
 
 /**
  * What is wanted for a container. It is mutable, and is built before the fork.

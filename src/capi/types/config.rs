@@ -63,14 +63,14 @@ pub const RFS_MOUNT_SOURCE_FD: u64 = 1;
 /// joined with a new user namespace, or a bind whose locked flags only the host can clear. It excludes "remount" and
 /// the type cgroup.
 pub const RFS_MOUNT_FROM_HOST: u64 = 2;
-/// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
-/// cleared.
-pub const RFS_MOUNT_KEEP_FLAGS: u64 = 0x10;
 /// What the bind's source forbids stays: its ro, nosuid, nodev, noexec and nosymfollow are added to what is asked for.
 /// The option "dev" clears nodev. Other options that clear a flag have no effect on the added ones.
 pub const RFS_MOUNT_KEEP_RESTRICTIONS: u64 = 4;
 /// rfs_mount.userns_fd is given. It makes the mount idmapped, also without the option "idmap".
 pub const RFS_MOUNT_USERNS_FD: u64 = 8;
+/// With the options "bind" and "remount": flags that the options do not name stay as they are. Otherwise they are
+/// cleared.
+pub const RFS_MOUNT_KEEP_FLAGS: u64 = 0x10;
 /// The index that rfs_config_add_fstab() gives for a line that adds no mount.
 pub const RFS_NO_MOUNT: u64 = u64::MAX - 1;
 
@@ -272,17 +272,6 @@ pub const RFS_OPTION_ROOTFS_LATER: u64 = 0x4000;
 /// callback or another option does not allow this, rfs_prepare() calls unshare(CLONE_NEWNS) first, and the log says
 /// why.
 pub const RFS_OPTION_OWN_NAMESPACE: u64 = 0x8000;
-/// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
-/// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
-pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
-/// Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
-/// /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
-/// that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
-/// misled by a mount there (CVE-2019-16884).
-pub const RFS_OPTION_MOUNTS_BELOW_PROC: u64 = 0x200000;
-/// The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
-/// It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
-pub const RFS_OPTION_TMPFS_ROOTFS: u64 = 0x100000;
 /// There is no rootfs: the mounts and points are made on "/" of the new mount namespace, which stays the root. Nothing
 /// is made in /dev, and a missing mount point only with the option "create=".
 pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
@@ -291,3 +280,14 @@ pub const RFS_OPTION_HOST_ROOT: u64 = 0x10000;
 pub const RFS_OPTION_SYSFS_FROM_HOST: u64 = 0x20000;
 /// /dev/ptmx is a bind of /dev/pts/ptmx instead of a link to it.
 pub const RFS_OPTION_PTMX_BIND: u64 = 0x40000;
+/// In a user namespace, flags that are locked on the source of a bind (mount_namespaces(7)) win over the options "rw",
+/// "exec", "suid" and "dev", with a warning. Otherwise such a bind is -EPERM. For engines that add "rw" to every bind.
+pub const RFS_OPTION_KEEP_LOCKED: u64 = 0x80000;
+/// The rootfs is a new, empty tmpfs (mode 0755). It has no path, and rfs_config_new() takes NULL.
+/// It excludes rootfs_fd, rootfs_idmap, RFS_OPTION_CHROOT, RFS_OPTION_NO_PIVOT and RFS_OPTION_HOST_ROOT.
+pub const RFS_OPTION_TMPFS_ROOTFS: u64 = 0x100000;
+/// Binds may go below /proc: a file over a file, and something of the container's own procfs. A bind of a path below
+/// /proc on itself ("/proc/sys/net" on "/proc/sys/net") is one of the container's own /proc. Otherwise only the files
+/// that lxcfs provides may be mounted there. For what crun and Podman allow: a process that trusts /proc can be
+/// misled by a mount there (CVE-2019-16884).
+pub const RFS_OPTION_MOUNTS_BELOW_PROC: u64 = 0x200000;
