@@ -577,7 +577,7 @@ typedef struct rfs_options {
     const char *mount_label;
     /**
      * With RFS_OPTION_CGROUP_NAMESPACE: the container's own cgroup2 directory on the host, bound where cgroup2
-     * can't be mounted. Absolute.
+     * can't be mounted. Absolute. NULL: rfs_prepare() takes the one that /proc/self/cgroup names.
      */
     const char *cgroup_path;
     /**

@@ -205,7 +205,7 @@ pub struct rfs_options {
     /// Without SELinux it is an error when a file system is mounted.
     pub mount_label: *const c_char,
     /// With RFS_OPTION_CGROUP_NAMESPACE: the container's own cgroup2 directory on the host, bound where cgroup2
-    /// can't be mounted. Absolute.
+    /// can't be mounted. Absolute. NULL: rfs_prepare() takes the one that /proc/self/cgroup names.
     pub cgroup_path: *const c_char,
     /// Which mount option carries mount_label, as the annotation run.oci.mount_context_type: context, fscontext,
     /// defcontext or rootcontext (see mount(8)). NULL: context. A mount with one of them among its own options keeps
