@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Unpacks Debian's kernels, qemu, compilers of policies, and other versions of runc and crun into $cache, without a
-# trace in the system's own packages. run.sh and tests/parity/run.py source it. Every function prints only its result, and
-# fails if it has none.
+# trace in the system's own packages. run.sh and tests/parity/run.py source it. Every function prints only its result,
+# and fails if it has none.
 
 # The release that has a kernel series.
 suite_of() {
