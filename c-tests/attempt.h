@@ -6,10 +6,10 @@
 
 #include "harness.h"
 
-/* What outputs hold before a call that must not write them. */
+/* The value of outputs before a call that must not write them. */
 #define SENTINEL ((void *)(uintptr_t)0x5a5a5a5a)
 
-/* A directory with: rootfs (empty), file, link (to rootfs), loop (to itself). */
+/* Makes a directory that has rootfs (empty), file, link (to rootfs) and loop (to itself). */
 extern const char *test_bundle;
 extern const char *test_rootfs;
 
@@ -19,10 +19,11 @@ struct attempt {
     rfs_error err;
 };
 
-/* rfs_config_from_oci and rfs_plan_new; frees everything. Checks that outputs are written on success only. */
+/* Calls rfs_config_from_oci and rfs_plan_new, and frees everything. It checks that outputs are written only on
+ * success. */
 struct attempt attempt_json(const char *json, size_t length);
 
-/* rfs_plan_new, and the config is freed. */
+/* Calls rfs_plan_new, and frees the config. */
 struct attempt attempt_plan(rfs_config *config);
 
 /* Copies text with ' turned into ". */

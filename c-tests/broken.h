@@ -1,5 +1,4 @@
-/* Containers whose setting up fails on the way, each at another step: for the tests of errors, of
- * descriptors and of allocation.
+/* Containers whose set-up fails, each at another step. The tests of errors, descriptors and allocation use them.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef RFS_TEST_BROKEN_H

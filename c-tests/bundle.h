@@ -16,21 +16,22 @@ void make_image(void);
 const char *bundle(void);
 const char *image(const char *path);
 
-/* Makes things in the image. Parents are made too. */
+/* Makes a file, directory or link in the image, and its parents. */
 void image_directory(const char *path, mode_t mode);
 void image_file(const char *path, const char *text);
 void image_link(const char *target, const char *path);
-/* The same anywhere. */
+/* The same, at any path. */
 void make_directory(const char *path, mode_t mode);
 void make_file(const char *path, const char *text);
 
-/* What `runc spec` or `crun spec` writes, with the terminal off. */
+/* The spec that `runc spec` or `crun spec` writes, with the terminal off. */
 json_object *default_spec(const char *tool);
 /* A file of data/, with @WORK@ replaced by `work`. */
 json_object *spec_from_data(const char *name);
-/* root.path "rootfs", nothing else. */
+/* A spec with root.path "rootfs" and nothing else. */
 json_object *empty_spec(void);
-/* For "mounts". By mount(2), rfs_finalize() and rfs_bind_console() take a procfs. */
+/* Entries for "mounts". PROC is needed where mount(2) is used, because then rfs_finalize() and rfs_bind_console()
+ * need a procfs. */
 #define PROC "{'destination': '/proc', 'type': 'proc', 'source': 'proc'}"
 #define TMPFS(destination, options) \
     "{'destination': '" destination "', 'type': 'tmpfs', 'source': 'tmpfs', 'options': [" options "]}"
@@ -39,14 +40,14 @@ json_object *empty_spec(void);
     "{'destination': '" destination "', 'type': 'bind', 'source': '%s/" source "', 'options': [" options "]" more "}", \
         work
 #define BIND(source, destination, options) BIND_WITH(source, destination, options, "")
-/* A /dev in which nothing of the image or the host is touched. */
+/* A /dev of its own, so that no file of the image or the host is touched. */
 #define DEV_TMPFS "{'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['mode=755']}"
-/* Sets "linux.rootfsPropagation" and the like. */
+/* Sets a field, such as "linux.rootfsPropagation". */
 void spec_set(json_object *spec, const char *field, const char *json);
 /* Appends to a list, such as "mounts" or "linux.maskedPaths". */
 void spec_add(json_object *spec, const char *list, const char *json, ...) __attribute__((format(printf, 3, 4)));
 
-/* linux.maskedPaths[i] or the like; NULL after the last. */
+/* An entry of a list of strings, such as linux.maskedPaths[i]. NULL after the last. */
 const char *path_in_spec(json_object *spec, const char *list, size_t i);
 
 rfs_config *config_from_json(json_object *spec);
@@ -55,16 +56,16 @@ rfs_config *config_from_builder(json_object *spec);
 rfs_plan *plan_of_config(rfs_config *config); /* which it frees */
 rfs_plan *plan_of(json_object *spec);         /* which it frees */
 rfs_plan *plan_with_flags(json_object *spec, uint64_t flags); /* the same, with RFS_OPTION_* */
-/* A container of it, to be made before the fork. It lives as long as the process. */
+/* A container of the plan, which must be made before the fork. It lives as long as the process. */
 rfs_container *container_of(const rfs_plan *plan);
-/* What rfs_plan_describe() writes. malloced. */
+/* The text that rfs_plan_describe() writes. malloced. */
 char *describe(const rfs_plan *plan);
 
 /* Callbacks that keep the warnings, each with a newline. */
 extern char logged_warnings[2048];
 extern const rfs_callbacks with_warnings;
 
-/* The one that run_container() and run_refused() have made last: for callbacks. */
+/* The container that run_container() or run_refused() has made last, for callbacks. */
 extern rfs_container *this_container;
 
 /* In a container's namespaces: prepares and finalizes, which must succeed, and calls inside.

@@ -1,4 +1,4 @@
-/* The table of open descriptors, compared without opening anything.
+/* Compares the table of open descriptors without opening a file.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef RFS_TEST_DESCRIPTORS_H
@@ -20,7 +20,7 @@ struct descriptors {
     struct descriptor table[DESCRIPTORS];
 };
 
-/* No allocation, so that it can be static and used anywhere. */
+/* It allocates nothing, so that it can be static and used anywhere. */
 void list_descriptors(struct descriptors *list);
 
 /* Fails the case for each descriptor that was opened, closed or replaced. */

@@ -6,10 +6,10 @@
 
 #include "bundle.h"
 
-/* A user namespace whose ids 0 to 65535 are the host's from `first` on. */
+/* Makes a user namespace whose ids 0 to 65535 are the ids of the host from `first` on. */
 int user_namespace_from(uint32_t first);
 
-/* The file at `path` below a directory must have this owner and group. */
+/* Checks that the file at `path` below a directory has this owner and group. */
 void check_owner_at(const char *file, int line, int directory, const char *path, uid_t uid, gid_t gid);
 #define CHECK_OWNER(directory, path, uid, gid) check_owner_at(__FILE__, __LINE__, (directory), (path), (uid), (gid))
 
@@ -23,8 +23,8 @@ void create_as(uid_t uid, gid_t gid, int directory, const char *path);
 /* Attaches a detached mount at a path of this namespace. */
 void attach(int mount, const char *path);
 
-/* Starts a process in new namespaces, as in_child() does, but goes on. With CLONE_NEWUSER it is root there, and its ids
- * 0 to 65535 are the host's from 100000 on; *userns becomes that namespace. */
+/* Starts a process in new namespaces, as in_child() does, and does not wait. With CLONE_NEWUSER it is root there,
+ * and its ids 0 to 65535 are the ids of the host from 100000 on. *userns becomes that namespace. */
 pid_t start_child(unsigned long namespaces, void (*inside)(void *), void *data, int *userns);
 /* Gives the image's directories to an id of the host. */
 void owned_by(uid_t id);
@@ -32,7 +32,7 @@ void owned_by(uid_t id);
 json_object *add_user_namespace(json_object *spec);
 /* In the container of such a process: /dev/null is the host's node, with its owner as that user namespace shows it. */
 void check_hosts_null(void);
-/* Waits for it; what failed there fails the case. */
+/* Waits for such a process. A check that failed there fails the case. */
 void wait_for_child(pid_t pid);
 
 /* Whether the kernel has idmapped mounts, since Linux 5.12: mount_setattr(2). For what a test itself does. */
@@ -49,7 +49,7 @@ struct lacking lacking_on_host(void);
 /* Idmaps a detached mount. recursive: AT_RECURSIVE or 0. Returns 0 or the errno. */
 int idmap(int tree, int userns, unsigned recursive);
 
-/* Whether what is mounted there can be idmapped. A tmpfs can since Linux 6.3, an ext4 since 5.12. */
+/* Whether the mount there can be idmapped. A tmpfs can be since Linux 6.3, and an ext4 since 5.12. */
 bool can_be_idmapped(const char *path);
 
 /* Mounts an empty file system on the directory, one that can be idmapped if the kernel has such. */

@@ -21,7 +21,7 @@ bool check_mount(const char *pattern);
 /* Checks that nothing is mounted there. */
 void check_no_mount(const char *mountpoint);
 
-/* Adds to `out` the lines that readonlyPaths and maskedPaths give; to be called where the paths can be seen unmasked.
+/* Adds to `out` the lines that readonlyPaths and maskedPaths cause. It must be called where the paths are not masked.
  */
 struct json_object;
 void expect_readonly_paths(FILE *out, struct json_object *spec);

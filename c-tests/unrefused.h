@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #define UNREFUSED_MARK 0x7e57u
-/* For a call whose first argument is a descriptor: the kernel takes an int of it, the filter sees the whole register.
- */
+/* Marks a call whose first argument is a descriptor. The kernel takes an int of it, but the filter sees the whole
+ * register. */
 #define UNREFUSED(fd) ((int64_t)((uint64_t)UNREFUSED_MARK << 32 | (uint32_t)(fd)))
 
 #endif

@@ -1,14 +1,12 @@
-/* What librfs takes of its caller's memory in the container's process: watched by watch.c, in every program that it is
- * part of, and without a word by the program. An allocation between the start of a call and its end, but for what the
- * caller's own callbacks do, is a message and SIGABRT.
- * SPDX-License-Identifier: MIT OR Apache-2.0
- */
+/* Watches the memory that librfs takes in the container's process. watch.c does so in every program that it is
+ * linked into, without a line in that program. An allocation between the start of a call and its end gives a message
+ * and SIGABRT, unless one of the caller's own callbacks made it. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef RFS_TEST_WATCH_H
 #define RFS_TEST_WATCH_H
 
 #include <stddef.h>
 
-/* The calls that are made in a process of the container. */
+/* The functions that are called in a process of the container. */
 #define WATCHED_CALLS(CALL) \
     CALL(rfs_prepare) \
     CALL(rfs_finalize) CALL(rfs_mask_paths) CALL(rfs_readonly_paths) CALL(rfs_bind_console) CALL(rfs_bind_fd) \
@@ -26,7 +24,8 @@ struct watched {
     size_t allocations, frees;   /* of the whole program */
 };
 
-/* In memory that children share, so that it has what they did. If RFS_WATCH is in the environment, it is that file. */
+/* The counts are in memory that children share, so that theirs are included. If RFS_WATCH is in the environment, it
+ * names the file that holds them. */
 const struct watched *watched_memory(void);
 
 #endif

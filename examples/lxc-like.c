@@ -1,8 +1,8 @@
-/* Runs a container of LXC's configuration: lxc-like CONFIG PROGRAM [ARGUMENT...]
+/* Runs a container by a configuration of LXC: lxc-like CONFIG PROGRAM [ARGUMENT...]
  *
  * It reads these keys of lxc.container.conf(5): lxc.include, lxc.rootfs.path, lxc.mount.entry, .fstab and .auto,
  * lxc.autodev, lxc.tty.max, lxc.tty.dir, lxc.pty.max, lxc.hook.mount, lxc.hook.autodev and lxc.idmap.
- * Others are passed over, and cgroups are always as in "cgroup:rw". docs/porting.md says what a real port needs.
+ * It ignores other keys, and cgroups are always as in "cgroup:rw". docs/porting.md says what a real port needs.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #define _GNU_SOURCE
@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* options: separated by commas. */
+/* Adds a mount. options are separated by commas. */
 static void add(rfs_config *config, const char *source, const char *destination, const char *type, const char *options)
 {
     char copy[256];

@@ -1,4 +1,4 @@
-/* Namespaces, as linux.namespaces, uidMappings and gidMappings of config.json ask for them.
+/* Makes and joins namespaces, as linux.namespaces, uidMappings and gidMappings of config.json ask.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #define _GNU_SOURCE
 #include "namespaces.h"
@@ -36,7 +36,7 @@ static void read_namespaces(struct namespaces *n, struct json_object *config)
             ;
         if (k == COUNT(known) || namespaces_have(n, known[k].type))
             fail("config.json: linux.namespaces[%zu]: \"%s\" comes twice, or this program can't make it", i, name);
-        if (!path || !*path) { /* Go writes an empty one where there is none */
+        if (!path || !*path) { /* Go writes an empty path for a missing one */
             n->made |= (uint64_t)known[k].type;
             continue;
         }
@@ -71,7 +71,8 @@ bool namespaces_begin_empty(void)
     /* OPEN_TREE_NAMESPACE, AT_RECURSIVE, AT_EMPTY_PATH */
     enum { NAMESPACE = 2, RECURSIVE = 0x8000, EMPTY_PATH = 0x1000 };
 
-    /* Without an effect: a kernel that knows the flags looks at the descriptor, another one at the flags. */
+    /* This call changes nothing: a kernel that knows the flags refuses the descriptor, and another kernel refuses
+     * the flags. */
     return syscall(SYS_open_tree, -1, "", NAMESPACE | RECURSIVE | EMPTY_PATH) < 0 && errno == EBADF;
 }
 
@@ -132,7 +133,7 @@ bool namespaces_have(const struct namespaces *n, int type)
     return n->made & (uint64_t)type || (type == CLONE_NEWUSER && n->user.path);
 }
 
-/* False if it is refused and may be tried again. */
+/* Joins a namespace. False if the kernel refuses it, so that it may be tried again. */
 static bool join(const struct joined *joined, bool again)
 {
     if (setns(joined->fd, joined->type) == 0)
@@ -142,8 +143,8 @@ static bool join(const struct joined *joined, bool again)
     return false;
 }
 
-/* Which user namespace may join one is a matter of who owns it (setns(2)): the host's joins what it may, the
- * container's the rest, as with nsenter(1). */
+/* The owner of a namespace decides which user namespace may join it (setns(2)). The host's user namespace joins what
+ * it may, and the container's joins the rest, as in nsenter(1). */
 static void join_all(const struct namespaces *n)
 {
     bool done[COUNT(n->joined)];
@@ -158,20 +159,20 @@ static void join_all(const struct namespaces *n)
 
 static const char making[] = "making the namespaces, which takes root or --rootless";
 
-/* Those that a process can only be made in. The others are made once it is root there: the inode of an ipc namespace's
- * mqueue belongs to who makes the namespace. */
+/* The namespaces that a process can only be made in. It makes the others after it has become root there, because the
+ * inode of an ipc namespace's mqueue belongs to the user who makes the namespace. */
 static const uint64_t made_by_clone = CLONE_NEWUSER | CLONE_NEWPID;
 
 static pid_t make_process(const struct namespaces *n, uint64_t flags, uint64_t exit_signal)
 {
     struct clone_args args = {.flags = (n->made & made_by_clone) | flags, .exit_signal = exit_signal};
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork, but into new namespaces */
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args)); /* like fork(2), but into new namespaces */
     if (pid < 0)
         fail("%s: %s", making, strerror(errno));
     return pid;
 }
 
-/* The container's process needs none of them. */
+/* Closes the descriptors of namespaces, which the container's process does not need. */
 static void close_joined(const struct namespaces *n)
 {
     for (size_t i = 0; i < n->n_joined; i++)
@@ -180,9 +181,9 @@ static void close_joined(const struct namespaces *n)
         close(n->user.fd);
 }
 
-/* What is joined, a process between joins: this one has the host's hooks to run, and a new user namespace has no
- * power to join others. The container's process is this one's child all the same (CLONE_PARENT; its exit signal is
- * that of the process between). */
+/* An intermediate process joins the namespaces. This process can't, because it has the host's hooks to run, and a
+ * process in a new user namespace has no privilege to join others. The container's process is still this one's child
+ * (CLONE_PARENT). Its exit signal is the one of the intermediate process. */
 pid_t namespaces_clone(const struct namespaces *n)
 {
     int ends[2], status;
@@ -193,9 +194,9 @@ pid_t namespaces_clone(const struct namespaces *n)
         fail("pipe: %s", strerror(errno));
     pid_t between = fork();
     if (between == 0) {
-        /* The root of a user namespace that is joined may trace what is in it, and there would find the host's root
-         * directory (CVE-2016-9962). Executing the container's program ends it. A user namespace that is made is
-         * nobody's yet, and a user must be able to write its mappings. */
+        /* The root of a joined user namespace may trace the processes in it, and would find the host's root
+         * directory in this one (CVE-2016-9962). This setting lasts until the container's program is executed. A new
+         * user namespace has no other process yet, and a user must be able to write its mappings. */
         if (!(n->made & CLONE_NEWUSER))
             prctl(PR_SET_DUMPABLE, 0);
         join_all(n);
@@ -211,13 +212,13 @@ pid_t namespaces_clone(const struct namespaces *n)
     if (between < 0 || waitpid(between, &status, 0) != between)
         fail("fork: %s", strerror(errno));
     if (status != 0 || read(ends[0], &pid, sizeof(pid)) != sizeof(pid))
-        exit(FAILED); /* it has said why */
+        exit(FAILED); /* it has printed the reason */
     close(ends[0]);
     close(ends[1]);
     return pid;
 }
 
-/* One write: the kernel takes no second one. */
+/* Writes a mapping in one write(2), because the kernel takes no second one. */
 static bool write_proc(pid_t pid, const char *name, const char *text)
 {
     char path[64];
@@ -239,7 +240,7 @@ static void write_map(pid_t pid, const char *name, const struct id_range *ranges
         fail("writing /proc/%d/%s: %s", (int)pid, name, length >= sizeof(text) ? "too many ranges" : strerror(errno));
 }
 
-/* A program with the privilege to map the ranges that /etc/subuid or /etc/subgid gives this user. */
+/* Runs a program that has the privilege to map the ranges that /etc/subuid or /etc/subgid gives this user. */
 static void run_mapper(const char *program, pid_t pid, const struct id_range *ranges, size_t n)
 {
     char **args = calloc(3 * n + 3, sizeof(*args));
@@ -263,7 +264,7 @@ static void run_mapper(const char *program, pid_t pid, const struct id_range *ra
     free(args);
 }
 
-/* It can be opened until that process has become another user. */
+/* The file can be opened until that process has become another user. */
 static int open_user_namespace(pid_t pid)
 {
     char path[64];
@@ -284,7 +285,7 @@ void namespaces_map_ids(struct namespaces *n, pid_t pid)
         run_mapper("newuidmap", pid, n->uids, n->n_uids);
         run_mapper("newgidmap", pid, n->gids, n->n_gids);
     } else {
-        /* Without it a user could leave a group that is kept from something. */
+        /* Without this a user could leave a group to which access is denied. */
         if (geteuid() != 0 && !write_proc(pid, "setgroups", "deny"))
             fail("writing /proc/%d/setgroups: %s", (int)pid, strerror(errno));
         write_map(pid, "uid_map", n->uids, n->n_uids);
@@ -293,7 +294,7 @@ void namespaces_map_ids(struct namespaces *n, pid_t pid)
     n->user.fd = open_user_namespace(pid);
 }
 
-/* Whether 0 is in the container. Where there are no ranges the user namespace is joined, and has its own. */
+/* Whether the container has an id 0. Without ranges the user namespace is a joined one, which has its own mappings. */
 static bool maps_root(const struct id_range *ranges, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -308,7 +309,7 @@ const char *namespaces_enter(const struct namespaces *n, uid_t uid, gid_t gid)
         uid = 0;
     if (maps_root(n->gids, n->n_gids))
         gid = 0;
-    /* With the user's own ids alone, the kernel lets no groups be set. */
+    /* If only the user's own ids are mapped, the kernel forbids setgroups(2). */
     if (namespaces_have(n, CLONE_NEWUSER) &&
         ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0))
         return "becoming root, or process.user, in the user namespace";

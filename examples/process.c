@@ -25,7 +25,7 @@ static const char *const limit_names[RLIM_NLIMITS] = {
     [RLIMIT_RTTIME] = "RTTIME", [RLIMIT_SIGPENDING] = "SIGPENDING", [RLIMIT_STACK] = "STACK",
 };
 
-/* In the order of the kernel's numbers, from 0. */
+/* The names in the order of the kernel's numbers, from 0. */
 static const char *const capability_names[] = {
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
     "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
@@ -186,12 +186,12 @@ const char *process_become(const struct process *process)
         if (process->limited[i] && setrlimit((__rlimit_resource_t)i, &process->limits[i]) != 0)
             return "process.rlimits";
 
-    /* Beyond the last capability that the kernel knows, prctl says EINVAL. */
+    /* prctl(2) answers EINVAL beyond the last capability that the kernel knows. */
     for (unsigned cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
         if (!(process->bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) != 0)
             return "process.capabilities.bounding";
 
-    /* Otherwise the capabilities would go with user 0. */
+    /* Without this the process would lose its capabilities together with user 0. */
     if (prctl(PR_SET_KEEPCAPS, 1) != 0 ||
         (setgroups(process->n_groups, process->groups) != 0 && (process->n_groups || errno != EPERM)) ||
         setresgid(process->gid, process->gid, process->gid) != 0 ||
@@ -207,7 +207,7 @@ const char *process_become(const struct process *process)
     }
     if (syscall(SYS_capset, &header, data) != 0)
         return "process.capabilities";
-    /* runc spec asks for ambient capabilities that are not inheritable, which no kernel grants. */
+    /* `runc spec` asks for ambient capabilities that are not inheritable. No kernel grants them. */
     uint64_t ambient = process->ambient & process->inheritable & process->permitted;
     for (unsigned cap = 0; cap < 64; cap++)
         if (ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0)

@@ -1,4 +1,4 @@
-/* What config.json says about a container, apart from its file system.
+/* The parts of config.json that do not concern the file system.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef PROCESS_H
 #define PROCESS_H
@@ -14,7 +14,7 @@ struct json_object;
 
 enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; /* exit statuses */
 
-/* The strings are those of the JSON object. */
+/* The strings belong to the JSON object. */
 struct process {
     char **args, **env;
     const char *cwd, *hostname, *domainname, *rootfs;
@@ -29,11 +29,12 @@ struct process {
     bool limited[RLIM_NLIMITS];
 };
 
-/* Ends the program with a message if something can't be done. */
+/* Reads the process. Ends the program with a message if something can't be done. */
 void process_read(struct process *process, struct json_object *config);
 void process_free(struct process *process);
 
-/* In the container: applies limits, user and capabilities. Returns NULL, or what failed (see errno). */
+/* In the container: applies limits, user and capabilities. Returns NULL, or the name of the call that failed (see
+ * errno). */
 const char *process_become(const struct process *process);
 
 /* The container's state, which hooks get (runtime-spec, "State"). Free it with free(3). */
@@ -42,13 +43,13 @@ char *process_state(struct json_object *config, const char *bundle, pid_t pid, c
 /* Prints "rfsrun: ..." and exits with status FAILED. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A part of an object of config.json, by JSON pointer; NULL if it is not there. */
+/* A part of an object of config.json, by JSON pointer. NULL if it is missing. */
 struct json_object *json_at(struct json_object *object, const char *pointer);
 const char *json_string_at(struct json_object *object, const char *pointer);
-/* 0 if there is no list. */
+/* The length of a list. 0 if there is no list. */
 size_t json_length(struct json_object *array);
 
-/* A whole file, with a NUL at the end; free it with free(3). */
+/* Reads a whole file, and puts a NUL at the end. Free it with free(3). */
 char *read_file(const char *directory, const char *name);
 
 #endif

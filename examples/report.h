@@ -1,4 +1,4 @@
-/* What the container's process tells the host's side.
+/* The messages of the container's process to the host's side.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef REPORT_H
 #define REPORT_H
@@ -14,9 +14,9 @@ struct report {
     char message[sizeof(((rfs_error *)0)->message)]; /* of ERROR */
 };
 
-/* With a descriptor, or -1, as SCM_RIGHTS. Ends the process if there is nobody to tell. */
+/* Sends a report, with a descriptor (SCM_RIGHTS) or -1. Ends the process if the other end is closed. */
 void report_send(int sock, const struct report *report, int fd);
-/* *fd becomes -1 if there was none. False when the other end is closed. */
+/* Receives a report. *fd becomes -1 if no descriptor came. False when the other end is closed. */
 bool report_receive(int sock, struct report *report, int *fd);
 
 /* Reports an error and ends the process. */

@@ -1,4 +1,4 @@
-/* rfsrun: a small container runtime on librfs, made to be copied from.
+/* rfsrun: a small container runtime on librfs, from which others may copy.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  *   on the host's side                        in the container's process
@@ -52,7 +52,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* What to run. All of it is made before the clone; the child only reads it. */
+/* The container to run. All of this is made before the clone, and the child only reads it. */
 struct run {
     bool verbose, show_time, started;
     rfs_config *config;
@@ -66,7 +66,7 @@ struct run {
     sigset_t signals; /* the mask that rfsrun was started with */
     pid_t pid;        /* the container's process, as the host sees it */
     int sock;         /* to the other side */
-    int mounts;       /* the same for mounts that the host's side opens; -1: there is no need */
+    int mounts;       /* the same for mounts that the host's side opens. -1 if it opens none */
 };
 
 static int64_t now_ns(void)
@@ -110,7 +110,7 @@ static int wait_for_host(void *userdata, rfs_point point)
         return 0;
     report_send(run->sock, &report, -1);
     if (recv(run->sock, &go_on, sizeof(go_on), 0) != sizeof(go_on))
-        _exit(FAILED); /* the host's side has said why */
+        _exit(FAILED); /* the host's side has printed the reason */
     return 0;
 }
 
@@ -125,7 +125,7 @@ static _Noreturn void container(struct run *run)
     const char *failed;
     int master = -1;
 
-    /* In a session of its own it can't push input into the terminal that rfsrun was started from. */
+    /* A process in a session of its own can't push input into the terminal that rfsrun was started from. */
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (recv(sock, &run->pid, sizeof(run->pid), 0) != sizeof(run->pid))
@@ -155,7 +155,7 @@ static _Noreturn void container(struct run *run)
         report_error(sock, FAILED, "%s", err.message);
     report.finalize_ns += now_ns();
 
-    /* getcwd fails where the directory is not below the root: no way back to the host. */
+    /* getcwd(3) fails if the directory is not below the root. Such a directory would lead back to the host. */
     if (chdir(process->cwd) != 0 || !getcwd(cwd, sizeof(cwd)))
         report_error(sock, FAILED, "process.cwd: %s: %s", process->cwd, strerror(errno));
     /* Linux 5.10 has close_range, but not yet this flag. */
@@ -190,7 +190,7 @@ static void run_host_hooks(struct run *run)
     }
 }
 
-/* False when the other end is closed: the program was executed, or the process is gone. */
+/* Handles a report. False when the other end is closed, because the program was executed or the process is gone. */
 static bool receive_report(struct run *run)
 {
     struct report report;
@@ -246,8 +246,8 @@ static int supervise(struct run *run, int signals)
     return status;
 }
 
-/* Whether there is anything to open for the container's process. In the host's user namespace that can do nothing about
- * a source that can't be reached. */
+/* Whether the host's side must open a mount for the container's process. If both are in one user namespace, the
+ * host's side can't reach more sources than the container's process. */
 static bool needs_mounts(const struct run *run)
 {
     int enough = namespaces_have(&run->namespaces, CLONE_NEWUSER) ? RFS_MOUNTFD_POSSIBLY : RFS_MOUNTFD_CERTAINLY, need;
@@ -257,8 +257,8 @@ static bool needs_mounts(const struct run *run)
     return false;
 }
 
-/* In a process of its own, so that this one goes on to serve signals and the terminal. It ends with the other side of
- * the socket. */
+/* Opens mounts in a process of its own, so that this process can go on to serve signals and the terminal. It ends
+ * when the other end of the socket is closed. */
 static pid_t serve_mounts(const struct run *run)
 {
     rfs_error err = {.size = sizeof(err)};
@@ -309,7 +309,8 @@ static int start(struct run *run)
     if (send(run->sock, &run->pid, sizeof(run->pid), MSG_NOSIGNAL) < 0)
         fail("the container's process is gone");
     int status = supervise(run, signals);
-    /* Without a mount namespace of its own (chroot alone) the container leaves its mounts to us, all below its root. */
+    /* A container without a mount namespace of its own (chroot(2) alone) leaves its mounts behind. All of them are
+     * below its root. */
     if (!namespaces_have(&run->namespaces, CLONE_NEWNS) && run->started &&
         (chdir(run->bundle) != 0 || umount2(run->process.rootfs, MNT_DETACH) != 0))
         fprintf(stderr, "rfsrun: warning: unmounting %s: %s\n", run->process.rootfs, strerror(errno));

@@ -40,7 +40,7 @@ static void add_file(rfs_config *config, rfs_file file)
     must(rfs_config_add_file(config, &file, &error), &error);
 }
 
-/* /bin and the like: a link where the host has one, and otherwise a bind. */
+/* Adds /bin or a similar directory: a link if the host has a link there, and otherwise a bind. */
 static void add_system(rfs_config *config, const char *path)
 {
     static const char *const read_only[] = {"rbind", "ro", "nosuid"};
@@ -100,7 +100,7 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
-/* The caller's own id is mapped to itself; without a privilege only that may be (user_namespaces(7)). */
+/* Maps the caller's own id to itself. An unprivileged process may map no other id (user_namespaces(7)). */
 static void enter_namespaces(uid_t uid, gid_t gid)
 {
     char map[64];

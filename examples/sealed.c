@@ -17,7 +17,7 @@
 
 static const int all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
-/* The file is a memfd without a name in any file system, which nobody can change: not by /proc/PID/exe either. */
+/* The file is a memfd without a name in any file system. Nobody can change it, not even by /proc/PID/exe. */
 static int sealed_copy(int program)
 {
     const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;

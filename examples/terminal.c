@@ -50,7 +50,7 @@ void terminal_poll(const struct terminal *t, struct pollfd fds[2])
     fds[1] = (struct pollfd){t->master >= 0 && !t->pending && !t->input_closed ? STDIN_FILENO : -1, POLLIN, 0};
 }
 
-/* Takes what there is; false when nobody has the terminal open any more. */
+/* Takes the output that there is. False when nobody has the terminal open any more. */
 static bool relay_output(int master)
 {
     char buffer[4096];
@@ -78,7 +78,8 @@ void terminal_relay(struct terminal *t, const struct pollfd fds[2], bool process
     }
     if (fds[0].fd < 0) /* it came after the poll(2) */
         return;
-    /* Once the process is gone nothing is waited for: what it left behind may keep the terminal open. */
+    /* Once the process is gone, this waits no longer, because a process that it left behind may keep the terminal
+     * open. */
     if (fds[0].revents & (POLLIN | POLLHUP) ? !relay_output(t->master) : process_gone) {
         close(t->master);
         t->master = -1;

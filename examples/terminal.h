@@ -1,4 +1,4 @@
-/* A container's terminal: made inside it, relayed outside.
+/* Opens a container's terminal inside it, and relays it outside.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef TERMINAL_H
 #define TERMINAL_H
@@ -11,7 +11,7 @@
 
 #include <librfs.h>
 
-/* The host's side of it. */
+/* The host's side of the terminal. */
 struct terminal {
     int master; /* -1: there is none, not yet or no more */
     bool raw, input_closed;
@@ -24,12 +24,12 @@ struct terminal {
  * stdio. Returns its master end, which is for the host's side, or -1 and fills err. */
 int terminal_open(rfs_container *container, uid_t owner, const struct winsize *size, rfs_error *err);
 
-/* On the host's side, which has got the master end: puts rfsrun's own terminal into raw mode. */
+/* On the host's side, after it has received the master end: puts rfsrun's own terminal into raw mode. */
 void terminal_attach(struct terminal *terminal, int master);
-/* The two things to poll. */
+/* Fills in the two descriptors to poll(2). */
 void terminal_poll(const struct terminal *terminal, struct pollfd fds[2]);
-/* Moves what poll(2) has found. With nothing left it closes the terminal if nobody has it open, or if the container's
- * process is gone. */
+/* Moves the bytes that poll(2) has found. When none are left, it closes the terminal if nobody has it open or if the
+ * container's process is gone. */
 void terminal_relay(struct terminal *terminal, const struct pollfd fds[2], bool process_gone);
 void terminal_copy_size(const struct terminal *terminal);
 void terminal_restore(const struct terminal *terminal);
