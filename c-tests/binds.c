@@ -295,17 +295,17 @@ static const struct locked locked[] = {
     {"atime", "'bind', 'ro'", "ro,noatime", NULL},
     {"atime", "'bind', 'atime'", "rw,noatime", NULL}, /* a mode not named is kept, also where it is not locked */
     /* asked to be without what is locked */
-    {"locked", "'bind', 'rw'", NULL, "can't clear what is locked on the source: ro"},
-    {"locked", "'bind', 'suid'", NULL, "can't clear what is locked on the source: nosuid"},
-    {"locked", "'bind', 'ro', 'dev'", NULL, "can't clear what is locked on the source: nodev"},
+    {"locked", "'bind', 'rw'", NULL, "can't clear options that are locked on the source: ro"},
+    {"locked", "'bind', 'suid'", NULL, "can't clear options that are locked on the source: nosuid"},
+    {"locked", "'bind', 'ro', 'dev'", NULL, "can't clear options that are locked on the source: nodev"},
     {"locked", "'bind', 'rw', 'suid', 'dev', 'exec'", NULL,
-     "can't clear what is locked on the source: ro,nosuid,nodev"},
-    {"locked", "'bind', 'atime'", NULL, "can't clear what is locked on the source: noatime"},
-    {"noexec", "'bind', 'exec'", NULL, "can't clear what is locked on the source: noexec"},
-    {"nodiratime", "'bind', 'diratime'", NULL, "can't clear what is locked on the source: nodiratime"},
-    {"strict", "'bind', 'nostrictatime'", NULL, "can't clear what is locked on the source: strictatime"},
-    {"nosymfollow", "'bind', 'suid', 'symfollow'", NULL, "can't clear what is locked on the source: nosuid"},
-    {"noexec", "'bind', 'nosuid', 'suid'", NULL, "can't clear what is locked on the source: nosuid"},
+     "can't clear options that are locked on the source: ro,nosuid,nodev"},
+    {"locked", "'bind', 'atime'", NULL, "can't clear options that are locked on the source: noatime"},
+    {"noexec", "'bind', 'exec'", NULL, "can't clear options that are locked on the source: noexec"},
+    {"nodiratime", "'bind', 'diratime'", NULL, "can't clear options that are locked on the source: nodiratime"},
+    {"strict", "'bind', 'nostrictatime'", NULL, "can't clear options that are locked on the source: strictatime"},
+    {"nosymfollow", "'bind', 'suid', 'symfollow'", NULL, "can't clear options that are locked on the source: nosuid"},
+    {"noexec", "'bind', 'nosuid', 'suid'", NULL, "can't clear options that are locked on the source: nosuid"},
     /* asked for other access times */
     {"locked", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: "
      "noatime"},

@@ -481,7 +481,7 @@ static void bind_refused(void)
         {"a node that the host has not", DEVICE("/dev/nosuchnode", "c", ", 'major': 1, 'minor': 5"), -ENOENT,
          "the host has none to bind"},
         {"a node that is another on the host", DEVICE("/dev/zero", "c", ", 'major': 1, 'minor': 3"), -ENODEV,
-         "what the host has at this path is not that device but the character device 1:5"},
+         "the host's file at this path is not that device but the character device 1:5"},
         {"a block device that is a character device on the host", DEVICE("/dev/zero", "b", ", 'major': 1, 'minor': 5"),
          -ENODEV, "is not that device but "},
         {"what is no device on the host", DEVICE("/etc/passwd", "c", ", 'major': 1, 'minor': 5"), -ENODEV,

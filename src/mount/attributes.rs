@@ -120,7 +120,7 @@ fn explain_locked(locked: Locked) -> Error {
     let error = Error::system(Errno::PERM, "mount_setattr");
     match locked {
         Locked::CannotClear(attributes) => error.explain(format_args!(
-            "can't clear what is locked on the source: {}; leave the option out, set RFS_OPTION_KEEP_LOCKED, \
+            "can't clear options that are locked on the source: {}; leave the option out, set RFS_OPTION_KEEP_LOCKED, \
                 {FROM_HOST}",
             AttributeNames(attributes)
         )),

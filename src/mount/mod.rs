@@ -372,10 +372,10 @@ fn explain_kinds(mut error: Error, mount: impl AsFd, target: BorrowedFd<'_>) -> 
     let is_directory = |fd: BorrowedFd<'_>| status(fd, c"").map(|it| it.is_directory()).ok();
     let sentence = match (is_directory(mount.as_fd()), is_directory(target)) {
         (Some(true), Some(false)) => {
-            "what is mounted is a directory, but the destination is a file"
+            "the mount's root is a directory, but the destination is a file"
         }
         (Some(false), Some(true)) => {
-            "what is mounted is a file, but the destination is a directory"
+            "the mount's root is a file, but the destination is a directory"
         }
         _ => return error,
     };

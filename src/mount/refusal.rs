@@ -36,7 +36,7 @@ fn sentence(error: &Error, wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     }
     match error.errno {
         Errno::NODEV => Some(Text::format(
-            "the kernel knows no file system of this type: /proc/filesystems has those that it knows, and a \
+            "the kernel knows no file system of this type: /proc/filesystems lists the types that it knows, and a \
                 module may be missing",
         )),
         Errno::PERM => Some(not_permitted(wanted, error)),
@@ -67,8 +67,8 @@ fn not_permitted(wanted: &NewSuperblock<'_>, error: &Error) -> Sentence {
     // The rule is in mount_too_revealing() in fs/namespace.c.
     if error.details().kernel.as_str().contains("too revealing") {
         return Text::format(format_args!(
-            "in a user namespace a new {fstype} may show no more than the one that is mounted already, of which \
-             something is covered by another mount or read-only: change that outside, or bind it"
+            "in a user namespace a new {fstype} must not show more than the one that is mounted already, but \
+             parts of that are read-only or covered by another mount: change that outside, or bind it"
         ));
     }
     Text::format(format_args!(
@@ -276,7 +276,7 @@ fn overlay(wanted: &NewSuperblock<'_>) -> Option<Sentence> {
     (upper.status.inode == work.status.inode || is_within(above, below) || is_within(below, above))
         .then(|| {
             Text::format(format_args!(
-                "upperdir {above} and workdir {below} must be two directories of which none lies in the other"
+                "upperdir {above} and workdir {below} must be two directories, and neither may lie in the other"
             ))
         })
 }

@@ -18,7 +18,7 @@ pub fn request(socket: RawFd, index: u64) -> Result<OwnedFd> {
     let gone = || {
         Error::check(
             Errno::CONNRESET,
-            "the host's side is gone: it ended rfs_mountfd_serve(), and has said why",
+            "the host's side is gone: rfs_mountfd_serve() has returned there, and its error tells why",
         )
     };
     match socket.send(&encode_request(index), None, true) {

@@ -26,7 +26,7 @@ pub fn serve(plan: &Plan, socket: RawFd, userns: RawFd, mntns: RawFd) -> Result<
             return Err(Error::check(
                 Errno::PROTO,
                 format_args!(
-                    "the container's process asked {MAX_REFUSALS} times for what it may not have"
+                    "the container's process asked {MAX_REFUSALS} times for mounts that it may not have"
                 ),
             ));
         }

@@ -79,8 +79,8 @@ pub fn idmap(
     }
     if asked.is_some() && mappings.is_none() && !config.user_namespace {
         return Err(Error::invalid(
-            "options: \"idmap\" or \"ridmap\" without uidMappings and gidMappings takes those of the \
-             container's user namespace, but the container has none",
+            "options: \"idmap\" or \"ridmap\" without uidMappings and gidMappings takes the mappings \
+             of the container's user namespace, but the container has none",
         ));
     }
     if asked.is_none() && mappings.is_none() {
@@ -132,7 +132,7 @@ fn explicit(config: &Config, text: &[u8]) -> Result<Mappings> {
         let mappings = given.unwrap_or_else(|| containers.to_vec());
         if mappings.is_empty() {
             return Err(Error::invalid(format_args!(
-                "options: \"idmap=\" has no {name}, nor are those of the container's user namespace known"
+                "options: \"idmap=\" has no {name}, and the mappings of the container's user namespace are not known"
             )));
         }
         check("options: \"idmap=\"", &mappings).map(|()| mappings)

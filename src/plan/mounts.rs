@@ -576,7 +576,7 @@ fn hierarchies<'a>(fstype: &[u8], options: &Options<'a>) -> Result<(Hierarchies,
         }
         (_, false) => {
             return Err(Error::invalid(format_args!(
-                "options: {} is no controller of cgroup v1, of which one hierarchy was asked for",
+                "options: {} is no controller of cgroup v1, but the other options ask for one of its hierarchies",
                 Quoted(data[0])
             )));
         }

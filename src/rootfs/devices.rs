@@ -261,7 +261,7 @@ fn bind(cx: &Context<'_>, directory: BorrowedFd<'_>, device: &Device) -> Result<
         return Err(Error::check(
             Errno::NODEV,
             format_args!(
-                "nodes can't be made here, and what the host has at this path is not that device but {}",
+                "nodes can't be made here, and the host's file at this path is not that device but {}",
                 KindOf::from(&found)
             ),
         ));
