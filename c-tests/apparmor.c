@@ -35,7 +35,7 @@ static int tried(const char *what, long result)
     return failed;
 }
 
-/* What the profile refuses of the new way and of the old. */
+/* The calls of both ways of mounting that the profile refuses. */
 static void try_mounts(void *data)
 {
     int mounted = strcmp(data, "librfs-no-mount") == 0 ? EACCES : 0,
@@ -122,7 +122,7 @@ static json_object *bundle_with_bind(void)
     return spec;
 }
 
-/* By the classic way. */
+/* The container's mounts are made by mount(2). */
 static void without_detached(void)
 {
     in_child(CONTAINER_NAMESPACES, confined_container,

@@ -214,7 +214,7 @@ static void refused(void)
     CHECK(access(image("new"), F_OK) == -1); /* the source is looked at first */
 }
 
-/* In a user namespace, where the flags of the mounts outside are locked: mount_namespaces(7). */
+/* The container has a user namespace, in which the flags of the mounts outside are locked: mount_namespaces(7). */
 
 struct in_namespace {
     const rfs_plan *plan;
@@ -404,7 +404,7 @@ static void inside_unlocked(void *data)
     check_mount("/relatime / rw,relatime - tmpfs locked rw*");
 }
 
-/* The same without a user namespace: nothing is locked. */
+/* The same without a user namespace, so that no flag is locked. */
 static void not_locked(void)
 {
     make_image();

@@ -91,7 +91,7 @@ static void new_target(json_object *spec)
     spec_add(spec, "mounts", "{'destination': '/target/a/b', 'type': 'tmpfs', 'source': 'tmpfs'}");
 }
 
-/* Not an inode is left. */
+/* The file system has no inode left. */
 static void fill_up(void)
 {
     REQUIRE(mount(NULL, work, NULL, MS_REMOUNT, "nr_inodes=200") == 0);
@@ -148,7 +148,7 @@ static void device_is_another(json_object *spec)
     spec_add(spec, "linux.devices", "{'path': '/device', 'type': 'c', 'major': 1, 'minor': 3}");
 }
 
-/* Without its mount on /dev the image's own /dev counts. */
+/* Without its mount on /dev the container uses the image's own /dev. */
 static void drop_dev(json_object *spec)
 {
     spec_set(spec, "mounts", "[{'destination': '/proc', 'type': 'proc', 'source': 'proc'}]");

@@ -103,7 +103,7 @@ static char *replace_all(const char *text, const char *from, const char *to)
     return result;
 }
 
-/* What `TOOL spec` writes, or wrote: where there is no such tool, RFS_TEST_SPECS names a folder with TOOL.json. */
+/* The output of `TOOL spec`. If there is no such tool, RFS_TEST_SPECS names a folder with TOOL.json. */
 static char *written_spec(const char *tool)
 {
     const char *stored = getenv("RFS_TEST_SPECS");

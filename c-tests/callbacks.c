@@ -144,7 +144,7 @@ static void hooks_in_order(void)
     in_child(CONTAINER_NAMESPACES, with_hooks, container_of(default_plan()));
 }
 
-/* What a point's callback does that it should not, at which point. */
+/* A forbidden act of a point's callback, and the point. */
 struct misbehaviour {
     rfs_container *container;
     rfs_point at;
@@ -169,7 +169,7 @@ static int misbehave(void *userdata, rfs_point point)
         return 0;
     if (m->calls_back)
         call_back(m->container);
-    /* All that librfs has open: the test has only its procfs above 2. */
+    /* Closes every descriptor of librfs, because the test has only its procfs above 2. */
     for (int fd = 3; m->closes && fd < 100; fd++)
         if (fd != host_proc)
             close(fd);
@@ -483,7 +483,7 @@ static void inside_other_file(void)
     "{'destination': '/target', 'type': 'bind', 'source': '%s/other', 'options': [" options "]" MAPPED "}"
 #define MISSING(options) "{'destination': '/target', 'type': 'bind', 'source': '%s/missing', 'options': [" options "]}"
 
-/* By statmount(2), of Linux 6.8, and the id that it takes, the library can tell whether a mount is idmapped. */
+/* The library learns from statmount(2) of Linux 6.8, and by the id that it takes, whether a mount is idmapped. */
 static bool can_tell_idmapped(void)
 {
     return !is_refused(syscall(SYS_STATMOUNT, NULL, NULL, 0, 0)) &&

@@ -48,7 +48,7 @@ static void join_own_cgroup(const char *hierarchy)
     close(fd);
 }
 
-/* Those that were in it have ended, but the kernel may be a little behind. */
+/* The processes in it have ended, but the kernel may take a moment to notice. */
 static void remove_own_cgroup(const char *hierarchy)
 {
     for (int i = 0; i < 100 && rmdir(own_cgroup(hierarchy)) != 0 && errno == EBUSY; i++)
@@ -71,7 +71,7 @@ static json_object *spec_with_cgroup(const char *more_options)
     return spec;
 }
 
-/* One container: which namespaces it has, what it is told, and what it must see. */
+/* One container: its namespaces, its options, and the mounts that it must see. */
 struct container {
     unsigned long namespaces;     /* besides those of every container */
     bool user_namespace;
@@ -113,7 +113,7 @@ static void member_process(void *data)
     in_child(CONTAINER_NAMESPACES | c->namespaces, container_process, data);
 }
 
-/* What fails in it fails the case, which goes on, so that cgroups are removed. */
+/* A check that fails in it fails the case, which goes on, so that cgroups are removed. */
 static void run(struct container c)
 {
     json_object *spec = spec_with_cgroup(c.more_options ? c.more_options : "");
@@ -258,7 +258,7 @@ static void v2_busy(void)
     remove_own_cgroup(V2);
 }
 
-/* What the kernel refuses for another reason is an error, not bound. */
+/* If the kernel refuses for another reason, that is an error, and nothing is bound. */
 static void v2_refused(void)
 {
     only_cgroup2();
@@ -299,7 +299,7 @@ static bool make_hierarchies(void)
     return mount_hierarchies();
 }
 
-/* Of the hierarchies that this test makes. */
+/* Whether /proc/self/cgroup shows a hierarchy that this test makes. */
 static bool is_known(const char *hierarchy)
 {
     char *cgroups = read_all(host_proc, "self/cgroup");
@@ -342,7 +342,7 @@ static void check_links(void)
     check_mount("/sys/fs/cgroup / rw," FLAGS " - tmpfs tmpfs rw,mode=755*");
 }
 
-/* Each hierarchy with this root, as mountinfo has it, and these flags. */
+/* Checks that each hierarchy has this root in mountinfo, and these flags. */
 static void check_hierarchies(const char *root, const char *rw, const char *sources[3])
 {
     char pattern[300];

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What nothing else answers. */
+/* An errno that no other call answers. */
 #define UNUSED_ERRNO ENOTNAM
 
 static void refuse_newer_calls(void)
@@ -70,7 +70,8 @@ static void whole(void *plan)
     run_container(plan, &callbacks, inside_whole, NULL);
 }
 
-/* As AppArmor does from Linux 6.8 on, for which move_mount(2) is MS_MOVE: tests/kernels has the profile. */
+/* Refuses what AppArmor refuses from Linux 6.8 on, which takes move_mount(2) for MS_MOVE: tests/kernels has the
+ * profile. */
 static void refuse_moves(void)
 {
     struct filter filter;
@@ -132,7 +133,7 @@ static void not_without_reason(void)
     in_child(0, newer_calls_are_tried, plan_of(empty_spec()));
 }
 
-/* What fails leaves nothing of it, whatever was half made. */
+/* A start that fails leaves no mount behind, however far it came. */
 
 static void inside_optional(void *data)
 {
@@ -159,7 +160,7 @@ static void optional(void)
     run_container(plan_with_flags(spec, RFS_OPTION_CLASSIC_MOUNT), NULL, inside_optional, NULL);
 }
 
-/* Without a mount namespace of its own everything is in the caller's. */
+/* A container without a mount namespace of its own has its mounts in the caller's. */
 static void chrooted(void *container)
 {
     rfs_error err = fresh_error();

@@ -27,10 +27,10 @@
 
 #define CHILDREN 200
 #define STACK (256 << 10)
-/* Without a network namespace: two hundred of those take long to be gone. */
+/* There is no network namespace among them, because two hundred of those take long to be removed. */
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
 
-/* What a child leaves: in memory that every child shares. */
+/* The result of a child, in memory that every child shares. */
 struct outcome {
     bool prepared, finalized;
     pid_t pid; /* as it sees itself */
@@ -39,7 +39,7 @@ struct outcome {
 
 static struct outcome *outcomes;
 static rfs_container *containers[CHILDREN];
-/* Of pipes: each child writes to the first when it has prepared its container, and waits for the end of the second. */
+/* Pipes. Each child writes to the first when it has prepared its container, and waits until the second is closed. */
 static int prepared[2] = {-1, -1}, go_on[2] = {-1, -1};
 
 static void make_containers(const rfs_plan *plan, size_t n)
@@ -52,7 +52,7 @@ static void make_containers(const rfs_plan *plan, size_t n)
     }
 }
 
-/* In the child, which may do no more than after a vfork(2). */
+/* Runs in the child, which may do no more than after a vfork(2). */
 static int start(size_t i, bool wait)
 {
     struct outcome *outcome = &outcomes[i];
@@ -92,7 +92,7 @@ static rfs_plan *default_plan(void)
     return plan_of(default_spec("runc"));
 }
 
-/* By fork(2), in namespaces that are all new. */
+/* Makes a child by fork(2), with all namespaces new. */
 static pid_t forked(size_t i)
 {
     if (unshare(CLONE_NEWPID) != 0) /* for the children of this thread */
@@ -108,7 +108,7 @@ static int sharing_child(void *number)
     _exit(start((size_t)(uintptr_t)number, true));
 }
 
-/* As vfork(2) does it: the thread stands still, and the others don't. */
+/* Makes a child as vfork(2) does: the calling thread stops, and the others go on. */
 static pid_t sharing(size_t i)
 {
     char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -167,7 +167,8 @@ static void start_alone(void *number)
     start((size_t)(uintptr_t)number, false);
 }
 
-/* In one rootfs, with no /dev of their own: each replaces the image's ptmx, unless another one has done it. */
+/* The containers share one rootfs and have no /dev of their own. Each replaces the image's ptmx, unless another has
+ * done so. */
 static void in_one_dev(void)
 {
     make_image();

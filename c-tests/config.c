@@ -417,7 +417,7 @@ static void hundred_thousand_mounts(void)
     free(json);
 }
 
-/* What is over the limit is not read: there is nothing there. */
+/* The library must not read beyond the limit, because no memory is mapped there. */
 static void over_64_mib(void)
 {
     rfs_error err = fresh_error();
@@ -534,7 +534,7 @@ static void option_names(void)
     CHECK(!is_option_name("size=5") && !is_option_name("mode") && !is_option_name(""));
 }
 
-/* What a runtime knows and librfs leaves to the file system. */
+/* Options that a runtime knows and that librfs leaves to the file system. */
 static bool is_data(const char *name)
 {
     /* acl(5): MS_POSIXACL means nothing from outside the kernel. The others are crun's, "recursive" flags of a

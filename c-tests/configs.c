@@ -90,7 +90,7 @@ static void image_over_device(void)
                          .says = "/dev/mine"});
 }
 
-/* What lies on /dev is decided when it is known. */
+/* The mount on /dev is judged once all mounts are known. */
 
 static void has_devices(void *data)
 {
@@ -283,7 +283,8 @@ static void mount_below_readonly_bind(void)
     CHECK(access(in_work("from/made/for/it"), F_OK) == 0);
 }
 
-/* What a read-only source does not let be made is an error, and nothing of it becomes writable for a moment. */
+/* If a mount point can't be made on a read-only source, that is an error. The source must not become writable for a
+ * moment. */
 static void mount_below_readonly_source(void)
 {
     make_image();
@@ -347,7 +348,7 @@ static void swapped_readonly_tmpfs(void)
     in_child(CONTAINER_NAMESPACES, swapped, container_of(plan_of(spec)));
 }
 
-/* One superblock serves a network namespace: read-only for one container is not read-only for the next of a pod. */
+/* A network namespace has one superblock of sysfs. If one container of a pod has it read-only, the next must not. */
 
 static void inside_readonly_sysfs(void *data)
 {
@@ -580,7 +581,7 @@ static void refused_below_proc(void)
     }
 }
 
-/* What the image has on /proc is no procfs, and a file of it is not what a file may be bound on. */
+/* The image's own /proc is no procfs, and no file may be bound on a file in it. */
 static void no_procfs_below_proc(void)
 {
     make_image();

@@ -512,7 +512,7 @@ static void inside_bound_devices(void *data)
     check_link("/dev/ptmx", "pts/ptmx");
 }
 
-/* What RFS_OPTION_USER_NAMESPACE asks for, without one: device nodes are bound from the host. */
+/* RFS_OPTION_USER_NAMESPACE without a user namespace: device nodes are bound from the host all the same. */
 static void bound_devices(void)
 {
     make_image();

@@ -157,7 +157,7 @@ static void make_sparse(void)
     close(fd);
 }
 
-/* One of everything, in data. */
+/* Makes a file of every type in data. */
 static void make_tree(void)
 {
     /* vfs_cap_data of <linux/capability.h>, revision 2: cap_net_bind_service, effective and permitted. */

@@ -149,7 +149,7 @@ static void ptmx_replaced(void)
                                                               .says = "/dev/ptmx"});
 }
 
-/* What is at a device's path, and is not that device. */
+/* A file at a device's path that is not that device. */
 static void wrong_nodes(void)
 {
     static const struct {
@@ -397,7 +397,7 @@ static void inside_user_namespace(void *data)
     check_mount("/dev/loop-control /loop-control rw,nosuid,noexec,relatime - devtmpfs * *");
 }
 
-/* What can't be given to the host's node is not left out in silence. */
+/* Modes and owners that the host's node can't get are reported. */
 static void inside_warned(void *data)
 {
     (void)data;
@@ -422,7 +422,7 @@ static void user_namespace(void *data)
     run_container(in->plan, &with_warnings, in->inside, NULL);
 }
 
-/* With and without the caller saying so. */
+/* Devices in a user namespace, whether or not the caller's options tell of it. */
 static void in_user_namespace(void)
 {
     make_image();
@@ -543,7 +543,7 @@ static void inside_set_up(void *data)
     check_works("/dev/zero");
 }
 
-/* Only a bind on /dev itself counts. */
+/* Only a bind on /dev itself keeps devices from being made. */
 static void dev_set_up(void)
 {
     make_image();

@@ -51,7 +51,7 @@ static void one_failure(void)
     CHECK(strcmp(dev, dev_after) == 0);
 }
 
-/* The same without an rfs_error to fill. */
+/* The same with NULL for the rfs_error. */
 static void fail_without_error(void *data)
 {
     CHECK(rfs_prepare(data, NULL, NULL) == -ENOENT);

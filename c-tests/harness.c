@@ -318,7 +318,7 @@ static int run_in_child(const struct test_case *test)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/* What no test may change. */
+/* The state of the host that no test may change. */
 struct host {
     char *mounts, *dev;
 };

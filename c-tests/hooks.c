@@ -670,7 +670,8 @@ static int rfsrun(json_object *spec)
 static const char *const kinds[] = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart",
     "poststop"};
 
-/* Each leaves a line with its kind, where it is, and its state; in the container's own /tmp if it is there. */
+/* Each hook writes a line with its kind, its working directory and its state. A hook in the container writes it to
+ * the container's own /tmp. */
 static json_object *spec_with_hooks(size_t failing)
 {
     json_object *spec = default_spec("runc");

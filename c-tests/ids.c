@@ -14,7 +14,7 @@
 
 enum { USER = 12345 };
 
-/* Gives rfsrun's exit status; what it and the container print is in work/output. */
+/* Returns rfsrun's exit status. The output of rfsrun and of the container is in work/output. */
 static int rfsrun(json_object *spec, uid_t user, const char *option)
 {
     const char *program = getenv("RFSRUN");

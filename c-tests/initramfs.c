@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* In another place nothing of this would be tested. */
+/* The test only makes sense on the initial ramfs. */
 static void require_initial_ramfs(void)
 {
     char *table = mount_table();

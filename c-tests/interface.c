@@ -696,7 +696,7 @@ static int look_at_root(void *userdata, rfs_point point)
     CHECK((fcntl(fd, F_GETFL) & O_PATH) && fstat(fd, &seen) == 0);
     CHECK(stat(point == RFS_POINT_AFTER_SWITCH ? "/" : image(""), &root) == 0);
     CHECK_THAT(seen.st_dev == root.st_dev && seen.st_ino == root.st_ino, "point %u", point);
-    /* What is mounted by it is the container's. */
+    /* A mount that it makes belongs to the container. */
     if (point == RFS_POINT_MOUNTS_READY) {
         char path[64];
         REQUIRE(mkdirat(fd, "brought", 0755) == 0);

@@ -433,7 +433,7 @@ static void without_proc(void *container)
                 .object = RFS_OBJECT_MOUNT, .says = "needs a procfs on /proc");
 }
 
-/* What can't be labelled is not left unlabelled: nor is it mounted, and the root keeps its old label. */
+/* If a file can't be labelled, the source is not mounted, and its root keeps its old label. */
 static void failures(void)
 {
     make_tree();

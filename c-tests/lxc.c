@@ -50,7 +50,7 @@ static void begin(void)
     set_flags(0);
 }
 
-/* Gives the index. */
+/* Adds the entry and returns its index. */
 static uint64_t line(const char *format, ...)
 {
     char text[1024];
@@ -210,7 +210,7 @@ static void restrictions(void)
     plan_fails("RFS_MOUNT_KEEP_RESTRICTIONS");
 }
 
-/* What the host's side has opened: its callback gives it. */
+/* The mount that the host's side has opened, which the callback returns. */
 static int given_mountfd(void *userdata, const rfs_mount_request *request)
 {
     (void)request;
@@ -398,7 +398,7 @@ static void look_at_propagation(void *data)
     check_mount("/proc / *relatime shared - proc proc *");
     check_mount("/volume / *relatime shared master - tmpfs volume *");
     check_mount("/proc/sys /sys ro,relatime shared - proc proc *");
-    /* No peer of what it covers: a mount on /proc/sys must not show below it. */
+    /* The mount is no peer of the one that it covers: a mount on /proc/sys must not appear below it. */
     CHECK(peer_group("/proc/sys") != peer_group("/proc") && peer_group("/") != peer_group("/proc"));
 }
 
@@ -679,7 +679,7 @@ static bool find_hierarchy(struct hierarchy *found)
     return found->controller[0];
 }
 
-/* Where the host has cgroup2 alone: one that cgroup2 does not have. */
+/* A controller that cgroup2 does not have, for a host that has only cgroup2. */
 static void mount_hierarchy(void)
 {
     static const char *const controllers[] = {"freezer", "devices", "net_cls", "net_prio"};
@@ -781,7 +781,7 @@ static const char nesting_conf[] =
     "lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n"
     "lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n";
 
-/* What both look for. M: a mount with a beginning of its options. */
+/* The mounts that both look for. M checks a mount and the beginning of its options. */
 #define LOOK \
     "b=/bin/busybox; fail() { echo \"failed: $*\"; $b cat /proc/self/mountinfo; exit 1; }; " \
     "M() { $b grep -q \" $1\" /proc/self/mountinfo || fail \"$1\"; }; " \
@@ -794,7 +794,7 @@ static const char nesting_conf[] =
     "for t in 1 2 3 4; do T -c /dev/tty$t; : </dev/tty$t || fail tty$t; done; : </dev/console || fail console; " \
     "c=/sys/fs/cgroup; test -n \"$($b ls $c/cgroup.procs $c/*/cgroup.procs 2>/dev/null)\" || fail cgroups; "
 
-/* In a sandboxed shell of the container; its output goes to the test's. */
+/* Runs a script in a shell of the container. Its output goes to the test's output. */
 static void run_example(const char *configuration, const char *look)
 {
     const char *program = getenv("LXC_LIKE");
@@ -869,7 +869,7 @@ static void example_without_rootfs(void)
     CHECK(access(in_work("here/hooked"), F_OK) != 0);
 }
 
-/* The same by mount(2). */
+/* The same with mounts made by mount(2). */
 #define BY_MOUNT2(name) \
     static void name##_by_mount2(void) \
     { \

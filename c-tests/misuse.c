@@ -182,7 +182,7 @@ static void prepare_only(void *data)
     REQUIRE_SUCCESS(rfs_prepare(data, NULL, &err), &err);
 }
 
-/* What the child has prepared is known here, but it is not here. */
+/* This process shares the memory of the child that prepared the container, but not its namespace. */
 static void finalize_outside_of_shared_memory(void)
 {
     rfs_container *container = container_of(plan_with(RFS_OPTION_SEPARATE_MASKS));
@@ -199,7 +199,7 @@ static void finalize_outside_of_shared_memory(void)
     CHECK(strcmp(before, after) == 0 && access("/x", F_OK) == -1);
 }
 
-/* In a callback rfs_prepare() is not over: what comes before it or after it changes nothing. */
+/* In a callback rfs_prepare() has not ended yet, so a call that belongs before or after it changes nothing. */
 static int call_all(void *userdata, rfs_point point)
 {
     rfs_error err = fresh_error();
@@ -353,7 +353,7 @@ static void chroot_inside(void *data)
     CHECK(access("/bin/busybox", X_OK) == 0);
 }
 
-/* Of a plan for a plain chroot the namespace may be the caller's: here the test's own. */
+/* With a plan for a plain chroot the mount namespace may be the caller's. Here it is the test's own. */
 static void plain_chroot(void)
 {
     make_image();

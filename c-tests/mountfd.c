@@ -38,7 +38,7 @@ static rfs_plan *plan_of_bind(const char *source, const char *options, const cha
     return plan_of(spec);
 }
 
-/* Where the host's side can't, the error must say why, which ends the case. */
+/* If the host's side can't open it, the error must say why, and the case ends. */
 static int opened(const rfs_plan *plan, size_t index, int userns)
 {
     rfs_error err = fresh_error();

@@ -23,7 +23,7 @@
 #define OTHER_NAMESPACES (CONTAINER_NAMESPACES & ~CLONE_NEWNS)
 #define TEXT ((size_t)1 << 17)
 
-/* What a container shows: written by the container, read by the case. */
+/* The state that a container shows. The container writes it, and the case reads it. */
 struct view {
     char mounts[TEXT], dev[TEXT], root[TEXT], log[TEXT];
 };
@@ -311,7 +311,7 @@ struct refusal {
     bool stays; /* it comes before the namespace is made */
 };
 
-/* In a user namespace the process goes to the container's namespace first. */
+/* A process in a user namespace enters the container's namespace first. */
 static void refused_in_user_namespace(void *data)
 {
     const struct refusal *r = data;
@@ -415,7 +415,7 @@ static void start_without_unshare(void *data)
     start_container(data);
 }
 
-/* As on Linux 7.0, which makes no empty namespace. */
+/* Behaves as Linux 7.0, which makes no empty mount namespace. */
 static void namespace_of_the_rootfs(void)
 {
     if (!begins_with_one_tree())
@@ -544,7 +544,7 @@ static void cannot_start(void *data)
         .says = "opened before unshare(2)");
 }
 
-/* What the container mounts on its copies must not reach their originals. */
+/* A mount that the container makes on its copies must not propagate to the originals. */
 static void check_nothing_outside(void)
 {
     char *mounts = read_all(host_proc, "self/mountinfo");

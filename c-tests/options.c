@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 
-/* What was logged in this process. */
+/* The warnings that were logged in this process. */
 static char logged[8192];
 
 static void take_log(void *userdata, rfs_log_level level, const char *message)
@@ -169,7 +169,7 @@ static void mandatory_locking(void)
     run_container(plan_of(spec), NULL, inside_mand, NULL);
 }
 
-/* Of a source without any flag. */
+/* The source has no flag. */
 static const struct flags bare_flags[] = {
     {"", "rw,relatime", NULL},
     {"'ro'", "ro,relatime", "rw"},
@@ -188,7 +188,7 @@ static const struct flags bare_flags[] = {
     {"'strictatime', 'nostrictatime'", "rw,relatime", NULL},
 };
 
-/* Of a source with all of them: what is asked for replaces what is there, but for access times, which must be named. */
+/* The source has all flags. The options replace them, except the mode of access times, which must be named. */
 #define ATIMES "noatime,nodiratime"
 static const struct flags full_flags[] = {
     {"", "ro,nosuid,nodev,noexec," ATIMES ",nosymfollow", NULL},
@@ -647,7 +647,7 @@ static void inside_not_planned(void *data)
         CHECK_THAT(strstr(logged, warnings[i]), "not logged: \"%s\" in: %s", warnings[i], logged);
 }
 
-/* What the plan refuses of an optional mount is passed over, too; the others keep their index. */
+/* An optional mount that the plan refuses is passed over too, and the other mounts keep their index. */
 static void optional_not_planned(void)
 {
     make_image();
@@ -675,7 +675,7 @@ static void optional_not_planned(void)
                                    .says = "mounts[1] (/bound)"});
 }
 
-/* What a plan refuses, before anything has been touched. */
+/* Mounts that a plan refuses before anything has been touched. */
 static void contradictions(void)
 {
     static const struct {
@@ -784,7 +784,7 @@ static void too_long(void)
                                    .says = "more than mount(2) takes"});
 }
 
-/* Not every file system writes to the fsopen(2) descriptor which option it refuses. */
+/* Some file systems do not write to the fsopen(2) descriptor which option they refuse. */
 static bool kernel_names(const char *type, const char *option)
 {
     char text[256] = "";
@@ -839,7 +839,7 @@ static void inside_ignored(void *data)
     }
 }
 
-/* What engines write although it means nothing. */
+/* Options that engines write although they mean nothing. */
 static void ignored_of_bind(void)
 {
     make_image();

@@ -23,7 +23,7 @@ static bool gives_layers(void)
     if (!has_mount_setattr())
         return false;
     int fd = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-    /* Before Linux 6.5 any option is taken, but for a comma. */
+    /* Before Linux 6.5 the kernel takes any option that has no comma. */
     bool takes = fd >= 0 && syscall(SYS_fsconfig, fd, FSCONFIG_SET_STRING, "lowerdir+", "/,", 0) != 0;
     takes = takes && errno == ENOENT;
     if (fd >= 0)

@@ -128,7 +128,7 @@ static void mount_options(void)
 
 static char *outside;
 
-/* At every call that could show what the one before has done. */
+/* Looks at the mounts outside at every call that could show an effect of the one before. */
 static int look_outside(const struct seccomp_notif *call)
 {
     (void)call;
@@ -165,7 +165,7 @@ static void everything_shared(void)
     }
 }
 
-/* What a shared volume is for: mounts made in the container appear outside. */
+/* Mounts made in the container appear outside, which is the purpose of a shared volume. */
 static void mount_in_volume(void *data)
 {
     rfs_error err = fresh_error();

@@ -27,7 +27,7 @@ static const struct {
     const char *name;
     unsigned number;
     const char *groups[2];
-    /* Of statx(2), only calls that ask for any of these. */
+    /* For statx(2), refuses only calls that ask for one of these. */
     unsigned mask;
 } calls[] = {
     {"openat2", SYS_openat2, {"all"}, 0},

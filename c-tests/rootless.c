@@ -206,7 +206,7 @@ static void locked_flags(void)
 
 /* ---- rfsrun ---- */
 
-/* As another user; with options; its output goes to work/output. */
+/* Runs rfsrun as another user, with options. Its output goes to work/output. */
 static int rfsrun(json_object *spec, uid_t user, const char *option)
 {
     unlink(in_work("bundle/config.json"));
@@ -238,7 +238,7 @@ static void require_rfsrun(void)
         skip_case("rfsrun was not built");
 }
 
-/* By a script that ends with 0 if all is well. */
+/* Checks the container by a script that ends with 0 if all is well. */
 static void set_script(json_object *spec, const char *script)
 {
     json_object *args = json_object_new_array(), *process = json_object_object_get(spec, "process");
@@ -295,7 +295,7 @@ static void rfsrun_user_namespace(void)
     CHECK_THAT(strstr(output, "the host's side says: mount_setattr idmap"), "%s", output);
 }
 
-/* What `runc spec --rootless` writes, for the user. */
+/* The spec that `runc spec --rootless` writes, for the user. */
 static json_object *rootless_spec(bool mappings)
 {
     json_object *spec = default_spec("runc");
@@ -396,7 +396,7 @@ static pid_t holder_of(unsigned long namespaces)
     return pid;
 }
 
-/* One whose user namespace a user has made, with the mappings of rootless_spec(true). */
+/* A holder whose user namespace a user has made, with the mappings of rootless_spec(true). */
 static pid_t users_holder(uid_t user)
 {
     int made[2];
@@ -429,7 +429,7 @@ static void end(pid_t holder)
     REQUIRE(kill(holder, SIGKILL) == 0 && waitpid(holder, NULL, 0) == holder);
 }
 
-/* Has the container join namespaces of the holder, and has its script see that it did. */
+/* Lets the container join namespaces of the holder, and lets its script check that it did. */
 static void join(json_object *spec, char *script, size_t room, const char *types, pid_t holder)
 {
     static const struct { const char *type, *file; } known[] = {{"pid", "pid"}, {"network", "net"}, {"ipc", "ipc"},

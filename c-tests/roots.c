@@ -182,7 +182,7 @@ static void look_below(const struct no_pivot *n, int old_root)
     /* back out of the chroot, as root can */
     REQUIRE(fchdir(old_root) == 0 && chroot(".") == 0);
     CHECK(access(work, F_OK) == 0);
-    /* In this view the container's own mounts begin with "/" too: there is one more of /proc and of /sys. */
+    /* The container's own mounts begin with "/" too in this list, so /proc and /sys stand in it once more. */
     CHECK(mounts_on("/proc") == (n->covered ? 3 : 1) && mounts_on("/sys") == (n->covered ? 3 : 1));
     for (size_t i = 0; i < n_host_mounts; i++) {
         const struct host_mount *m = &host_mounts[i];
@@ -300,7 +300,7 @@ static void no_pivot_fails(void)
     in_child(0, refused_in_user_namespace, plan);
 }
 
-/* What the kernel says on the initial ramfs it also says where "/" is no mount. */
+/* The kernel answers the same on the initial ramfs and where "/" is no mount. */
 static int lose_root(void *userdata, rfs_point point)
 {
     (void)userdata;
@@ -483,7 +483,7 @@ static void descriptors(void)
     }
 }
 
-/* In a chroot(2) whose root is no mount, nothing can be pivoted. */
+/* pivot_root(2) is impossible in a chroot(2) whose root is no mount. */
 static void in_chroot(void *container)
 {
     REQUIRE(chroot(in_work("jail")) == 0 && chdir("/") == 0);

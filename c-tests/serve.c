@@ -33,7 +33,7 @@ struct served {
     unsigned warnings;
 };
 
-/* Of both ends: what the peer is then comes before the descriptor, as ancillary data too. */
+/* Sets SO_PASSCRED on both ends. Then the peer's credentials come before the descriptor, as ancillary data too. */
 static bool pass_credentials;
 
 static void new_sockets(int type, int sockets[2])
@@ -214,7 +214,7 @@ static void inside_locks(void)
     for (size_t i = 0; i < count; i++)
         CHECK_THAT(make_writable(locked[i]) == EPERM, "%s", locked[i]);
     check_mount("/opened / ro,nosuid,nodev,relatime* - tmpfs closed rw*");
-    /* What nothing forbids is as it was. */
+    /* A mount without restrictions stays as it was. */
     check_mount("/open / rw,relatime* - tmpfs open rw*");
     CHECK(make_writable("/open") == 0);
 }
@@ -406,7 +406,7 @@ static void ask_only(void *data)
     CHECK(rfs_mountfd_request(&asker->socket, &request) == -ECONNRESET);
 }
 
-/* What rfs_mountfd_request() sends. */
+/* The packet that rfs_mountfd_request() sends. */
 static size_t packet_for(uint64_t index, char *packet, size_t size)
 {
     int sockets[2];
@@ -507,7 +507,8 @@ static void strange_packets(void)
     check_descriptors(&before, &after, "after strange packets");
 }
 
-/* What an index gives: 0 and a descriptor (or what the host's side lacks), or an errno. By an honest function. */
+/* Returns the answer for an index: 0 and a descriptor (or the call that the host's side lacks), or an errno.
+ * rfs_mountfd_request() asks for it. */
 static int answer_to(int socket, uint64_t index, rfs_error *err)
 {
     *err = fresh_error();

@@ -300,7 +300,7 @@ static void inside_overlays(void *data)
     CHECK(access("/flags/low", F_OK) == 0);
 }
 
-/* As containerd and buildkit write it; and a comma in a name, which overlay wants escaped. */
+/* An overlay as containerd and buildkit write it, and one with a comma in a name, which overlay wants escaped. */
 static void overlay_in_one_option(void)
 {
     make_image();
@@ -426,7 +426,7 @@ static void proc_bound(void)
     run_container(plan_of(spec), NULL, inside_bound_proc, NULL);
 }
 
-/* What only shows when the image is looked at. */
+/* A mount that fails only once the image is looked at. */
 struct refusal {
     const char *name, *link, *target, *mount;
     int code;

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* All ids there are: (uid_t)-1 is none. */
+/* All ids that exist: (uid_t)-1 is no id. */
 static const char everyone[] = "0 0 4294967295";
 
 static int write_map(pid_t pid, const char *file)

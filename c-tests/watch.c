@@ -22,11 +22,12 @@ extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
-/* What a call may take (librfs(7)), and what is looked at: less than the smallest stack that a test gives. */
+/* The stack that a call may take (librfs(7)), and the size that is watched, which is less than the smallest stack
+ * that a test gives. */
 #define LIMIT (48 << 10)
 #define AREA (128 << 10)
 #define PATTERN UINT64_C(0x5a5aa5a5c3c33c3c)
-/* Of the functions here. */
+/* The stack that the functions of this file take. */
 #define OWN 1024
 #define REPORT_FD 1000
 
@@ -253,7 +254,7 @@ int rfs_prepare(rfs_container *container, const rfs_callbacks *callbacks, rfs_er
     return leave(&frame, real_rfs_prepare(container, callbacks, err));
 }
 
-/* Before all else: what comes later may be in the child of a raw clone. */
+/* Runs before everything else, because later code may run in the child of a raw clone. */
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("RFS_WATCH");
