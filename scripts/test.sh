@@ -93,6 +93,13 @@ native_libraries() {
 	done
 }
 
+# No line of a source is longer than 120 columns.
+columns() {
+	! find . \( -name .git -o -path ./build -o -name target \) -prune -o -type f \
+		\( -name '*.c' -o -name '*.h' -o -name '*.rs' -o -name '*.py' -o -name '*.sh' \) \
+		-exec grep -nHE '.{121}' {} +
+}
+
 # The binary interface, as the C compilers of machines with other pointers, sizes and alignments see it.
 abi_compiles() {
 	for compiler in cc aarch64-linux-gnu-gcc riscv64-linux-gnu-gcc arm-linux-gnueabihf-gcc i686-linux-gnu-gcc; do
@@ -186,6 +193,7 @@ c_tests() {
 host_state >"$logs/host.before"
 
 check format cargo fmt --check
+check columns columns
 check clippy cargo clippy --all-targets --all-features --locked -- -D warnings
 check oldest-rust oldest_rust
 suite cargo-test cargo test --locked --all-features

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! docs/reference-map.md names files, functions and cases of tests: each of them is there.
+//! Checks that the files, functions and test cases that docs/reference-map.md names exist.
 //!
-//! In the third column `file.rs` is below src/, and `name` or `Type::name` is a function of a file that the cell names,
-//! or, where it names none, of any; in parentheses it may be anything of the file. What follows "≠" is prose. In the last
-//! column `file.c: case` is below c-tests/; a case without a file is of the one before, and "…" stands for anything.
+//! In the third column `file.rs` is below src/. `name` or `Type::name` is a function of a file that the cell names, or
+//! of any file if it names none. In parentheses it may be any name in the file. Text after "≠" is prose. In the last
+//! column `file.c: case` is below c-tests/. A case without a file belongs to the file before it, and "…" stands for
+//! any text.
 
 use std::collections::HashMap;
 use std::{fs, path::Path};
