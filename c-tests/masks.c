@@ -15,16 +15,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-static size_t mounts_on(const char *mountpoint)
-{
-    char *table = mount_table();
-    size_t n = 0, length = strlen(mountpoint);
-    for (char *rest = table, *line; (line = strsep(&rest, "\n"));)
-        n += strncmp(line, mountpoint, length) == 0 && line[length] == ' ';
-    free(table);
-    return n;
-}
-
 static json_object *spec_with_proc(void)
 {
     json_object *spec = empty_spec();

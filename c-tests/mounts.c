@@ -117,3 +117,13 @@ void expect_masked_paths(FILE *out, json_object *spec)
             fprintf(out, "%s /null ro,nosuid,noexec - tmpfs tmpfs rw,size=65536k,mode=755*\n", path);
     }
 }
+
+size_t mounts_on(const char *mountpoint)
+{
+    char *table = mount_table();
+    size_t n = 0, length = strlen(mountpoint);
+    for (char *rest = table, *line; (line = strsep(&rest, "\n"));)
+        n += strncmp(line, mountpoint, length) == 0 && line[length] == ' ';
+    free(table);
+    return n;
+}

@@ -18,6 +18,8 @@ void check_mount_table(const char *expected);
 /* Checks that one line (the last for its mountpoint) is as expected. */
 bool check_mount(const char *pattern);
 
+/* The number of mounts at a mountpoint. */
+size_t mounts_on(const char *mountpoint);
 /* Checks that nothing is mounted there. */
 void check_no_mount(const char *mountpoint);
 

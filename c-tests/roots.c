@@ -163,16 +163,6 @@ static struct host_mount *make_host_mount(const char *name, bool is_sysfs)
     return add_host_mount(in_work("%s", name), is_sysfs);
 }
 
-static size_t mounts_on(const char *mountpoint)
-{
-    char *table = mount_table();
-    size_t n = 0, length = strlen(mountpoint);
-    for (char *rest = table, *line; (line = strsep(&rest, "\n"));)
-        n += strncmp(line, mountpoint, length) == 0 && line[length] == ' ';
-    free(table);
-    return n;
-}
-
 static void look_below(const struct no_pivot *n, int old_root)
 {
     check_mount("/ /bundle/rootfs rw,relatime - tmpfs test rw*");
