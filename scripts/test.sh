@@ -248,7 +248,7 @@ grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 # The corpus shows the same when rfs_prepare() makes the namespace.
 check parity-own-namespace tests/parity/run.py --own-namespace "$stage"
 
-# Without the system calls that there are fallbacks for.
+# Runs the tests without the system calls for which librfs has fallbacks.
 suite refusals tests/refusals/run.py build/c-tests
 mapfile -t filters <tests/refusals/filters
 check refusals-parity tests/parity/run.py "${filters[@]/#/--refuse=}" "$stage"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the header declares is in a manual page, and packages have the version of Cargo.toml.
+//! Checks that a manual page describes every declaration of the header, and that packages have the version of
+//! Cargo.toml.
 
 use std::{fs, path::Path};
 

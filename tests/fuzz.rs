@@ -20,7 +20,7 @@ const CONFIGS: [&str; 3] = [
     "../examples/demo/config.json",
 ];
 const ROUNDS: usize = 2_000;
-/// Of an input. Long ones are slow, and tell nothing more.
+/// The longest input. Longer ones are slow and find nothing more.
 const MAX: usize = 20_000;
 
 /// Numerical Recipes' linear congruential generator: what is wanted is only that it is always the same.
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// What is changed, and with what.
+/// The input that is changed, and the source of the changes.
 struct Material {
     corpus: Vec<Vec<u8>>,
     words: Vec<Vec<u8>>,

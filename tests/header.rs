@@ -42,7 +42,7 @@ fn the_committed_header_is_the_generated_one() {
     );
 }
 
-/// What cbindgen writes.
+/// The text that cbindgen writes.
 fn generate(root: &str) -> String {
     let mut config =
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml parses");
@@ -67,7 +67,7 @@ fn generate(root: &str) -> String {
     String::from_utf8(generated).expect("the header is UTF-8")
 }
 
-/// The same declarations, each section's under its heading, and all of them within `extern "C"`.
+/// The same declarations within `extern "C"`, each under the heading of its section.
 fn in_order_of_the_sources(generated: &str, root: &str) -> String {
     let (head, rest) = generated
         .split_once("\n\n\n")

@@ -63,7 +63,7 @@ fn columns(line: &str) -> Option<[&str; 4]> {
     (cells[0] != " reference " && cells[0] != " --- ").then_some(cells)
 }
 
-/// What stands between backticks, and whether in parentheses.
+/// The texts between backticks, and whether each is in parentheses.
 fn quoted(cell: &str) -> Vec<(&str, bool)> {
     let mut depth = 0;
     let mut all = Vec::new();

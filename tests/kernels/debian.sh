@@ -102,7 +102,7 @@ programs() {
 	if [ ! -e "$dir" ]; then
 		patchelf=$(unpacked bookworm patchelf)/usr/bin/patchelf && update "$suite" && rm -rf "$dir.new" &&
 			mkdir -p "$dir.new/archives/partial" "$dir.new/bin" || return 1
-		# As if nothing were installed: so all that they need comes along, the C library too.
+		# apt is told that no package is installed, so that it brings every dependency, the C library too.
 		: >"$dir.new/status"
 		apt "$suite" get install --download-only -y --no-install-recommends -o "Dir::State::status=$dir.new/status" \
 			-o "Dir::Cache::archives=$dir.new/archives" "$@" >&2 && unpack "$dir.new" "$dir.new"/archives/*.deb || return 1

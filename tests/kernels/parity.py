@@ -23,7 +23,7 @@ sys.path.insert(0, TESTS + "/parity")
 import run  # noqa: E402
 from cases import CASES  # noqa: E402
 
-# What differs by kernel or machine, whatever librfs does: cases, facts.
+# Cases and facts that differ by kernel or machine, whatever librfs does.
 DIFFERENT = [
     # Not every kernel is built with these.
     *(("*", f"* {path} or * {path} *")
@@ -83,7 +83,7 @@ def overlay_in_a_user_namespace():
               "mount -t overlay -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w x /tmp/l")
 
 
-# What a kernel may be unable to do, the cases that then must fail, and why they say so.
+# Features that a kernel may lack, the cases that must fail then, and the words of their errors.
 LACKING = [
     (idmap_a_tmpfs, "idmap/*", "*(tmpfs)* does not support idmapped mounts on this kernel*"),
     (overlay_in_a_user_namespace, "user/overlay", "*mount overlay: Operation not permitted*"),

@@ -12,7 +12,7 @@ PKG_CONFIG_PATH=$(dirname "$(find "$(realpath "$1")" -name librfs.pc)")
 export PKG_CONFIG_PATH
 
 rustc --edition 2024 -O --crate-type staticlib -o "$work/beside.a" "$here/beside.rs"
-# As librfs.a itself is made: two of this kind must go together.
+# This archive is made like librfs.a, because two archives of this kind must link together.
 printf 'BESIDE {\n\tglobal:\n\t\tbeside;\n};\n' >"$work/beside.map"
 "$here/../../scripts/hide-symbols.sh" "$work/beside.a" "$work/hidden.a" "$work/beside.map" objcopy ar cc
 
