@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# Measures what linking an installed librfs, shared or from the archive, adds to the start of a process. The program only
-# refers to the library. The loader finds it by its cache, as it finds a library in /usr/lib: the cache is replaced in a
-# mount namespace of its own.
+# Measures what linking an installed librfs, shared or from the archive, adds to the start of a process. The program
+# only refers to the library. The loader finds it by its cache, as it finds a library in /usr/lib: the cache is replaced
+# in a mount namespace of its own.
 # usage: load.sh PREFIX [ROUNDS]   (as root)
 set -eu
 if [ "${RFS_BENCH-}" != inside ]; then

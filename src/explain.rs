@@ -20,7 +20,7 @@ use crate::text::{Escaped, Text};
 /// The root in which a path is looked up.
 #[derive(Clone, Copy)]
 pub enum Base<'a> {
-    /// In the container's root.
+    /// The container's root.
     Inside(Root<'a>),
     Host,
 }

@@ -23,7 +23,7 @@ use crate::sys::path::of_descriptor;
 /// The mount points of the stage.
 pub const FOR_DIRECTORY: &CStr = c"directory";
 pub const FOR_FILE: &CStr = c"file";
-/// For errors.
+/// The stage's name in errors.
 const STAGE: &[u8] = b"/proc/self/task";
 
 pub struct MountStage {

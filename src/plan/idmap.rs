@@ -11,7 +11,7 @@ use crate::text::Quoted;
 /// The idmapping that an option asks for.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
-    /// With the mounts below.
+    /// The mounts below are mapped too.
     pub recursive: bool,
     /// The text behind "=".
     pub mapping: Option<&'a [u8]>,

@@ -389,9 +389,9 @@ fn is_below(path: &CStr, above: &CStr) -> bool {
 /// The way in which the container's root is reached.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// By a descriptor, while a callback runs. `has_dev` tells whether /dev is filled.
+    /// A descriptor reaches it, while a callback runs. `has_dev` tells whether /dev is filled.
     Callback { root: RawFd, has_dev: bool },
-    /// As "/".
+    /// The path "/" reaches it.
     Switched,
 }
 

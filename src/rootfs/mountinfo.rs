@@ -20,7 +20,7 @@ pub fn read_file(path: &'static str) -> Result<Grown<u8>> {
 /// A line. The kernel has written space, tab, newline and backslash as \ and three octal digits.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
-    /// In the file system.
+    /// The mount's root, as a path in its file system.
     pub root: &'a [u8],
     pub mountpoint: &'a [u8],
     pub fstype: &'a [u8],
