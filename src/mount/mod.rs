@@ -141,6 +141,13 @@ impl MountApi {
         self.stage.get().map_or(Ok(()), MountStage::leave)
     }
 
+    /// The stage went away with the mount that it was below.
+    pub fn forget_stage(&self) {
+        if let Some(stage) = self.stage.get() {
+            stage.forget();
+        }
+    }
+
     fn stage(&self) -> Result<&MountStage> {
         if let Some(stage) = self.stage.get() {
             return Ok(stage);

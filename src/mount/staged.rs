@@ -88,6 +88,11 @@ impl MountStage {
         }
     }
 
+    /// The stage is not mounted any more.
+    pub fn forget(&self) {
+        self.root.take();
+    }
+
     fn set_up(&self) -> Result<OwnedFd> {
         let flags = flags::MS_NOSUID | flags::MS_NODEV | flags::MS_NOEXEC;
         let data = c"nr_blocks=1,nr_inodes=4,mode=0700";

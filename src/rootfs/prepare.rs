@@ -78,13 +78,23 @@ fn start(cx: &mut Context<'_>, last_step: LastStep) -> Result<()> {
     if cx.container.fills_dev() {
         devices::fill(cx, &plan.devices).map_err(|error| error.at(Stage::Devices))?;
     }
-    cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
+    // pivot_root(2) takes the stage away with the old root. To unmount it alone costs as much as that does.
+    let stage_goes_with_old_root = last_step == LastStep::Switch
+        && plan.switch == Switch::PivotRoot
+        && !cx.caller.callbacks.wants_points()
+        && cx.caller.callbacks.state().is_none();
+    if !stage_goes_with_old_root {
+        cx.api.leave().map_err(|error| error.at(Stage::Mounts))?;
+    }
     cx.container.mounts_are_ready();
     point(cx, Point::MountsReady)?;
     match last_step {
         LastStep::Switch => leave_old_root(cx)?,
         LastStep::MakeNamespace => assembly::enter(cx).map_err(|error| error.at(Stage::Pivot))?,
         LastStep::StandIn => assembly::stand_in(cx).map_err(|error| error.at(Stage::Pivot))?,
+    }
+    if stage_goes_with_old_root {
+        cx.api.forget_stage();
     }
     let new_root = status(&cx.root, c"")
         .during("statx", b"/")
