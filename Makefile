@@ -8,7 +8,7 @@ FUZZ_TARGETS ?=
 MACHINES ?= aarch64 riscv64 armhf musl
 KERNELS ?= 5.10 6.1 6.1/v1 6.1/hybrid 6.1/selinux 6.12 6.12/apparmor 7.2 7.3 7.3/v1 7.3/hybrid 7.3/selinux 7.3/apparmor
 
-.PHONY: help all abi attacks attacks-long bench check deps demo fuzz html test test-kernels parity lint header install uninstall dist \
+.PHONY: help all abi attacks attacks-long bench bench-kernel check deps demo fuzz html test test-kernels parity lint header install uninstall dist \
 	deb rpm cross clean
 
 help:
@@ -19,7 +19,9 @@ help:
 	@echo 'make attacks  attack containers as hostile images do (as root); docs/security.md has the table'
 	@echo 'make fuzz     give the parsers what they do not expect, with cargo-fuzz: FUZZ_SECONDS=$(FUZZ_SECONDS) for each of'
 	@echo '              FUZZ_TARGETS (all); fuzz/README.md has more'
-	@echo 'make bench    time a start against crun, runc and the least it can cost (as root)'
+	@echo 'make bench    time librfs against crun, runc and the least it can cost, in a few minutes (as root); it renews'
+	@echo '              the table of README.md and docs/performance.md, and the plot'
+	@echo 'make bench-kernel  time starts on a host full of mounts, here and on Linux 7.3 in a virtual machine (as root)'
 	@echo 'make parity   compare rfsrun with runc and crun, bundle by bundle (as root)'
 	@echo 'make test-kernels  run the C tests on kernels of Debian: KERNELS="$(KERNELS)" (as root)'
 	@echo 'make all      build the shared library and the archive, in build/release'
@@ -68,6 +70,9 @@ demo:
 bench: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/start.py $(STAGE)
+
+bench-kernel: deps
+	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/hostmounts.py $(STAGE)
 	RFS_KERNELS_APPEND=rfs.tests=hostmounts tests/kernels/run.sh $(STAGE) 7.3
 	sed -n 's/^ratio hostmounts/ratio 7.3-hostmounts/p' build/kernels/7.3.log
