@@ -52,6 +52,8 @@ def plain(runtime, text, work):
     text = re.sub(r"/proc/\d+/", "/proc/PID/", text)
     text = re.sub(r"(/proc/(?:self|thread-self|PID)(?:/task/\d+)?/fd/)\d+", r"\1N", text)
     text = re.sub(r"\bpid \d+", "pid PID", text)
+    # config.json has a cgroup's name with a process's number in it.
+    text = re.sub(r"(at line 1 column )\d+", r"\1N", text)
     if runtime == "rfsrun":
         text = re.sub(r"^rfsrun: ", "", text, flags=re.M)
     if runtime.endswith("crun"):
