@@ -248,6 +248,9 @@ grep '^parity ' "$logs/parity.log" | sed 's/^/      /'
 # The corpus shows the same when rfs_prepare() makes the namespace.
 check parity-own-namespace tests/parity/run.py --own-namespace "$stage"
 
+# This shows that it works. Its figures mean nothing while a machine is busy.
+check bench benches/start.py "$stage" --short
+
 # Runs the tests without the system calls for which librfs has fallbacks.
 suite refusals tests/refusals/run.py build/c-tests
 mapfile -t filters <tests/refusals/filters
