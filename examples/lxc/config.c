@@ -29,10 +29,20 @@ bool is(const char *value, const char *word)
 /* An empty value removes what the key was given before: lxc.container.conf(5). */
 static void push(struct list *list, const char *value)
 {
+    if (!*value) {
+        while (list->n > 0)
+            free(list->values[--list->n]);
+        return;
+    }
     if (list->n == MAX_VALUES)
         errx(125, "more than %d values: %s", MAX_VALUES, value);
-    list->values[list->n] = strdup(value);
-    list->n = *value ? list->n + 1 : 0;
+    list->values[list->n++] = strdup(value);
+}
+
+static void set(char **to, const char *value)
+{
+    free(*to);
+    *to = *value ? strdup(value) : NULL;
 }
 
 static void take_automatic(struct lxc *lxc, const char *value)
@@ -63,7 +73,7 @@ static void take_key(struct lxc *lxc, const char *key, const char *value)
     rfs_id_mapping id;
     char kind, line[4096];
     if (IS("lxc.include")) include(lxc, value);
-    else if (IS("lxc.rootfs.path")) lxc->rootfs = strdup(strncmp(value, "dir:", 4) == 0 ? value + 4 : value);
+    else if (IS("lxc.rootfs.path")) set(&lxc->rootfs, strncmp(value, "dir:", 4) == 0 ? value + 4 : value);
     else if (IS("lxc.mount.entry")) push(&lxc->entries, value);
     else if (IS("lxc.mount.fstab")) {
         FILE *file = opened(value, "re");
@@ -72,7 +82,7 @@ static void take_key(struct lxc *lxc, const char *key, const char *value)
         fclose(file);
     } else if (IS("lxc.mount.auto")) take_automatic(lxc, value);
     else if (IS("lxc.autodev")) lxc->autodev = atoi(value) != 0;
-    else if (IS("lxc.tty.dir")) lxc->tty_directory = *value ? strdup(value) : NULL;
+    else if (IS("lxc.tty.dir")) set(&lxc->tty_directory, value);
     else if (IS("lxc.tty.max")) lxc->ttys = atoi(value);
     else if (IS("lxc.pty.max")) lxc->ptys = atoi(value);
     else if (IS("lxc.hook.mount")) push(&lxc->hooks[0], value);
