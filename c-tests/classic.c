@@ -4,12 +4,14 @@
 #include "bundle.h"
 #include "filter.h"
 #include "idmap.h"
+#include "intervene.h"
 #include "mounts.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -263,6 +265,45 @@ static void detached_without_procfs(void *container)
     CHECK(access("/secret", R_OK) == 0 && mkdir("/x", 0755) == -1 && errno == EROFS);
 }
 
+/* ---- The working directory, which mount(2) on descriptors leaves for a moment ---- */
+
+static unsigned failing_call;
+
+static int fail_one(const struct seccomp_notif *call)
+{
+    static unsigned calls;
+    (void)call;
+    return ++calls == failing_call ? EIO : 0;
+}
+
+static void with_a_failing_fchdir(void *data)
+{
+    bool *started = data;
+    rfs_error err = fresh_error();
+    intervene((const int[]){SYS_fchdir}, 1, fail_one);
+    int rc = rfs_prepare(this_container, NULL, &err);
+    *started = rc == 0;
+    if (rc != 0)
+        CHECK_ERROR(rc, &err, .code = -EIO, .says = "fchdir");
+}
+
+/* A failure is an error of its own, and neither a refused mount nor a success somewhere else. */
+static void failing_fchdir(void)
+{
+    bool *started = mmap(NULL, sizeof *started, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(started != MAP_FAILED);
+    json_object *spec = whole_spec();
+    for (failing_call = 1; failing_call < 400 && !*started; failing_call++) {
+        rfs_plan *plan = plan_with_flags(json_object_get(spec), RFS_OPTION_CLASSIC_MOUNT);
+        this_container = container_of(plan);
+        note("the %uth fchdir(2) fails", failing_call);
+        in_child(CONTAINER_NAMESPACES, with_a_failing_fchdir, started);
+        rfs_container_free(this_container);
+        rfs_plan_free(plan);
+    }
+    CHECK_THAT(*started && failing_call > 20, "%u calls were tried", failing_call);
+}
+
 static json_object *masking_spec(void)
 {
     json_object *spec = empty_spec();
@@ -322,6 +363,7 @@ int main(void)
         {"other errors of the newer calls are errors", not_without_reason},
         {"optional mounts that fail", optional},
         {"in the caller's mount namespace", in_the_callers_namespace},
+        {"a failing fchdir(2)", failing_fchdir},
         {"no procfs, or a false one", no_procfs},
         {"no procfs in the container", no_procfs_in_container},
     };

@@ -2,15 +2,18 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include "bundle.h"
+#include "intervene.h"
 #include "mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -184,6 +187,99 @@ static void many(void)
     run_container(plan_of(spec), NULL, inside_many, NULL);
 }
 
+/* ---- A mask's tmpfs that can't be shared, or not be as small ---- */
+
+static int refuse_sharing(const struct seccomp_notif *call)
+{
+    return call->data.nr == SYS_open_tree ? EINVAL : 0;
+}
+
+static int refuse_one_inode(const struct seccomp_notif *call)
+{
+    return call->data.args[1] == FSCONFIG_SET_STRING && strcmp(string_argument(call, 2), "nr_inodes") == 0 &&
+           strcmp(string_argument(call, 3), "1") == 0 ? ENOSPC : 0;
+}
+
+static json_object *spec_with_two(void)
+{
+    make_image();
+    image_file("a/file", "x");
+    image_file("b/file", "x");
+    json_object *spec = spec_with_proc();
+    spec_add(spec, "linux.maskedPaths", "'/a'");
+    spec_add(spec, "linux.maskedPaths", "'/b'");
+    return spec;
+}
+
+static void see_masks(const char *mask)
+{
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_finalize(this_container, &err), &err);
+    check_empty("/a");
+    check_empty("/b");
+    check_mount(mask);
+}
+
+static void unshared(void *data)
+{
+    (void)data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(this_container, NULL, &err), &err);
+    intervene((const int[]){SYS_open_tree}, 1, refuse_sharing);
+    see_masks("/b / ro,relatime - tmpfs tmpfs ro*nr_inodes=1*");
+    struct stat a, b;
+    CHECK(stat("/a", &a) == 0 && stat("/b", &b) == 0 && a.st_dev != b.st_dev);
+}
+
+static void masks_that_cannot_be_shared(void)
+{
+    this_container = container_of(plan_of(spec_with_two()));
+    in_child(CONTAINER_NAMESPACES, unshared, NULL);
+}
+
+static void two_inodes(void *data)
+{
+    (void)data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(this_container, NULL, &err), &err);
+    see_masks("/b / ro,relatime - tmpfs tmpfs ro*nr_inodes=2*");
+}
+
+static void masks_of_two_inodes(void)
+{
+    this_container = container_of(plan_of(spec_with_two()));
+    intervene((const int[]){SYS_fsconfig}, 1, refuse_one_inode);
+    in_child(CONTAINER_NAMESPACES, two_inodes, NULL);
+}
+
+static void finalize_refused(void *data)
+{
+    const char *object = data;
+    rfs_error err = fresh_error();
+    REQUIRE_SUCCESS(rfs_prepare(this_container, NULL, &err), &err);
+    CHECK_ERROR(rfs_finalize(this_container, &err), &err, .code = -EINVAL, .says = object,
+                .says_too = "the container's root");
+}
+
+/* As a mount there is. */
+static void paths_that_lead_to_the_root(void)
+{
+    static const char *const lists[][2] = {{"linux.maskedPaths", "maskedPaths[0]"},
+                                           {"linux.readonlyPaths", "readonlyPaths[0]"}};
+    make_image();
+    image_link("/", "link");
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        json_object *spec = empty_spec();
+        spec_add(spec, lists[i][0], "'/'");
+        refuse_plan(lists[i][0], spec,
+                    &(struct expected){.code = -EINVAL, .stage = RFS_STAGE_PLAN, .says = lists[i][1]});
+        spec = empty_spec();
+        spec_add(spec, lists[i][0], "'/link'");
+        this_container = container_of(plan_of(spec));
+        in_child(CONTAINER_NAMESPACES, finalize_refused, (void *)(uintptr_t)lists[i][1]);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -192,6 +288,9 @@ int main(void)
         {"read-only and masked", read_only_and_masked},
         {"no /dev/null, and nothing to mask", no_null_needed},
         {"300 masked paths", many},
+        {"masks that can't be shared", masks_that_cannot_be_shared},
+        {"masks of two inodes", masks_of_two_inodes},
+        {"paths that lead to the root", paths_that_lead_to_the_root},
     };
     return run_cases(cases, COUNT(cases));
 }

@@ -59,7 +59,7 @@ impl<'a> Places<'a> {
 
     /// Opens a path. `None` if no file is there.
     pub fn open(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
-        let in_root = || found(self.root.open(path, OFlags::PATH), self.root, path);
+        let in_root = || in_root(self.root, path);
         let Some((mount, id, below)) = self.container.mount_above(path) else {
             return in_root();
         };
@@ -74,6 +74,27 @@ impl<'a> Places<'a> {
             opened => found(opened, self.root, path),
         }
     }
+}
+
+/// Opens a path that may have links, which lead anywhere in the container but to its root.
+fn in_root(root: &Root<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
+    match root.open_plain(path, OFlags::PATH) {
+        Err(Errno::LOOP) => {}
+        opened => return found(opened, root, path),
+    }
+    let Some(there) = found(root.open(path, OFlags::PATH), root, path)? else {
+        return Ok(None);
+    };
+    let identity = |fd| -> Result<_> {
+        let it = status_of(fd, path.to_bytes())?;
+        Ok((it.mount_id, it.inode))
+    };
+    if identity(there.as_fd())? == identity(root.as_fd())? {
+        return Err(Error::invalid(
+            "its links lead to the container's root itself, which can't be covered",
+        ));
+    }
+    Ok(Some(there))
 }
 
 fn find(root: &Root<'_>, mount: &Mount, id: u64) -> Result<OwnedFd> {
