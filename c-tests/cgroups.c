@@ -232,6 +232,18 @@ static void v2_masked(void)
                            .error = &error});
 }
 
+static void no_cgroups(void)
+{
+    while (umount2("/sys/fs/cgroup", MNT_DETACH) == 0)
+        ;
+    begin();
+    static const struct expected error = {.code = -ENODEV, .stage = RFS_STAGE_MOUNTS,
+                                          .says = "the host has no cgroup hierarchy mounted"};
+    run((struct container){.error = &error});
+    run((struct container){.options = RFS_OPTION_ROOTLESS_CGROUPS, .inside = sees_nothing,
+                           .pattern = V2 " / ro,relatime - tmpfs tmpfs ro*"});
+}
+
 static int answer_busy(const struct seccomp_notif *call)
 {
     static bool is_cgroup2;
@@ -445,6 +457,7 @@ int main(void)
         {"version 2 is busy: bound", v2_busy},
         {"version 2, rootless and missing: masked", v2_masked},
         {"version 2: another refusal is an error", v2_refused},
+        {"no cgroups on the host", no_cgroups},
         {"version 1: merged and named hierarchies, bound", v1_bound},
         {"version 1: merged and named hierarchies, in a cgroup namespace", v1_in_namespace},
         {"version 1: links that are there already are kept", v1_linked},

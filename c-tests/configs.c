@@ -24,16 +24,19 @@ static void is_device(const char *path, unsigned major_number, unsigned minor_nu
 
 /* podman run -v /dev/urandom:/dev/random: what a mount has put at the path of a device or a link stays. */
 
+static const char *const covered[] = {"zero", "full", "urandom", "tty", "ptmx", "fd", "stdin", "stdout", "stderr",
+    "mine"};
+
 static void inside_bound_devices(void *data)
 {
     (void)data;
     is_device("/dev/random", 1, 9);
     is_device("/dev/null", 1, 3);
-    char text[8] = "";
-    static const char *const files[] = {"/dev/zero", "/dev/ptmx", "/dev/stdin", "/dev/mine"};
-    for (size_t i = 0; i < COUNT(files); i++) {
-        int fd = open(files[i], O_RDONLY | O_CLOEXEC);
-        CHECK_THAT(fd >= 0 && read(fd, text, sizeof text) == 1 && text[0] == 'x', "%s", files[i]);
+    for (size_t i = 0; i < COUNT(covered); i++) {
+        char path[32], text[8] = "";
+        snprintf(path, sizeof path, "/dev/%s", covered[i]);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK_THAT(fd >= 0 && read(fd, text, sizeof text) == 1 && text[0] == 'x', "%s", path);
         close(fd);
     }
     check_mount("/dev/random /urandom * - *");
@@ -46,10 +49,9 @@ static json_object *spec_with_bound_devices(void)
     spec_add(spec, "mounts", DEV_TMPFS);
     spec_add(spec, "mounts", "{'destination': '/dev/random', 'type': 'bind', 'source': '/dev/urandom', "
              "'options': ['bind']}");
-    static const char *const files[] = {"zero", "ptmx", "stdin", "mine"};
-    for (size_t i = 0; i < COUNT(files); i++)
+    for (size_t i = 0; i < COUNT(covered); i++)
         spec_add(spec, "mounts", "{'destination': '/dev/%s', 'type': 'bind', 'source': '%s/from/file', "
-                 "'options': ['bind']}", files[i], work);
+                 "'options': ['bind']}", covered[i], work);
     spec_add(spec, "linux.devices", "{'path': '/dev/mine', 'type': 'c', 'major': 1, 'minor': 7}");
     return spec;
 }
@@ -61,21 +63,28 @@ static void bound_devices(void)
     run_container(plan_of(spec_with_bound_devices()), NULL, inside_bound_devices, NULL);
 }
 
-static void in_user_namespace(void *container)
+struct in_user_namespace {
+    rfs_container *container;
+    void (*inside)(void *);
+};
+
+static void in_user_namespace(void *data)
 {
+    const struct in_user_namespace *user = data;
     rfs_error err = fresh_error();
     enter_user_namespace();
     REQUIRE(unshare(CLONE_NEWNS) == 0);
-    REQUIRE_SUCCESS(rfs_prepare(container, NULL, &err), &err);
-    REQUIRE_SUCCESS(rfs_finalize(container, &err), &err);
-    inside_bound_devices(NULL);
+    REQUIRE_SUCCESS(rfs_prepare(user->container, NULL, &err), &err);
+    REQUIRE_SUCCESS(rfs_finalize(user->container, &err), &err);
+    user->inside(NULL);
 }
 
 static void bound_devices_in_a_user_namespace(void)
 {
     make_image();
     make_file(in_work("from/file"), "x");
-    in_child(0, in_user_namespace, container_of(plan_with_flags(spec_with_bound_devices(), RFS_OPTION_USER_NAMESPACE)));
+    rfs_plan *plan = plan_with_flags(spec_with_bound_devices(), RFS_OPTION_USER_NAMESPACE);
+    in_child(0, in_user_namespace, &(struct in_user_namespace){container_of(plan), inside_bound_devices});
 }
 
 /* Something else of the image's at the path of a configured device stays an error, as the runtime-spec demands. */
@@ -231,7 +240,9 @@ static void tmpfs_on_root(void)
     spec_add(spec, "mounts", "{'destination': '', 'type': 'tmpfs', 'source': 'newroot', 'options': ['tmpcopyup']}");
     spec_add(spec, "mounts", TMPFS("/later", ""));
     spec_add(spec, "linux.maskedPaths", "'/secret'");
-    run_container(plan_of(spec), NULL, inside_tmpfs_root, NULL);
+    run_container(plan_of(json_object_get(spec)), NULL, inside_tmpfs_root, NULL);
+    in_child(0, in_user_namespace, &(struct in_user_namespace){
+        container_of(plan_with_flags(spec, RFS_OPTION_USER_NAMESPACE)), inside_tmpfs_root});
     CHECK(access(image("written"), F_OK) == -1 && access(image("later"), F_OK) == -1);
 }
 
@@ -252,7 +263,10 @@ static void bind_on_root(void)
     spec_set(spec, "root.readonly", "true");
     spec_add(spec, "mounts", "{'destination': '/', 'type': 'bind', 'source': '%s/volume', 'options': ['rbind']}", work);
     spec_add(spec, "mounts", TMPFS("/tmp", ""));
-    run_container(plan_of(spec), NULL, inside_bound_root, NULL);
+    run_container(plan_of(json_object_get(spec)), NULL, inside_bound_root, NULL);
+    run_container(plan_with_flags(json_object_get(spec), RFS_OPTION_CLASSIC_MOUNT), NULL, inside_bound_root, NULL);
+    in_child(0, in_user_namespace, &(struct in_user_namespace){
+        container_of(plan_with_flags(spec, RFS_OPTION_USER_NAMESPACE)), inside_bound_root});
     CHECK(access(in_work("volume/tmp"), F_OK) == 0);
 }
 
@@ -488,6 +502,34 @@ static void shared_in_slave(void)
     run_container(plan_of(spec), NULL, inside_slave_root, NULL);
 }
 
+/* ---- A sysfs with "ro" lets a nested user namespace have its own ---- */
+
+static void mount_own_sysfs(void *data)
+{
+    (void)data;
+    REQUIRE(unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) == 0);
+    CHECK_THAT(mount("own", "/tmp", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0, "sysfs");
+    check_mount("/tmp / ro,nosuid,nodev,noexec* - sysfs own *");
+}
+
+static void nested(void *data)
+{
+    (void)data;
+    check_mount("/sys / ro,* - sysfs sysfs rw*");
+    in_child(0, mount_own_sysfs, NULL);
+}
+
+static void sysfs_of_a_nested_user_namespace(void)
+{
+    make_image();
+    json_object *spec = empty_spec();
+    spec_add(spec, "mounts", PROC);
+    spec_add(spec, "mounts", TMPFS("/tmp", ""));
+    spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', "
+             "'options': ['ro', 'nosuid', 'nodev', 'noexec']}");
+    run_container(plan_of(spec), NULL, nested, NULL);
+}
+
 /* ---- podman run -v /proc/sys/net:/proc/sys/net: RFS_OPTION_MOUNTS_BELOW_PROC ---- */
 
 static void write_forwarding(int expected)
@@ -615,6 +657,7 @@ int main(void)
         {"a read-only tmpfs that a bind covers", covered_readonly_tmpfs},
         {"a read-only tmpfs that something covers before the end", swapped_readonly_tmpfs},
         {"a read-only sysfs in a pod", sysfs_of_a_pod},
+        {"a read-only sysfs, and that of a nested user namespace", sysfs_of_a_nested_user_namespace},
         {"rw on locked sources", locked_sources},
         {"a remount that keeps flags", remount_keeps_flags},
         {"a shared mount in a slave root", shared_in_slave},

@@ -362,6 +362,33 @@ static void plain_chroot(void)
     in_child(0, chroot_inside, container_of(plan_of(spec)));
 }
 
+static void chroot_fails(void *data)
+{
+    rfs_error err = fresh_error();
+    char *before = read_all(host_proc, "self/mountinfo");
+    CHECK_ERROR(rfs_prepare(data, NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS);
+    char *after = read_all(host_proc, "self/mountinfo");
+    CHECK_THAT(strcmp(before, after) == 0, "the mounts were\n%sand are\n%s", before, after);
+    free(before);
+    free(after);
+}
+
+/* Without a mount namespace of its own what was mounted would stay on the host. */
+static void plain_chroot_that_fails(void)
+{
+    make_image();
+    static const char *const flags[] = {"[]", "['ro']"};
+    for (size_t i = 0; i < COUNT(flags); i++) {
+        json_object *spec = empty_spec();
+        spec_set(spec, "linux.namespaces", "[]");
+        spec_add(spec, "mounts", "{'destination': '/t', 'type': 'tmpfs', 'options': %s}", flags[i]);
+        spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/does/not/exist'}");
+        for (uint64_t classic = 0; classic < 2; classic++)
+            in_child(0, chroot_fails, container_of(plan_with_flags(json_object_get(spec),
+                classic ? RFS_OPTION_CLASSIC_MOUNT : 0)));
+    }
+}
+
 static void no_pivot_inside(void *data)
 {
     rfs_error err = fresh_error();
@@ -396,6 +423,7 @@ int main(void)
         {"masks with RFS_OPTION_SEPARATE_MASKS", masks_with_the_option},
         {"as an ordinary user", as_an_ordinary_user},
         {"plain chroot", plain_chroot},
+        {"plain chroot that fails", plain_chroot_that_fails},
         {"RFS_OPTION_NO_PIVOT", no_pivot},
     };
     return run_cases(cases, COUNT(cases));
