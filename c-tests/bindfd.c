@@ -70,7 +70,7 @@ static int bind_all(void *userdata, rfs_point point)
     bound(fd, "/to-nowhere");      /* a dangling link inside the root */
     bound(fd, "/out/passwd");      /* a link that leads out, if followed on the host */
     bound(fd, "/a/.././b/./../c"); /* cleaned */
-    bound(fd, "/proc/uptime");     /* one of the few below /proc */
+    bound(fd, "/proc/uptime");     /* This is one of the few files below /proc that may be mounted on. */
     close(fd);
     list_descriptors(&after);
     check_descriptors(&before, &after, "after rfs_bind_fd");

@@ -66,9 +66,9 @@ static void inside_kinds(void *data)
     CHECK(lstat("/made/followed-directory", &st) == 0 && S_ISDIR(st.st_mode));
     CHECK(stat("/made/netns", &st) == 0 && st.st_ino == netns.st_ino && st.st_dev == netns.st_dev);
     fd = open("/made/netns", O_RDONLY | O_CLOEXEC);
-    CHECK(setns(fd, CLONE_NEWNET) == 0); /* it is one, not an empty file */
+    CHECK(setns(fd, CLONE_NEWNET) == 0); /* It is a namespace, not an empty file. */
     close(fd);
-    /* the mount point of what is no directory is an empty file */
+    /* Every mount point that is no directory is an empty file. */
     REQUIRE(umount2("/made/socket", MNT_DETACH) == 0);
     CHECK(lstat("/made/socket", &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 && (st.st_mode & 07777) == 0644);
 }
@@ -161,7 +161,7 @@ static void targets(void)
     spec_add(spec, "mounts", BIND("from/other", "/over", "'bind'"));
     run_container(plan_of(spec), NULL, inside_targets, NULL);
     struct stat st;
-    /* a target below a bind is made in its source */
+    /* A target below a bind is made in the source of that bind. */
     CHECK(stat(in_work("from/in/deep"), &st) == 0 && S_ISREG(st.st_mode));
     CHECK(access("/made", F_OK) == -1);
 }
@@ -198,7 +198,7 @@ static void refused(void)
     for (size_t i = 0; i < COUNT(list); i++) {
         json_object *spec = empty_spec();
         if (strcmp(list[i].source, "mount") ==
-            0) /* only within the namespace: a copy of it has none that is unbindable */
+            0) /* This works only in this namespace, because a copy of it has no unbindable mounts. */
             spec_set(spec, "linux.rootfsPropagation", "'runbindable'");
         spec_add(spec, "mounts", "{'destination': '%s', 'type': 'bind', 'source': '%s/from/%s', 'options': [%s]}",
                  list[i].destination, work, list[i].source, list[i].options);
@@ -211,7 +211,7 @@ static void refused(void)
                                        .says_too = list[i].says,
                                        .path = list[i].destination});
     }
-    CHECK(access(image("new"), F_OK) == -1); /* the source is looked at first */
+    CHECK(access(image("new"), F_OK) == -1); /* The library looks at the source first. */
 }
 
 /* The container has a user namespace, in which the flags of the mounts outside are locked: mount_namespaces(7). */
@@ -263,11 +263,11 @@ struct locked {
 };
 
 static const struct locked locked[] = {
-    /* not mentioned: as they are */
+    /* Flags that are not mentioned stay as they are. */
     {"locked", "'bind'", "ro,nosuid,nodev,noatime", NULL},
     {"locked", "'rbind', 'rprivate'", "ro,nosuid,nodev,noatime", NULL},
     {"noexec", "'bind'", "rw,nosuid,noexec,relatime", NULL},
-    /* some mentioned: the rest is inherited */
+    /* Some flags are mentioned, and the rest is inherited. */
     {"locked", "'bind', 'ro'", "ro,nosuid,nodev,noatime", NULL},
     {"locked", "'bind', 'noexec'", "ro,nosuid,nodev,noexec,noatime", NULL},
     {"locked", "'bind', 'exec'", "ro,nosuid,nodev,noatime", NULL},
@@ -281,11 +281,11 @@ static const struct locked locked[] = {
     {"nosymfollow", "'bind', 'ro'", "ro,nosuid,relatime", NULL},
     {"nosymfollow", "'bind', 'ro', 'nosymfollow'", "ro,nosuid,relatime,nosymfollow", NULL},
     {"nosymfollow", "'bind', 'ro', 'symfollow'", "ro,nosuid,relatime", NULL},
-    /* all mentioned: nothing to inherit */
+    /* All flags are mentioned, so nothing is inherited. */
     {"locked", "'bind', 'ro', 'nosuid', 'nodev'", "ro,nosuid,nodev,noatime", NULL},
     {"bare", "'bind', 'ro', 'nodev'", "ro,nodev,relatime", NULL},
     {"bare", "'bind', 'rw', 'suid', 'dev', 'exec'", "rw,relatime", NULL},
-    /* the same access times: */
+    /* These ask for the same access times: */
     {"locked", "'bind', 'noatime'", "ro,nosuid,nodev,noatime", NULL},
     {"locked", "'bind', 'ro', 'nosuid', 'nodev', 'noatime'", "ro,nosuid,nodev,noatime", NULL},
     {"noexec", "'bind', 'relatime'", "rw,nosuid,noexec,relatime", NULL},
@@ -293,8 +293,9 @@ static const struct locked locked[] = {
     {"strict", "'bind', 'ro'", "ro,nosuid", NULL},
     {"nodiratime", "'bind', 'nodiratime', 'ro'", "ro,nodev,nodiratime,relatime", NULL},
     {"atime", "'bind', 'ro'", "ro,noatime", NULL},
-    {"atime", "'bind', 'atime'", "rw,noatime", NULL}, /* a mode not named is kept, also where it is not locked */
-    /* asked to be without what is locked */
+    /* A mode of access times that is not named is kept, even if it is not locked. */
+    {"atime", "'bind', 'atime'", "rw,noatime", NULL},
+    /* These ask to clear a locked flag. */
     {"locked", "'bind', 'rw'", NULL, "can't clear options that are locked on the source: ro"},
     {"locked", "'bind', 'suid'", NULL, "can't clear options that are locked on the source: nosuid"},
     {"locked", "'bind', 'ro', 'dev'", NULL, "can't clear options that are locked on the source: nodev"},
@@ -306,7 +307,7 @@ static const struct locked locked[] = {
     {"strict", "'bind', 'nostrictatime'", NULL, "can't clear options that are locked on the source: strictatime"},
     {"nosymfollow", "'bind', 'suid', 'symfollow'", NULL, "can't clear options that are locked on the source: nosuid"},
     {"noexec", "'bind', 'nosuid', 'suid'", NULL, "can't clear options that are locked on the source: nosuid"},
-    /* asked for other access times */
+    /* These ask for other access times. */
     {"locked", "'bind', 'relatime'", NULL, "can't change the mode of access times, which is locked on the source: "
      "noatime"},
     {"locked", "'bind', 'ro', 'strictatime'", NULL, "can't change the mode of access times, which is locked on the "
@@ -420,7 +421,7 @@ static void inside_locked_tree(void *data)
     (void)data;
     check_mount("/tree /tree rw,relatime - tmpfs test rw*");
     check_mount("/tree/sub / ro,nosuid,relatime - tmpfs below rw*");
-    CHECK(umount2("/tree/sub", MNT_DETACH) == -1 && errno == EINVAL); /* what it covers stays covered */
+    CHECK(umount2("/tree/sub", MNT_DETACH) == -1 && errno == EINVAL); /* The files below that mount stay covered. */
 }
 
 static void inside_locked_readonly_tree(void *data)
@@ -438,7 +439,7 @@ static void locked_tree(void)
     REQUIRE(mount(NULL, in_work("tree/sub"), NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_RDONLY, NULL) == 0);
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/tree", "'rbind'"));
-    spec_add(spec, "mounts", DEV_TMPFS); /* devices are bound, and the image stays as it is */
+    spec_add(spec, "mounts", DEV_TMPFS); /* Devices are bound, and the image stays as it is. */
     in_child(0, user_namespace, &(struct in_namespace){.plan = plan_of(spec), .inside = inside_locked_tree});
     spec = empty_spec();
     spec_add(spec, "mounts", BIND("tree", "/ro", "'rbind', 'rro', 'rnoexec'"));

@@ -43,7 +43,7 @@ static struct attempt attempt_mount(const rfs_mount *mount)
     a.rc = rfs_config_add_mount(config, mount, &a.err);
     if (a.rc == 0)
         return attempt_plan(config);
-    /* what was refused has left nothing behind */
+    /* A refused call has left nothing behind. */
     struct attempt rest = attempt_plan(config);
     CHECK_SUCCESS(rest.rc, &rest.err);
     return a;
@@ -328,7 +328,7 @@ static void struct_sizes(void)
         call_with *call;
         const void *structure;
         size_t known;
-        size_t enough; /* the smallest size that has what is required */
+        size_t enough; /* This is the smallest size that has the required fields. */
     } list[] = {
         {call_add_mount, &mount, sizeof mount, offsetof(rfs_mount, type)},
         {call_add_device, &device, sizeof device, offsetof(rfs_device, major)},
@@ -379,7 +379,7 @@ static void error_sizes(void)
         size_t message = offsetof(rfs_error, message);
         if (size > message)
             CHECK_THAT(memchr(bytes + message, 0, size - message), "err.size %zu: the message does not end", size);
-        /* a too small one is an error of its own, and nothing is done */
+        /* A struct that is too small is an error of its own, and nothing is done. */
         config = SENTINEL;
         err->size = size;
         rc = rfs_config_new(test_rootfs, &config, err);

@@ -71,7 +71,7 @@ static void check_new_root(const struct seen *seen)
     CHECK_THAT(strncmp(table, "/ /bundle/rootfs rw", strlen("/ /bundle/rootfs rw")) == 0, "the mounts are %.200s",
                table);
     free(table);
-    /* nothing is read-only or masked yet */
+    /* Nothing is read-only or masked yet. */
     CHECK(mkdir("/made-by-hook", 0700) == 0);
     CHECK(access("/proc/sys/kernel/domainname", W_OK) == 0);
     CHECK(stat("/proc/keys", &st) != 0 || S_ISREG(st.st_mode));
@@ -281,7 +281,7 @@ static void warnings(void)
     spec_add(spec, "mounts", "{'destination': '/absolute', 'type': 'tmpfs'}");
     spec_add(spec, "mounts", "{'destination': 'some/rel\\na\\u001btive', 'type': 'tmpfs'}");
     rfs_container *container = container_of(plan_of(spec));
-    /* in this process, whose namespace is new to the plan */
+    /* This process has a namespace that is new to the plan. */
     REQUIRE(unshare(CLONE_NEWNS) == 0);
     rfs_error err = fresh_error();
     REQUIRE_SUCCESS(rfs_prepare(container, &callbacks, &err), &err);
@@ -445,7 +445,7 @@ static void exchange_in_container(void *data)
         check_mount(x->mounted);
         x->inside();
     }
-    if (x->code < 0) { /* nothing was moved away */
+    if (x->code < 0) { /* Nothing was moved away. */
         check_mount(in_work("volume / rw,relatime - tmpfs volume rw*"));
         check_mount(in_work("bound /other/file rw,relatime - * rw*"));
     }
@@ -456,7 +456,7 @@ static void exchange_in_container(void *data)
         CHECK_THAT(answer.request.flags == x->flags, "flags %#llx", (unsigned long long)answer.request.flags);
         CHECK_THAT(strcmp(answer.source, source) == 0, "source %s", answer.source);
         CHECK_THAT(strcmp(answer.destination, "/target") == 0, "destination %s", answer.destination);
-        /* whatever became of it, the library has closed it */
+        /* The library has closed it in any case. */
         CHECK_THAT(answer.fd < 0 || fcntl(answer.fd, F_GETFD) == -1, "the callback's descriptor is still open");
     }
 }

@@ -22,7 +22,7 @@
     "'nodev'%s]}"
 #define FLAGS "nosuid,nodev,noexec,relatime"
 
-static char own_name[32]; /* of the cgroup that the container is in */
+static char own_name[32]; /* This is the name of the container's cgroup. */
 
 /* A cgroup below a hierarchy's mount point. */
 static const char *own_cgroup(const char *hierarchy)
@@ -73,16 +73,16 @@ static json_object *spec_with_cgroup(const char *more_options)
 
 /* One container: its namespaces, its options, and the mounts that it must see. */
 struct container {
-    unsigned long namespaces;     /* besides those of every container */
+    unsigned long namespaces;     /* These are added to the namespaces of every container. */
     bool user_namespace;
     uint64_t options;             /* RFS_OPTION_* */
     const char *cgroup_path;
     const char *more_options;     /* of the mount */
-    const char *pattern;          /* of the mount that there must be, or */
+    const char *pattern;          /* This is the line of the mount that there must be. */
     const struct expected *error; /* the failure */
     void (*inside)(void);
     rfs_container *container;
-    const char *const *join;      /* hierarchies in which it has its own cgroup */
+    const char *const *join;      /* The container has a cgroup of its own in these hierarchies. */
 };
 
 static void container_process(void *data)
@@ -137,7 +137,7 @@ static const char *const in_v2[] = {V2, NULL};
 static void sees_whole(void)
 {
     CHECK(access(V2 "/cgroup.procs", F_OK) == 0 &&
-          access(V2 "/cgroup.events", F_OK) == -1); /* which the root has not */
+          access(V2 "/cgroup.events", F_OK) == -1); /* The root of the hierarchy does not have this file. */
     CHECK(access(own_cgroup(V2), F_OK) == 0);
 }
 
@@ -190,7 +190,7 @@ static void v2_bound(void)
                            .pattern = V2 " / rw," FLAGS " - cgroup2 cgroup2 rw*"});
     run((struct container){.join = in_v2, .user_namespace = true, .inside = is_read_only, .more_options = ", 'ro'",
                            .pattern = V2 " / ro," FLAGS " - cgroup2 cgroup2 rw*"});
-    /* its own cgroup, if it was to have a namespace (and here has none) */
+    /* It is the container's own cgroup if a cgroup namespace was asked for, which is missing here. */
     snprintf(own, sizeof own, V2 " /%s rw," FLAGS " - cgroup2 cgroup2 rw*", own_name);
     run((struct container){.join = in_v2,
                            .user_namespace = true,
@@ -198,7 +198,7 @@ static void v2_bound(void)
                            .options = RFS_OPTION_CGROUP_NAMESPACE,
                            .cgroup_path = own_cgroup(V2),
                            .pattern = own});
-    /* which rfs_prepare() finds by itself */
+    /* rfs_prepare() finds it by itself. */
     run((struct container){.join = in_v2,
                            .user_namespace = true,
                            .inside = sees_own,

@@ -223,7 +223,7 @@ static void without_procfs(void *container)
                 .says = "mount(2) on descriptors needs a procfs on /proc");
 }
 
-/* Names that lead to something else. */
+/* These names lead to something else. */
 static void make_names(const char *procfs)
 {
     char path[4300];
@@ -345,7 +345,7 @@ static void no_procfs_in_container(void)
 {
     make_image();
     image_file("secret", "x");
-    /* as the image would have it */
+    /* The image could have such a file. */
     make_names(image("proc"));
     in_child(CONTAINER_NAMESPACES, masked_in_vain,
              container_of(plan_with_flags(masking_spec(), RFS_OPTION_CLASSIC_MOUNT)));

@@ -33,7 +33,7 @@
 /* The result of a child, in memory that every child shares. */
 struct outcome {
     bool prepared, finalized;
-    pid_t pid; /* as it sees itself */
+    pid_t pid; /* This is the pid that the child sees. */
     rfs_error err;
 };
 
@@ -137,7 +137,7 @@ static void *thread(void *number)
     pid_t pid = ways[i % COUNT(ways)](i);
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
         note("child %zu: pid %d, status %#x, errno %d", i, (int)pid, (unsigned)status, errno);
-    /* for those that wait for a child that is no more */
+    /* Another thread may wait for a child that has ended. */
     if (!outcomes[i].prepared && write(prepared[1], "", 1) != 1)
         note("write: errno %d", errno);
     return NULL;
@@ -155,7 +155,7 @@ static void at_once(void)
         REQUIRE(pthread_create(&threads[i], &attributes, thread, (void *)(uintptr_t)i) == 0);
     for (size_t i = 0; i < CHILDREN; i++)
         REQUIRE(read(prepared[0], &byte, 1) == 1);
-    /* all of them are there */
+    /* All children have prepared their containers. */
     close(go_on[1]);
     for (size_t i = 0; i < CHILDREN; i++)
         REQUIRE(pthread_join(threads[i], NULL) == 0);
@@ -245,7 +245,7 @@ static void beside_allocations(rfs_plan *plan, bool fails)
     size_t hung = 0, wrong = 0;
     const char *says = "";
     make_containers(plan, CHILDREN);
-    mallopt(M_ARENA_MAX, 1); /* otherwise each thread has a lock of its own */
+    mallopt(M_ARENA_MAX, 1); /* Otherwise each thread has a lock of its own. */
     allocating = true;
     for (size_t i = 0; i < COUNT(threads); i++)
         REQUIRE(pthread_create(&threads[i], NULL, allocate, NULL) == 0);

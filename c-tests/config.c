@@ -471,7 +471,7 @@ static void good_configurations(void)
         DEVICE("'path': '/dev/x', 'type': 'p'"),
         DEVICE("'path': 'dev/x', 'type': 'p'"),
         DEVICE("'path': '/dev/x', 'type': 'b', 'major': 7, 'fileMode': 25008"), /* 060660 */
-        /* what the plan refuses of an optional mount, as LXC's default configuration has it */
+        /* The plan refuses this optional mount, which is in LXC's default configuration. */
         MOUNT("'destination': '/proc/sys/fs/binfmt_misc', 'type': 'bind', 'source': '/proc/sys/fs/binfmt_misc', "
               "'options': ['bind', 'optional']"),
         MOUNT("'destination': '/x', 'options': ['optional']"),
@@ -483,7 +483,7 @@ static void good_configurations(void)
         LINUX("'maskedPaths': null, 'readonlyPaths': null, 'devices': null, 'mountLabel': ''"),
         PROCESS("'cwd': '/../../foo/bar', 'user': {'uid': 0, 'gid': 0, 'umask': 511}"),
         "{'root': {'path': 'rootfs', 'readonly': true}, 'process': {'cwd': '/'}}",
-        /* what is none of our business */
+        /* These parts are none of librfs's business. */
         "{" ROOT ", 'ociVersion': 7, 'hooks': null, 'vm': 'x', 'windows': 1, 'x-future': {'a': [1, {}]}, "
                  "'annotations': {'a': 7}}",
         PROCESS("'cwd': '/', 'args': 'sh', 'env': 1, 'capabilities': [], 'rlimits': 'none', 'terminal': 3"),

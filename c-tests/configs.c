@@ -106,7 +106,7 @@ static void has_devices(void *data)
     (void)data;
     is_device("/dev/null", 1, 3);
     is_device("/dev/tty", 5, 0);
-    CHECK(access("/dev/fd", F_OK) == 0 || errno == ENOENT); /* without a /proc it leads nowhere */
+    CHECK(access("/dev/fd", F_OK) == 0 || errno == ENOENT); /* Without a /proc the link leads nowhere. */
     struct stat st;
     CHECK(lstat("/dev/fd", &st) == 0 && S_ISLNK(st.st_mode));
 }
@@ -129,7 +129,7 @@ static void tmpfs_over_bound_dev(void)
              work);
     spec_add(spec, "mounts", DEV_TMPFS);
     run_container(plan_of(spec), NULL, has_devices, NULL);
-    CHECK(rmdir(in_work("hostdev")) == 0); /* nothing was made in it */
+    CHECK(rmdir(in_work("hostdev")) == 0); /* Nothing was made in it. */
 }
 
 static void has_nothing(void *data)
@@ -160,7 +160,7 @@ static void devtmpfs(void)
     spec_add(spec, "mounts", "{'destination': '/dev', 'type': 'devtmpfs', 'source': 'dev'}");
     rfs_plan *plan = plan_of(spec);
     char *steps = describe(plan);
-    /* before anything is touched */
+    /* This happens before anything is touched. */
     REQUIRE_THAT(!strstr(steps, "\"device\"") && !strstr(steps, "dev-links"), "%s", steps);
     free(steps);
     char *before = list_directory("/dev");
@@ -548,7 +548,7 @@ static void inside_mounts_below_proc(void *data)
     CHECK(stat("/proc/sys/net", &own) == 0 && stat("/proc", &proc) == 0 && own.st_dev == proc.st_dev);
     write_forwarding(0);
     int fd = open("/proc/sys/kernel/domainname", O_WRONLY | O_CLOEXEC);
-    CHECK(fd < 0 && errno == EROFS); /* the rest is read-only as before */
+    CHECK(fd < 0 && errno == EROFS); /* The rest of /proc/sys is read-only as before. */
     char text[8] = "";
     fd = open("/etc/mtab", O_RDONLY | O_CLOEXEC);
     CHECK(fd >= 0 && read(fd, text, sizeof text) == 1 && text[0] == 'x');

@@ -24,9 +24,9 @@
 
 struct look {
     json_object *spec;
-    const char *root;   /* the expected line of "/" */
-    const char *mounts; /* those after it, up to the read-only and masked paths */
-    const char *dev;    /* what /dev holds, as list_directory() gives it */
+    const char *root;   /* This is the expected line of "/". */
+    const char *mounts; /* These are the lines after it, up to the read-only and masked paths. */
+    const char *dev;    /* This is the content of /dev in list_directory()'s form. */
     const char *cwd;
     mode_t umask;
     bool readonly_root;
@@ -86,7 +86,7 @@ static void check_devices_work(void)
     fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     struct stat st;
     CHECK(fd >= 0 && grantpt(fd) == 0 && unlockpt(fd) == 0);
-    CHECK(strcmp(ptsname(fd), "/dev/pts/0") == 0); /* a devpts of the container's own */
+    CHECK(strcmp(ptsname(fd), "/dev/pts/0") == 0); /* The container has a devpts of its own. */
     CHECK(stat("/dev/pts/0", &st) == 0 && (st.st_mode & 07777) == 0620 && st.st_gid == 5);
     close(fd);
 }
@@ -364,7 +364,7 @@ static void same_plan(json_object *spec)
     CHECK_THAT(strcmp(json_text, built_text) == 0, "JSON: %.1500s", json_text);
     if (strcmp(json_text, built_text) != 0)
         note("builder: %.3000s", built_text);
-    /* it is JSON, one object a line */
+    /* The description is JSON, with one object a line. */
     for (char *rest = json_text, *line; (line = strsep(&rest, "\n")) && *line;) {
         json_object *step = json_tokener_parse(line);
         CHECK_THAT(json_object_is_type(step, json_type_object), "not an object: %s", line);
@@ -482,7 +482,7 @@ static void in_own_cgroup_namespace(void *data)
         if (!type)
             continue;
         controllers++;
-        /* a mount of its own, whose root is the container's cgroup */
+        /* It is a mount of its own, and its root is the container's cgroup. */
         CHECK_THAT(strstr(line, " / ro,nosuid,nodev,noexec,relatime - cgroup "), "mount: %s", line);
     }
     CHECK_THAT(controllers >= 2, "%zu controllers", controllers);
@@ -701,7 +701,7 @@ static int bind_misplaced_console(void *data, rfs_point point)
     char *after = mount_table();
     CHECK(strcmp(before, after) == 0);
     REQUIRE(rename(image("real-dev"), image("dev")) == 0);
-    image_link(in_work("precious"), "dev/console"); /* which is mounted on, and not followed */
+    image_link(in_work("precious"), "dev/console"); /* The pty is mounted on the link, and the link is not followed. */
     CHECK_SUCCESS(rfs_bind_console(this_container, terminal, &err), &err);
     check_no_mount(in_work("precious"));
     return 0;
@@ -732,10 +732,12 @@ static void inside_readonly_mounts(void *data)
     check_mount("/dev / ro,nosuid,relatime - tmpfs tmpfs rw*");
     check_mount("/t / ro,relatime - tmpfs tmpfs rw*");
     struct stat st;
-    CHECK(stat("/dev/null", &st) == 0 && st.st_rdev == makedev(1, 3)); /* made before it became read-only */
+    /* The node was made before the mount became read-only. */
+    CHECK(stat("/dev/null", &st) == 0 && st.st_rdev == makedev(1, 3));
     CHECK(stat("/t", &st) == 0 && (st.st_mode & 07777) == 01700);
-    CHECK(stat("/t2", &st) == 0 && (st.st_mode & 07777) == 0750);  /* the image's mode is kept */
-    CHECK(stat("/t3", &st) == 0 && (st.st_mode & 07777) == 01777); /* tmpfs's own: the image has none */
+    CHECK(stat("/t2", &st) == 0 && (st.st_mode & 07777) == 0750);  /* The image's mode is kept. */
+    /* The image has no such directory, so the mode is that of tmpfs. */
+    CHECK(stat("/t3", &st) == 0 && (st.st_mode & 07777) == 01777);
     CHECK(mkdir("/t/x", 0700) == -1 && errno == EROFS);
 }
 
@@ -889,7 +891,7 @@ static void bad_rootfs_descriptors(void)
     rfs_plan *plan = plan_with_rootfs_fd();
     in_child(CONTAINER_NAMESPACES, with_bad_rootfs_fd, container_of(plan));
     in_child(CONTAINER_NAMESPACES, with_file_as_rootfs_fd, container_of(plan));
-    open_at(ROOTFS_FD, image(""), O_PATH | O_DIRECTORY); /* of the namespace outside */
+    open_at(ROOTFS_FD, image(""), O_PATH | O_DIRECTORY); /* This descriptor belongs to the namespace outside. */
     in_child(CONTAINER_NAMESPACES, with_foreign_rootfs_fd, container_of(plan));
 }
 

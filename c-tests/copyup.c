@@ -205,7 +205,7 @@ static void inside_everything(void *data)
     struct stat st, other;
     CHECK(stat("/data/suid", &st) == 0 && stat("/data/group/deep/link", &other) == 0 && st.st_ino == other.st_ino);
     CHECK(stat("/data/sparse", &st) == 0 && st.st_blocks <= 64);
-    /* nobody has read it */
+    /* Nobody has read it. */
     CHECK(stat("/data/fifo", &st) == 0 && st.st_atim.tv_sec == 500 && st.st_atim.tv_nsec == 111);
     /* of the copy */
     CHECK(unlink("/data/suid") == 0 && chmod("/data", 0700) == 0);
@@ -286,7 +286,8 @@ static void inside_links(void *data)
     check_mount("/real / rw,relatime - tmpfs tmpfs rw*");
     CHECK(access("/real/file", F_OK) == 0 && access("/alias/file", F_OK) == 0);
     CHECK(access("/missing/file", F_OK) == -1 && rmdir("/missing") == -1 && errno == EBUSY);
-    CHECK(access("/outer/file", F_OK) == 0 && access("/outer/bound/inner", F_OK) == 0); /* what is mounted there too */
+    /* The mount there is copied too. */
+    CHECK(access("/outer/file", F_OK) == 0 && access("/outer/bound/inner", F_OK) == 0);
     struct stat outer, bound;
     CHECK(stat("/outer", &outer) == 0 && stat("/outer/bound", &bound) == 0 && outer.st_dev == bound.st_dev);
 }
@@ -394,7 +395,8 @@ static void other_kinds(void)
 /* A user namespace whose ids begin at 100000; this process becomes its root. */
 static void enter_user_namespace(void)
 {
-    static const char map[] = "0 100000 65000\n"; /* without 65534, as which ids are seen that are not mapped */
+    /* The range leaves out 65534, because ids that are not mapped are seen as 65534. */
+    static const char map[] = "0 100000 65000\n";
     int ready[2];
     REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
     pid_t parent = getpid(), helper = fork();
@@ -428,7 +430,7 @@ static void inside_user_namespace(void *data)
     char value[64];
     CHECK(stat("/data", &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
     CHECK(stat("/data/file", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 && (st.st_mode & 07777) == 04750);
-    /* revision 2, as this namespace sees it */
+    /* This namespace sees revision 2. */
     CHECK(getxattr("/data/file", "security.capability", value, sizeof value) == 20);
 }
 

@@ -62,7 +62,7 @@ static void inside_kinds(void *data)
     check_node("/dev/tty", S_IFCHR | 0666, makedev(5, 0), 0, 0);
     check_works("/dev/u");
     struct stat st;
-    /* which new files would take over */
+    /* New files would take this group over. */
     CHECK(stat("/dev", &st) == 0 && (st.st_mode & 07777) == 02775 && st.st_gid == 55);
     int fd = open("/dev/p", O_RDWR | O_CLOEXEC);
     char byte = 1;
@@ -102,7 +102,7 @@ static void kinds(void)
 static void inside_kept(void *data)
 {
     (void)data;
-    check_node("/dev/null", S_IFCHR | 0600, makedev(1, 3), 11, 12); /* as the image has it */
+    check_node("/dev/null", S_IFCHR | 0600, makedev(1, 3), 11, 12); /* The image has the node with this mode. */
     check_node("/dev/mine", S_IFBLK | 0640, makedev(7, 9), 0, 6);
     check_node("/dev/pipe", S_IFIFO | 0644, 0, 0, 0);
     check_node("/dev/zero", S_IFCHR | 0666, makedev(1, 5), 0, 0);
@@ -129,7 +129,7 @@ static void inside_ptmx(void *data)
 {
     (void)data;
     check_link("/dev/ptmx", "pts/ptmx");
-    CHECK(access("/data/ptmx", F_OK) == 0); /* a link there is replaced, not followed */
+    CHECK(access("/data/ptmx", F_OK) == 0); /* A link there is replaced and not followed. */
 }
 
 static void ptmx_replaced(void)
@@ -154,10 +154,10 @@ static void wrong_nodes(void)
 {
     static const struct {
         const char *what, *path;
-        mode_t mode; /* 0: a symlink to `target` */
+        mode_t mode; /* 0 stands for a symbolic link to `target`. */
         dev_t device;
         const char *target;
-        int64_t index; /* of the device that is refused; -1: a default one */
+        int64_t index; /* This is the index of the refused device, or -1 for a default device. */
     } list[] = {
         {"another number", "dev/mine", S_IFCHR | 0666, 0x109, NULL, 0},
         {"block, not character", "dev/mine", S_IFBLK | 0666, 0x105, NULL, 0},
@@ -368,9 +368,9 @@ static void without_mknod(void *container)
     check_mount("/dev/loop-control /loop-control rw,nosuid,noexec,relatime - devtmpfs * *");
     char pattern[300];
     snprintf(pattern, sizeof pattern, "%s /hosts rw,nosuid,noexec,relatime - tmpfs test rw*", in_work("hosts"));
-    check_mount(pattern); /* bound too, outside /dev */
+    check_mount(pattern); /* This device lies outside /dev and is bound too. */
     check_works(in_work("hosts"));
-    check_node("/dev/pipe", S_IFIFO | 0600, 0, 5, 0); /* which takes no privilege */
+    check_node("/dev/pipe", S_IFIFO | 0600, 0, 5, 0); /* Making a fifo takes no privilege. */
     check_no_mount("/dev/pipe");
     struct stat st;
     CHECK(lstat("/dev/loop-control", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 237));
@@ -448,7 +448,7 @@ static void in_user_namespace(void)
 static void inside_bound_over(void *data)
 {
     (void)data;
-    check_bound_defaults(); /* on what was there: a file, a node, a link */
+    check_bound_defaults(); /* The image has a file, a node and a link there. */
     struct stat st;
     CHECK(stat("/etc/precious", &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 8);
     check_no_mount("/etc/precious");

@@ -46,7 +46,7 @@ static void one_failure(void)
     char *before = read_all(host_proc, "self/mountinfo"), *dev = list_directory("/dev");
     in_child(CONTAINER_NAMESPACES, fail, &attempt);
     char *after = read_all(host_proc, "self/mountinfo"), *dev_after = list_directory("/dev");
-    /* filling up or making read-only is the test's own doing, and of this namespace's tmpfs */
+    /* The test itself fills this namespace's tmpfs or makes it read-only. */
     CHECK(strcmp(before, after) == 0 || current->before);
     CHECK(strcmp(dev, dev_after) == 0);
 }

@@ -96,7 +96,8 @@ static bool terminated(const char *text, size_t size)
     return memchr(text, 0, size) != NULL;
 }
 
-/* Text that can be written to a terminal: UTF-8, which has no bytes 0xfe and 0xff, and no control characters. */
+/* Whether a text can be written to a terminal. It is UTF-8, which has no bytes 0xfe and 0xff, and it has no control
+ * characters. */
 static bool is_plain(const char *text)
 {
     for (; *text; text++)
@@ -113,7 +114,7 @@ static void check_detail(const char *file, int line, const rfs_error *err)
     const char *at = strstr(err->message, words);
     bool is_rule = strcmp(err->operation, "check") == 0 || strcmp(err->operation, "hook") == 0;
     if (strlen(err->message) == sizeof err->message - 1)
-        return; /* cut, each at another place */
+        return; /* Both texts are cut, each at another place. */
     if (is_rule)
         at = NULL;
     else
@@ -240,7 +241,7 @@ static void wait_for(pid_t pid)
     else if (WEXITSTATUS(status) == SKIPPED && !failures)
         _exit(SKIPPED);
     else if (WEXITSTATUS(status) != 0)
-        failures++; /* it has said why */
+        failures++; /* The process has said why. */
 }
 
 void in_child(unsigned long namespaces, void (*inside)(void *), void *data)
@@ -266,7 +267,7 @@ static int sharing_child(void *data)
     const struct sharing *sharing = data;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sharing->inside(sharing->data);
-    _exit(0); /* what has failed, this process has counted too */
+    _exit(0); /* This process has counted the same failure. */
 }
 
 void in_sharing_child(unsigned long namespaces, void (*inside)(void *), void *data)

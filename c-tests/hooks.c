@@ -279,7 +279,7 @@ static char *large_state(void)
     REQUIRE(state);
     for (int i = 0; i < LARGE; i++)
         state[i] = (char)('a' + i % 23);
-    state[7] = '\0'; /* bytes, not a string */
+    state[7] = '\0'; /* These are bytes and not a string. */
     return state;
 }
 
@@ -529,7 +529,7 @@ static json_object *spec_with_mount(void)
 static rfs_plan *container_plan(void)
 {
     rfs_config *config = config_from_json(spec_with_mount());
-    add_script(config, RFS_HOOKS_PRESTART, 0, "exit 1"); /* the host's to run */
+    add_script(config, RFS_HOOKS_PRESTART, 0, "exit 1"); /* The host's side runs this hook. */
     add_looking(config, RFS_HOOKS_CREATE_CONTAINER, in_work("seen"));
     add_script(config, RFS_HOOKS_CREATE_CONTAINER, 0,
                "[ $(cat $1/callback) = first ] && [ -d ../rootfs/made-by-plan ]");
@@ -544,7 +544,7 @@ static void with_state(void *container)
         .size = sizeof callbacks, .point = note_point, .state = STATE, .state_len = strlen(STATE)};
     rfs_error err = fresh_error();
     umask(077);
-    int root = open("/", O_PATH | O_CLOEXEC); /* so that no /dev/null is replaced */
+    int root = open("/", O_PATH | O_CLOEXEC); /* With this no /dev/null is replaced. */
     for (int fd = 0; fd <= 2; fd++)
         dup3(root, fd, 0);
     list_descriptors(&before);
@@ -595,7 +595,7 @@ static void with_nobody(void *container)
     CHECK_ERROR(rfs_prepare(container, &callbacks, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_ROOT,
                 .says = "state_len");
     callbacks.state_len = 0;
-    /* of an older header: no state, so it is the callback's */
+    /* An older header has no state, so the callback runs the hooks. */
     callbacks.size = offsetof(rfs_callbacks, state);
     callbacks.state = (const char *)(uintptr_t)1;
     make_file(in_work("not-run"), "");

@@ -210,7 +210,7 @@ static int loop_device(int image, char *path, size_t size)
 {
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), device = -1;
     REQUIRE_THAT(control >= 0, "/dev/loop-control");
-    for (int tries = 0; tries < 10; tries++) { /* another may have taken it */
+    for (int tries = 0; tries < 10; tries++) { /* Another process may have taken the device. */
         struct loop_config config = {.fd = (unsigned)image, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
         snprintf(path, size, "/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
         device = open(path, O_RDWR | O_CLOEXEC);
@@ -227,7 +227,7 @@ static int loop_device(int image, char *path, size_t size)
 void mount_image(const char *type, const char *path)
 {
     char program[32], file[32], device[64];
-    int image = memfd_create("image", 0); /* few pages of it are used */
+    int image = memfd_create("image", 0); /* Few pages of the file are used. */
     REQUIRE(image >= 0 && ftruncate(image, 400 << 20) == 0);
     snprintf(program, sizeof program, "mkfs.%s", type);
     snprintf(file, sizeof file, "/proc/self/fd/%d", image);

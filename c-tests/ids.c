@@ -74,7 +74,7 @@ static void as_root(void)
     json_object *spec = spec_for(101000, 101001);
     make_file(in_work("private/inner/file"), "x");
     REQUIRE(chmod(in_work("private"), 0700) == 0);
-    if (!lacking_on_host().call) /* the host's side opens it */
+    if (!lacking_on_host().call) /* The host's side opens this source. */
         spec_add(spec, "mounts", BIND("private/inner", "/hidden", "'bind', 'ro'"));
     check_runs(spec, 0, NULL);
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), 101000, 101001);

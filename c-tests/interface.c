@@ -205,7 +205,7 @@ static void join_and_look_at_all(void *data)
     check_mount("/idmapped / rw,relatime,idmapped* - * rw*");
     check_mount("/shared/a /source rw,relatime shared* - * rw*");
     check_mount("/shared/b /source rw,relatime - * rw*");
-    if (j->userns >= 0) { /* the ids of the container */
+    if (j->userns >= 0) { /* These are the ids of the container. */
         CHECK_OWNER(AT_FDCWD, "/idmapped/file", 7, 8);
         create_as(0, 0, AT_FDCWD, "/idmapped/new");
     }
@@ -327,7 +327,7 @@ static void inside_from_host(void *data)
     check_mount("/tmp / rw,relatime* - tmpfs hosts rw*");
     char name[64];
     ssize_t n = readlink("/proc/self", name, sizeof name);
-    CHECK_THAT(n > 0 && strtol(name, NULL, 10) != 1, "the host's pids"); /* the host's side has made it */
+    CHECK_THAT(n > 0 && strtol(name, NULL, 10) != 1, "the host's pids"); /* The host's side has made this procfs. */
 }
 
 static int opens[3];
@@ -858,7 +858,7 @@ static void with_few_descriptors(void *data)
 {
     rfs_error err = fresh_error();
     struct rlimit few = {20, 20};
-    for (int fd = 3; fd < 20; fd++) /* the harness's own stay: host_proc, the pipe */
+    for (int fd = 3; fd < 20; fd++) /* The harness keeps host_proc and a pipe open. */
         if (fd != host_proc && fcntl(fd, F_GETFD) >= 0)
             note("descriptor %d is open", fd);
     REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);

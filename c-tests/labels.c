@@ -31,7 +31,7 @@ static void check_label(const char *path, const char *expected)
 {
     char value[256] = "";
     ssize_t n = lgetxattr(path, "security.selinux", value, sizeof value - 1);
-    if (expected) /* SELinux gives the NUL, too */
+    if (expected) /* SELinux counts the NUL too. */
         CHECK_THAT(n == (ssize_t)strlen(expected) + (untouched != NULL) && strcmp(value, expected) == 0,
                    "%s has the label \"%s\"", path, value);
     else
@@ -90,7 +90,7 @@ static json_object *types_spec(void)
         "{'destination': '/dev/pts', 'type': 'devpts', 'source': 'devpts', 'options': ['newinstance']}",
         "{'destination': '/disk', 'type': 'ext4', 'source': '/dev/x'}",
         "{'destination': '/layers', 'type': 'overlay', 'source': 'o', 'options': ['lowerdir=/a:/b']}",
-        /* as given, without the quotes that only mount(2) takes away */
+        /* The label is as given, without the quotes that only mount(2) removes. */
         "{'destination': '/own/context', 'type': 'tmpfs', 'source': 'x', 'options': "
         "['context=\\\"u:r:t:s0:c1,c2\\\"']}",
         "{'destination': '/own/fscontext', 'type': 'tmpfs', 'source': 'x', 'options': ['fscontext=u:r:t:s0:c1,c2', "
@@ -227,7 +227,7 @@ static void inside_private(void *data)
     (void)data;
     check_label("/to", LABEL);
     check_label("/to/sub/deeper/file", LABEL);
-    check_label("/to/mounted/hidden", LABEL); /* what the mount covers is in the bind, the mount is not */
+    check_label("/to/mounted/hidden", LABEL); /* The bind has the files below the mount, and not the mount. */
     CHECK(mkdir("/to/x", 0700) == -1 && errno == EROFS);
 }
 
@@ -286,7 +286,7 @@ static void single_files(void)
         check_label(in_work("from/%s", files[i]), LABEL);
     }
     check_label(in_work("from"), untouched);
-    /* what the link leads to, and the link itself */
+    /* These are the link's target and the link itself. */
     json_object *spec = labelled_spec();
     spec_add(spec, "mounts", BIND("from/link", "/to", "'bind', 'Z'"));
     run_container(plan_of(spec), NULL, inside_file, NULL);
@@ -356,7 +356,7 @@ static void never(void)
                     &(struct expected){
                         .code = -EPERM, .stage = RFS_STAGE_PLAN, .object = RFS_OBJECT_MOUNT, .says = at_plan[i].says});
     }
-    /* found in other ways; bound, so that a mistake here does no harm */
+    /* These are found in other ways. They are binds, so that a mistake here does no harm. */
     make_directory(in_work("etc-below/etc"), 0755);
     REQUIRE(mount(in_work("etc-below/etc"), "/etc", NULL, MS_BIND, NULL) == 0);
     REQUIRE(symlink("/etc", in_work("to-etc")) == 0);
@@ -464,7 +464,7 @@ static void failures(void)
                                    .stage = RFS_STAGE_MOUNTS,
                                    .object = RFS_OBJECT_MOUNT,
                                    .says = "lsetxattr file: Read-only file system"});
-    /* before anything is labelled, the mount point is there */
+    /* The mount point is there before anything is labelled. */
     spec = labelled_spec();
     spec_add(spec, "mounts",
              "{'destination': '/bin/busybox/below', 'type': 'bind', 'source': '%s/out', 'options': ['Z']}", work);
@@ -570,7 +570,8 @@ static void inside_context(void *data)
     snprintf(pattern, sizeof pattern, "/tmp / rw,relatime - tmpfs x rw,%s=\"" LABEL "\"*", type);
     check_mount(pattern);
     check_label("/tmp",
-                strcmp(type, "fscontext") == 0 ? SHARED : LABEL); /* the file system's type, the process's level */
+                /* The label has the type of the file system and the level of the process. */
+                strcmp(type, "fscontext") == 0 ? SHARED : LABEL);
 }
 
 static void context_types(void)

@@ -97,7 +97,7 @@ static void planning(void)
 
 struct combination {
     rfs_container *container;
-    unsigned closed; /* bit n: descriptor n */
+    unsigned closed; /* Bit n stands for descriptor n. */
 };
 
 static void with_some_closed(void *data)
@@ -176,7 +176,7 @@ static void few_descriptors(void)
 {
     struct limited l = {.container = container_of(default_plan())};
     pipe_stdio();
-    /* none at all, then one more each time */
+    /* No descriptor is allowed at first, and one more each time. */
     for (l.limit = 3; l.limit < 16; l.limit++)
         in_child(CONTAINER_NAMESPACES, with_limit, &l);
 }

@@ -65,7 +65,7 @@ static uint64_t line(const char *format, ...)
     return index;
 }
 
-/* options: with commas. flags: RFS_MOUNT_*. */
+/* `options` has commas between them, and `flags` are RFS_MOUNT_*. */
 static void add_mount(const char *source, const char *destination, const char *type, const char *options,
                       uint64_t flags, int userns)
 {
@@ -238,7 +238,7 @@ static void restrictions_from_host(void)
         return;
     }
     REQUIRE_SUCCESS(fd >= 0 ? 0 : fd, &err);
-    REQUIRE(umount2(in_work("strict"), MNT_DETACH) == 0); /* its path leads elsewhere now */
+    REQUIRE(umount2(in_work("strict"), MNT_DETACH) == 0); /* The path leads elsewhere now. */
     const rfs_callbacks callbacks = {.size = sizeof callbacks, .userdata = &fd, .mountfd = given_mountfd};
     run_container(plan, &callbacks, look_at_hosts_restrictions, NULL);
 }
@@ -261,7 +261,7 @@ static void relative(void)
     begin();
     make_directory(in_work("outside"), 0755);
     make_file(in_work("outside/outside"), "");
-    image_directory(in_work("outside"), 0755); /* the same path in the rootfs */
+    image_directory(in_work("outside"), 0755); /* This is the same path in the rootfs. */
     image_file("real/inside", "");
     image_link("/real", "link");
     image_directory("early", 0755);
@@ -276,7 +276,7 @@ static void relative(void)
     add_mount("early", "/seen", NULL, "bind,relative", 0, 0);
     add_mount("../../../link", "/bound", NULL, "bind,relative", 0, 0);
     add_mount("etc", "/proc/fs", NULL, "bind,relative,optional", 0, 0); /* of another superblock */
-    add_mount(work, "/proc/fs", NULL, "bind,optional", 0, 0);            /* the plan refuses it */
+    add_mount(work, "/proc/fs", NULL, "bind,optional", 0, 0);            /* The plan refuses it. */
     run_container(plan_of_config(config), NULL, look_at_relative, NULL);
 }
 

@@ -54,9 +54,9 @@ static void inside_kinds(void *data)
     check_empty("/linked");
     struct stat st, other;
     CHECK(stat("/secret/shown", &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 5);
-    CHECK(lstat("/link", &st) == 0 && S_ISLNK(st.st_mode)); /* what it leads to is masked, not the link */
+    CHECK(lstat("/link", &st) == 0 && S_ISLNK(st.st_mode)); /* The target of the link is masked, and not the link. */
     CHECK(mounts_on("/secret/file") == 1 && mounts_on("/directory") == 1);
-    /* one superblock for all directories */
+    /* All directories have one superblock. */
     CHECK(stat("/directory", &st) == 0 && stat("/another/directory", &other) == 0 && st.st_dev == other.st_dev);
 }
 
@@ -78,7 +78,7 @@ static void kinds(void)
     json_object *spec = spec_with_proc();
     static const char *const paths[] = {"/secret/file", "/secret/fifo", "/secret/device", "/link", "/escape",
                                         "/directory", "/another/directory", "/absolute", "/missing", "/missing/below",
-                                        /* again, in other words, and what is masked already */
+                                        /* These paths are masked already, or are the same in another form. */
                                         "/secret/file", "/secret/../secret/file", "/directory/", "/directory",
                                         "/directory/file"};
     for (size_t i = 0; i < COUNT(paths); i++)
@@ -93,7 +93,7 @@ static void inside_readonly(void *data)
     (void)data;
     check_mount("/tree /bundle/rootfs/tree ro,relatime - tmpfs test rw*");
     check_mount("/flags / ro,nosuid,nodev,noexec,relatime - tmpfs flags rw*");
-    check_mount("/flags/sub / rw,relatime - tmpfs sub rw*"); /* only the top becomes read-only */
+    check_mount("/flags/sub / rw,relatime - tmpfs sub rw*"); /* Only the top mount becomes read-only. */
     check_mount("/file /bundle/rootfs/file ro,relatime - tmpfs test rw*");
     check_mount("/target /bundle/rootfs/target ro,relatime - tmpfs test rw*");
     CHECK(mkdir("/tree/x", 0700) == -1 && errno == EROFS);
@@ -261,7 +261,7 @@ static void finalize_refused(void *data)
                 .says_too = "the container's root");
 }
 
-/* As a mount there is. */
+/* A mount on the root would be an error too. */
 static void paths_that_lead_to_the_root(void)
 {
     static const char *const lists[][2] = {{"linux.maskedPaths", "maskedPaths[0]"},

@@ -50,23 +50,23 @@ static void forgotten_unshare(void)
     char *after = read_all(host_proc, "self/mountinfo"), *root_after = list_directory(image(""));
     CHECK(strcmp(before, after) == 0 && strcmp(root, root_after) == 0);
     CHECK(access("/proc/self/mountinfo", F_OK) == 0);
-    in_child(CONTAINER_NAMESPACES, succeed, container); /* which is as it was */
+    in_child(CONTAINER_NAMESPACES, succeed, container); /* The container is as it was. */
 }
 
 static void forgotten_in_a_child(void)
 {
-    /* other namespaces are new, this one is not */
+    /* The other namespaces are new, and the mount namespace is not. */
     rfs_container *container = container_of(plan_with(0));
     rfs_error err = fresh_error();
     REQUIRE(unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET) == 0);
     expect_refusal(rfs_prepare(container, NULL, &err), &err, "unshare(CLONE_NEWNS)");
-    /* and after this it is */
+    /* After this call the mount namespace is new. */
     in_child(CONTAINER_NAMESPACES, succeed, container);
 }
 
 static void unshared_after_refusal(void)
 {
-    /* a refusal has done nothing, so the process may go on to do it right */
+    /* A refusal has done nothing, so the process may correct its mistake. */
     rfs_container *container = container_of(plan_with(0));
     rfs_error err = fresh_error();
     expect_refusal(rfs_prepare(container, NULL, &err), &err, "unshare(CLONE_NEWNS)");
@@ -108,7 +108,7 @@ static void before_prepare(void)
     char *before = read_all(host_proc, "self/mountinfo");
     seams_before_prepare(container);
     in_child(CONTAINER_NAMESPACES, seams_before_prepare, container);
-    in_child(CONTAINER_NAMESPACES, succeed, container); /* which is as it was */
+    in_child(CONTAINER_NAMESPACES, succeed, container); /* The container is as it was. */
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK(strcmp(before, after) == 0);
 }

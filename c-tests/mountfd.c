@@ -167,7 +167,7 @@ static void attributes(void)
     check_mount(in_work("at/below / rw,noexec,relatime - * rw*"));
     check_mount(in_work("source/below / rw,relatime - * rw*"));
     umount2(AT, MNT_DETACH);
-    /* without any asked for, the source's stay */
+    /* The plan asks for no flag, so the flags of the source stay. */
     REQUIRE(mount(NULL, in_work("source/below"), NULL, MS_REMOUNT | MS_BIND | MS_NODEV | MS_RDONLY, NULL) == 0);
     close(open_and_attach(plan_of_bind("source/below", "'bind'", ""), -1));
     check_mount(in_work("at / ro,nodev,relatime - * rw*"));
@@ -296,7 +296,7 @@ static void without_support(void)
         CHECK_ERROR(rfs_mountfd_open(plan, 0, -1, -1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_MOUNTFD,
                     .object = RFS_OBJECT_MOUNT, .says = kinds[i].name, .says_too = "does not support idmapped");
     }
-    /* only what is below */
+    /* Only the mount below is idmapped. */
     make_source("source");
     REQUIRE(mount("x", in_work("source/below"), "proc", 0, NULL) == 0);
     close(opened(plan_of_bind("source", "'rbind', 'idmap'", MAPPED), 0, -1));
@@ -379,7 +379,7 @@ static void option(void)
     }
 }
 
-/* New file systems, not only binds. */
+/* New file systems can be idmapped too. */
 static void new_file_systems(void)
 {
     have_image();
@@ -470,7 +470,7 @@ static void rootfs(void)
 static void without_privilege(void *data)
 {
     rfs_error err = fresh_error();
-    /* may clone mounts, but not map ids */
+    /* This process may clone mounts, but it may not map ids. */
     REQUIRE(prctl(PR_SET_KEEPCAPS, 1) == 0);
     REQUIRE(setresgid(1000, 1000, 1000) == 0 && setresuid(1000, 1000, 1000) == 0);
     CHECK_ERROR(rfs_mountfd_open(data, 0, -1, -1, &err), &err, .code = -EPERM, .stage = RFS_STAGE_MOUNTFD,
@@ -548,7 +548,7 @@ static void threads(void)
     CHECK(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) == -1 && errno == ECHILD);
     sigset_t mask;
     CHECK(sigprocmask(SIG_BLOCK, NULL, &mask) == 0 && !sigismember(&mask, SIGUSR1) && !sigismember(&mask, SIGCHLD));
-    /* also where dead children are thrown away by themselves */
+    /* The same holds where the kernel reaps children by itself. */
     signal(SIGCHLD, SIG_IGN);
     close(opened(shared_plan, 0, -1));
     CHECK(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) == -1 && errno == ECHILD);

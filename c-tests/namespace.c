@@ -100,7 +100,7 @@ static void share_all(void)
     make_image();
     make_directory(in_work("source/below"), 0755);
     make_file(in_work("file"), "text");
-    image_directory("/t", 0755); /* made by the first container, it would have another mode in the second */
+    image_directory("/t", 0755); /* The first container would make it, and the second would see another mode. */
     REQUIRE(mount("below", in_work("source/below"), "tmpfs", 0, "size=64k") == 0);
     REQUIRE(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
 }
@@ -281,7 +281,7 @@ static void fail_and_go_on(void *data)
     CHECK_ERROR(rfs_prepare(container_of(plans[0]), NULL, &err), &err, .code = -ENOENT, .stage = RFS_STAGE_MOUNTS,
         .says = "does not exist");
     char *after = here();
-    if (!attaches_to_detached()) { /* it has made its namespace first */
+    if (!attaches_to_detached()) { /* rfs_prepare() has made its namespace first. */
         CHECK(strcmp(before, after) != 0);
         return;
     }
@@ -308,7 +308,7 @@ static void failure_then_another(void)
 struct refusal {
     rfs_container *container;
     int call, code;
-    bool stays; /* it comes before the namespace is made */
+    bool stays; /* The call comes before the namespace is made. */
 };
 
 /* A process in a user namespace enters the container's namespace first. */
@@ -343,7 +343,7 @@ static void refused_calls_in_user_namespace(void)
                 &(struct refusal){container_of(plan), calls[i], codes[k], false}, &userns));
             close(userns);
             rfs_plan_free(plan);
-            remove(image("dev/null")); /* of a container without its /dev */
+            remove(image("dev/null")); /* A container without a /dev of its own has made it. */
         }
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
@@ -401,7 +401,7 @@ static void refused_calls(void)
             in_child(OTHER_NAMESPACES, refused, &(struct refusal){container_of(plan), calls[i].call, codes[k],
                 calls[i].stays});
             rfs_plan_free(plan);
-            remove(image("dev/null")); /* of a container without its /dev */
+            remove(image("dev/null")); /* A container without a /dev of its own has made it. */
         }
     char *after = read_all(host_proc, "self/mountinfo");
     CHECK_THAT(strcmp(before, after) == 0, "the mounts outside were\n%sand are\n%s", before, after);
@@ -475,7 +475,7 @@ static void with_pinned_namespace(bool in_user_namespace)
     pid_t pid = start_child(CLONE_NEWNS, hold_namespace, pipes, NULL);
     close(pipes[2]);
     REQUIRE(read(pipes[0], &byte, 1) == 1);
-    share_all(); /* not before, or the child's namespace would get what is mounted here */
+    share_all(); /* Any earlier, the child's namespace would get the mounts that are made here. */
     make_file(in_work("source/pin"), "");
     snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid);
     REQUIRE(mount(path, in_work("source/pin"), NULL, MS_BIND, NULL) == 0);

@@ -58,7 +58,7 @@ static void check_superblock(const char *mountpoint, const char *wanted)
 struct flags_test {
     const struct flags *list;
     size_t n;
-    const char *rest; /* of the line, after the flags */
+    const char *rest; /* This part of the line follows the flags. */
 };
 
 static void look_at_flags(void *data)
@@ -127,7 +127,7 @@ static const struct flags new_flags[] = {
 };
 
 static const struct flags new_recursive_flags[] = {
-    {"'rro'", "ro,relatime", "rw"}, /* the mount, not the superblock */
+    {"'rro'", "ro,relatime", "rw"}, /* The mount has the flag, and the superblock has not. */
     {"'rnosuid', 'rnoexec', 'rnoatime'", "rw,nosuid,noexec,noatime", NULL},
     {"'nosuid', 'rsuid'", "rw,relatime", NULL},
 };
@@ -261,7 +261,7 @@ static const struct flags recursive_set[] = {
     {"'rnosuid', 'rro', 'rnodev', 'rsuid', 'rnoexec'", "ro,nodev,noexec,relatime", NULL},
     {"'rro', 'rnosuid', 'rnodev', 'rnoexec', 'rnoatime', 'rnodiratime', 'rnosymfollow'",
      "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow", NULL},
-    {"'ro', 'rrw'", "rw,relatime", NULL}, /* after the bind's own flags */
+    {"'ro', 'rrw'", "rw,relatime", NULL}, /* These come after the flags of the bind. */
 };
 
 static const struct flags recursive_clear[] = {
@@ -309,7 +309,8 @@ static void bind_tree(const struct flags *list, size_t n, unsigned long source_f
         spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': ['rbind'%s%s]}", i,
                  in_work("from"),
                  *list[i].options ? ", " : "", list[i].options);
-    run_recursive(plan_of(spec), 1, look_at_tree, &(struct flags_test){list, n, NULL}); /* the first has none */
+    /* The first mount has no flag. */
+    run_recursive(plan_of(spec), 1, look_at_tree, &(struct flags_test){list, n, NULL});
 }
 
 static void recursive_setting(void)
@@ -368,7 +369,7 @@ static void propagation_in_order(void)
         REQUIRE(mount(NULL, tree[i], NULL, MS_SHARED, NULL) == 0);
     }
     json_object *spec = empty_spec();
-    spec_set(spec, "linux.rootfsPropagation", "'private'"); /* which leaves the mounts outside as they are */
+    spec_set(spec, "linux.rootfsPropagation", "'private'"); /* The mounts outside stay as they are. */
     for (size_t i = 0; i < COUNT(propagations); i++)
         spec_add(spec, "mounts", "{'destination': '/%zu', 'type': 'bind', 'source': '%s', 'options': [%s]}", i,
                  in_work("from"), propagations[i].options);
@@ -454,7 +455,7 @@ static void copy_symlink_refused(void)
                     &(struct expected){.code = list[i].code, .stage = RFS_STAGE_MOUNTS, .object = RFS_OBJECT_MOUNT,
                                        .index = 0, .says = "mounts[0]"});
     }
-    CHECK(access(image("new"), F_OK) == -1); /* nothing is made for what can't be mounted */
+    CHECK(access(image("new"), F_OK) == -1); /* No mount point is made for a source that can't be mounted. */
 }
 
 static void inside_link_sources(void *data)
@@ -489,7 +490,7 @@ static void source_nofollow(void)
 static void inside_link_targets(void *data)
 {
     (void)data;
-    check_mount("/link /from/file ro,relatime - tmpfs test rw*"); /* on the link, in its place */
+    check_mount("/link /from/file ro,relatime - tmpfs test rw*"); /* The mount lies on the link itself. */
     check_no_mount("/data/file");
     check_mount("/data/dangling /from/file rw,relatime - tmpfs test rw*");
     check_mount("/data/plain /from/file rw,relatime - tmpfs test rw*");
@@ -510,7 +511,7 @@ static void destination_nofollow(void)
     image_file("data/plain", "x");
     image_link("data/file", "link");
     image_link("/nowhere", "data/dangling");
-    image_link("data", "alias"); /* on the way it is followed */
+    image_link("data", "alias"); /* A link on the way is followed. */
     image_link("data/file", "both");
     json_object *spec = empty_spec();
     spec_add(spec, "mounts", BIND("from/file", "/link", "'bind', 'dest-nofollow', 'ro'"));
@@ -756,7 +757,7 @@ static void only_mount(void)
     CHECK_THAT(strstr(steps, "\"mount2\":true") && !strstr(steps, "\"classic_mount\":true"), "%s", steps);
     free(steps);
     rfs_plan_free(plan);
-    /* the others are made as ever */
+    /* The other mounts are made in the usual way. */
     spec_add(spec, "mounts",
              "{'destination': '/flags', 'type': 'tmpfs', 'source': 'flags', 'options': ['size=64k', 'nosuid', 'nodev', "
              "'noexec', 'ro']}");
@@ -790,7 +791,7 @@ static bool kernel_names(const char *type, const char *option)
     char text[256] = "";
     int fd = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
     if (is_refused(fd))
-        return true; /* the library can't read it either */
+        return true; /* The library can't read the message either. */
     REQUIRE_THAT(fd >= 0, "fsopen %s", type);
     CHECK(syscall(SYS_fsconfig, fd, FSCONFIG_SET_FLAG, option, NULL, 0) != 0 ||
           syscall(SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0);

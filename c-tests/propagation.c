@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 struct propagation {
-    const char *value; /* JSON, or NULL for none */
+    const char *value; /* JSON, or NULL if the field is missing. */
     const char *root, *proc, *bound;
 };
 
@@ -153,7 +153,7 @@ static void everything_shared(void)
               look_outside);
     for (size_t i = 0; i < COUNT(values); i++) {
         json_object *spec = default_spec("runc");
-        spec_set(spec, "linux.readonlyPaths", "[]"); /* what is unbindable can't be made so */
+        spec_set(spec, "linux.readonlyPaths", "[]"); /* An unbindable mount can't be made so. */
         spec_set(spec, "linux.maskedPaths", "[]");
         if (values[i])
             spec_set(spec, "linux.rootfsPropagation", values[i]);
@@ -210,7 +210,7 @@ static void mount_outside(void)
     char byte;
     close(ready[1]);
     if (read(ready[0], &byte, 1) != 1)
-        return; /* the container has failed, and said so */
+        return; /* The container has failed and has said so. */
     REQUIRE(mount("outer", in_work("volume/sub"), "tmpfs", 0, NULL) == 0);
     REQUIRE(write(go[1], "", 1) == 1);
 }

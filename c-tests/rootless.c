@@ -133,14 +133,14 @@ static void sysfs(void)
     run(plan, 0, inside_new_sysfs, (struct expected){0});
     run(plan, CLONE_NEWNET, inside_hosts_sysfs, (struct expected){.says = "\"/sys\" is bound: ",
                                                                   .says_too = "sysfs: Operation not permitted"});
-    /* the plan's own cgroups lie over it */
+    /* The cgroups of the plan lie over it. */
     spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['ro']}");
     spec_add(spec, "mounts",
              "{'destination': '/sys/fs/cgroup', 'type': 'cgroup', 'source': 'cgroup', 'options': ['ro']}");
     run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, inside_hosts_sysfs_with_cgroup,
         (struct expected){0});
-    /* one that was to be written to has no such stand-in */
+    /* A sysfs that is to be writable has no such fall-back. */
     spec = add_user_namespace(empty_spec());
     spec_add(spec, "mounts", "{'destination': '/sys', 'type': 'sysfs', 'source': 'sysfs', 'options': ['rw']}");
     run(plan_with_flags(spec, RFS_OPTION_SYSFS_FROM_HOST), CLONE_NEWNET, NULL,
@@ -182,7 +182,7 @@ static void devpts(void)
         spec_set(copy, "linux.gidMappings", kinds[i].gids);
         run(plan_of(copy), 0, kinds[i].inside, (struct expected){.says = kinds[i].says});
     }
-    /* another option's is the caller's matter */
+    /* The caller answers for another option. */
     spec_add(spec, "mounts", "{'destination': '/tmp', 'type': 'tmpfs', 'options': ['gid=70000']}");
     run(plan_of(spec), 0, NULL, (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .index = 1,
                                                   .says = "fsconfig gid", .says_too = "may have no such id"});
@@ -287,7 +287,7 @@ static void rfsrun_user_namespace(void)
     CHECK(rfsrun(spec, 0, NULL) == 0);
     CHECK_OWNER(AT_FDCWD, in_work("source/new"), 5, 6);
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), 100000, 100000);
-    /* a mount that can't be opened: both sides end */
+    /* If a mount can't be opened, both sides end. */
     spec = default_spec("runc");
     spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/proc', 'options': ['bind']" MAPPED "}");
     CHECK(rfsrun(spec, 0, NULL) == 125);
@@ -323,7 +323,7 @@ static void rfsrun_one_id(void)
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), USER, USER);
     char *output = read_all(AT_FDCWD, in_work("output"));
     CHECK_THAT(strstr(output, "\"gid=5\" is left out"), "%s", output);
-    /* the host's side is no help to a user */
+    /* The host's side can't help an ordinary user. */
     spec = rootless_spec(false);
     spec_add(spec, "mounts", "{'destination': '/x', 'type': 'bind', 'source': '/root/none', 'options': ['bind']}");
     CHECK(rfsrun(spec, USER, "--rootless") == 125);
@@ -372,7 +372,7 @@ static void rfsrun_range(void)
     CHECK(rfsrun(spec, USER, "--rootless") == 0);
     CHECK_OWNER(AT_FDCWD, image("tmp/made"), USER, USER);
     CHECK_OWNER(AT_FDCWD, image("tmp/other"), RANGE + 32, RANGE + 33);
-    /* a range that is not this user's */
+    /* This range belongs to another user. */
     spec = rootless_spec(true);
     spec_set(spec, "linux.uidMappings",
              "[{'containerID': 0, 'hostID': 12345, 'size': 1}, {'containerID': 1, 'hostID': 300000, 'size': 1000}]");
@@ -406,7 +406,7 @@ static pid_t users_holder(uid_t user)
     if (pid == 0) {
         REQUIRE(setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        prctl(PR_SET_DUMPABLE, 1); /* the change of user has given /proc/PID to root */
+        prctl(PR_SET_DUMPABLE, 1); /* The change of user has made root the owner of /proc/PID. */
         REQUIRE(unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWUTS) == 0 && write(made[1], "", 1) == 1);
         stay(NULL);
     }
@@ -473,7 +473,7 @@ static void rfsrun_joins(void)
         json_object *spec = joining_spec(kinds[i].made);
         join(spec, script, sizeof script, kinds[i].joined, holder);
         set_script(spec, script);
-        /* the host's side stays where it is */
+        /* The host's side stays in its namespaces. */
         spec_set(spec, "hooks", "{}");
         spec_add(spec, "hooks.createRuntime",
                  "{'path': '/bin/sh', 'args': ['sh', '-c', 'for n in pid net mnt; do readlink /proc/self/ns/$n; done "

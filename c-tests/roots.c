@@ -29,9 +29,10 @@ static bool check_tags(const char *mountpoint, const char *tags)
 }
 
 static const struct propagation {
-    const char *value;                         /* JSON, or NULL for none */
-    const char *root, *parent, *other; /* before the switch: of "/", of the rootfs's parent, of a mount elsewhere */
-    const char *rootfs, *rootfs_after;         /* of the rootfs itself */
+    const char *value;                         /* JSON, or NULL if the field is missing. */
+    /* Before the switch these are the tags of "/", of the rootfs's parent, and of a mount elsewhere. */
+    const char *root, *parent, *other;
+    const char *rootfs, *rootfs_after;         /* These are the tags of the rootfs itself. */
 } propagations[] = {
     {NULL, " master", " master", " master", "", ""},
     {"'private'", "", "", " shared", "", ""},
@@ -110,7 +111,7 @@ static void chroot_alone(const char *propagation, const char *tags)
     char *before = mount_table();
     in_child(0, chrooted, container_of(plan_of(spec)));
     char *after = mount_table(), pattern[4300];
-    CHECK(strncmp(before, after, strlen(before)) == 0); /* the others are as they were, also their propagation */
+    CHECK(strncmp(before, after, strlen(before)) == 0); /* The other mounts are as they were, with their propagation. */
     snprintf(pattern, sizeof pattern, "%s /bundle/rootfs ro,relatime%s - tmpfs test rw*", in_work("bundle/rootfs"),
              tags);
     check_mount(pattern);
@@ -133,17 +134,17 @@ static void without_mount_namespace(void)
     chroot_alone("'unbindable'", " unbindable");
 }
 
-/* The switch without a pivot. */
+/* This is the switch without a pivot. */
 
 struct no_pivot {
     rfs_container *container;
-    bool covered; /* not unmounted: what is locked can't be */
+    bool covered; /* They are not unmounted, because they are locked. */
 };
 
 static struct host_mount {
-    char path[300], escaped[300]; /* as mountinfo has it */
+    char path[300], escaped[300]; /* mountinfo writes the name so. */
     bool is_sysfs, below;
-    size_t stacked; /* mounts on the one that is the lowest */
+    size_t stacked; /* These mounts lie on the lowest one. */
 } host_mounts[8];
 static size_t n_host_mounts;
 
@@ -169,7 +170,7 @@ static void look_below(const struct no_pivot *n, int old_root)
     check_mount("/proc / rw,relatime - proc proc rw");
     check_mount("/sys / rw,relatime - sysfs sysfs rw");
     CHECK(access("/proc/self/stat", F_OK) == 0 && access(work, F_OK) == -1);
-    /* back out of the chroot, as root can */
+    /* Root can leave a chroot like this. */
     REQUIRE(fchdir(old_root) == 0 && chroot(".") == 0);
     CHECK(access(work, F_OK) == 0);
     /* The container's own mounts begin with "/" too in this list, so /proc and /sys stand in it once more. */
@@ -185,7 +186,7 @@ static void look_below(const struct no_pivot *n, int old_root)
     }
     char pattern[4300];
     snprintf(pattern, sizeof pattern, "%s /sys rw,relatime - proc *", in_work("partial"));
-    check_mount(pattern); /* not a whole one: left */
+    check_mount(pattern); /* This is not a whole procfs, so it stays. */
 }
 
 static void not_pivoted(void *data)
@@ -213,11 +214,11 @@ static void no_pivot(bool in_user_namespace)
     make_host_mount("second", false);
     struct host_mount *escaped = make_host_mount("a b", true);
     snprintf(escaped->escaped, sizeof escaped->escaped, "%s", in_work("a\\040b"));
-    make_host_mount("bundle/rootfs2", false); /* which begins like the rootfs */
+    make_host_mount("bundle/rootfs2", false); /* This path begins like the rootfs. */
     struct host_mount *stacked = make_host_mount("stacked", false);
     REQUIRE(mount("/proc", in_work("stacked"), NULL, MS_BIND, NULL) == 0);
     stacked->stacked = 1;
-    REQUIRE(mount("more", in_work("second/tty"), "sysfs", 0, NULL) == 0); /* which goes with the one that it is on */
+    REQUIRE(mount("more", in_work("second/tty"), "sysfs", 0, NULL) == 0); /* It goes with the mount that it lies on. */
     add_host_mount(in_work("second/tty"), true)->below = true;
     make_directory(in_work("partial"), 0755);
     REQUIRE(mount("/proc/sys", in_work("partial"), NULL, MS_BIND, NULL) == 0);
@@ -250,7 +251,7 @@ static void no_pivot_shared(void)
     make_directory(in_work("stacked"), 0755);
     REQUIRE(mount("stacked", in_work("stacked"), "proc", 0, NULL) == 0 &&
             mount(NULL, in_work("stacked"), NULL, MS_SHARED, NULL) == 0);
-    REQUIRE(mount("stacked", in_work("stacked"), "sysfs", 0, NULL) == 0); /* its parent is the one below */
+    REQUIRE(mount("stacked", in_work("stacked"), "sysfs", 0, NULL) == 0); /* Its parent is the mount below. */
     REQUIRE(mount(NULL, "/", NULL, MS_SHARED | MS_REC, NULL) == 0);
     static const char *const values[] = {NULL, "'private'", "'shared'", "'rshared'"};
     make_image();
@@ -339,7 +340,7 @@ static void inside_own(void *type)
     char pattern[100];
     snprintf(pattern, sizeof pattern, "/ / ro,relatime - %s * rw*", (const char *)type);
     check_mount(pattern);
-    check_mount("/volume / rw,relatime* - tmpfs volume rw*"); /* a mount below the rootfs comes along */
+    check_mount("/volume / rw,relatime* - tmpfs volume rw*"); /* A mount below the rootfs is copied too. */
     check_mount("/data / rw,relatime - tmpfs tmpfs rw*");
     CHECK(access("/bin/busybox", X_OK) == 0 && mkdir("/x", 0700) == -1 && errno == EROFS);
 }
@@ -407,7 +408,7 @@ static void readonly_with_locked_flags(void)
     in_child(0, locked_in_user_namespace, plan_of(spec));
 }
 
-/* Ways to name it. */
+/* The rootfs can be named in these ways. */
 
 static void inside_image(void *data)
 {

@@ -283,7 +283,7 @@ static void new_file_systems(void)
         spec, "mounts",
         "{'destination': '/new', 'type': 'tmpfs', 'options': ['mode=700', 'idmap=uids=0-100005-10;gids=0-100005-10']}");
     struct served served = {.plan = plan_of(spec), .inside = inside_new_file_systems};
-    if (!can_be_idmapped(work)) /* as little as any tmpfs */
+    if (!can_be_idmapped(work)) /* This kernel can idmap no tmpfs. */
         served.fails =
             (struct expected){.code = -EINVAL, .object = RFS_OBJECT_MOUNT, .says = "(tmpfs) does not support idmapped"};
     serve(&served, CONTAINER_NAMESPACES | CLONE_NEWUSER);
@@ -496,7 +496,7 @@ static void strange_packets(void)
                 send_descriptors(sockets[CONTAINER], large, size, n);
                 CHECK_ERROR(serve_written(plan, sockets, gone, &err), &err, .code = -EBADMSG);
             }
-            /* an empty packet is the end */
+            /* An empty packet means the end. */
             if (types[t] == SOCK_SEQPACKET) {
                 new_sockets(types[t], sockets);
                 REQUIRE(send(sockets[CONTAINER], "", 0, MSG_NOSIGNAL) == 0);
@@ -731,7 +731,7 @@ static void killed_peers(void)
         close(sockets[HOST]);
         waitpid(killer, NULL, 0);
         waitpid(pid, NULL, 0);
-        /* the host's side, killed while it is asked */
+        /* The host's side is killed while it is asked. */
         new_sockets(type, sockets);
         pid = fork();
         if (pid == 0) {
@@ -758,7 +758,7 @@ static void strange_answers(void)
     char good[1024] = {0}, packet[64];
     int sockets[2];
     rfs_error err;
-    /* a true answer, to change */
+    /* This is a true answer, which the next cases change. */
     rfs_plan *plan = plan_of_config(config_from_json(empty_spec()));
     size_t size = packet_for(0, packet, sizeof packet);
     new_sockets(SOCK_SEQPACKET, sockets);
@@ -779,7 +779,7 @@ static void strange_answers(void)
         case 0: /* cut short */
             REQUIRE(send(sockets[HOST], answer, (size_t)length - 1, 0) == length - 1);
             break;
-        case 1: /* too long, with descriptors */
+        case 1: /* The packet is too long and has descriptors. */
             send_descriptors(sockets[HOST], answer, (size_t)length + 1, 3);
             break;
         case 2: /* rubbish with one */
@@ -790,7 +790,7 @@ static void strange_answers(void)
             answer[8] ^= 1;
             send_descriptors(sockets[HOST], answer, (size_t)length, 1);
             break;
-        case 4: /* an error, and yet a descriptor */
+        case 4: /* The packet has an error and a descriptor. */
             send_descriptors(sockets[HOST], answer, (size_t)length, 2);
             expected = -EPERM;
             break;

@@ -134,7 +134,7 @@ static void long_paths(uint64_t flags)
     only_cgroup2();
     rfs_callbacks callbacks = {.size = sizeof callbacks, .point = bind_deep};
     json_object *spec = spec_with_long_paths();
-    if (!(flags & RFS_OPTION_CLASSIC_MOUNT) && has_mount_setattr()) /* which recursive attributes take */
+    if (!(flags & RFS_OPTION_CLASSIC_MOUNT) && has_mount_setattr()) /* Recursive attributes take this call. */
         spec_add(spec, "mounts",
                  "{'destination': '/data', 'type': 'bind', 'source': '%s/from', 'options': ['rbind', 'rro']}", work);
     run_container(plan_with_flags(spec, flags), &callbacks, NULL, NULL);

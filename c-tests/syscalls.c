@@ -82,7 +82,7 @@ static void traced(void)
     end_case();
 }
 
-/* Every id is itself. */
+/* Every id is mapped to itself. */
 static void map_ids(pid_t pid)
 {
     static const char *const maps[] = {"uid_map", "gid_map"};
@@ -212,7 +212,7 @@ static void hold_to_table(const struct scenario *scenario)
     unsigned known = expected_count(table, scenario->name, "paths");
     note("%s: %u paths, %u calls in all", scenario->name, paths, total);
     CHECK_THAT(total > 20 && at_most > 20, "only %u system calls were counted, of %u", total, at_most);
-    if (falls_back()) /* it works, with more calls */
+    if (falls_back()) /* The start works, with more calls. */
         CHECK_THAT(total <= 5 * at_most, "%u system calls", total);
     for (size_t i = 0; i < NUMBERS && !falls_back(); i++) {
         if (!counts[i])

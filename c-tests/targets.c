@@ -266,7 +266,7 @@ static void source_by_descriptor(void)
     rfs_plan *plan = plan_of_config(config);
     in_child(CONTAINER_NAMESPACES, inside_source_fd, container_of(plan));
     in_child(CONTAINER_NAMESPACES, with_closed_source_fd, container_of(plan));
-    open_source(); /* of the namespace outside */
+    open_source(); /* This descriptor belongs to the namespace outside. */
     in_child(CONTAINER_NAMESPACES, with_foreign_source_fd, container_of(plan));
 }
 

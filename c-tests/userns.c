@@ -27,7 +27,7 @@ void enter_user_namespace(void)
     int entered[2], status;
     char byte;
     REQUIRE(pipe2(entered, O_CLOEXEC) == 0);
-    pid_t pid = getpid(), writer = fork(); /* stays outside, where it may write any mapping */
+    pid_t pid = getpid(), writer = fork(); /* The writer stays outside, where it may write any mapping. */
     REQUIRE(writer >= 0);
     if (writer == 0)
         _exit(read(entered[0], &byte, 1) != 1 || write_map(pid, "uid_map") != 0 || write_map(pid, "gid_map") != 0);

@@ -20,7 +20,7 @@ enum {
 };
 
 struct watched {
-    size_t stack[WATCHED_COUNT]; /* bytes, of the call that took most */
+    size_t stack[WATCHED_COUNT]; /* The number of bytes of the call that took most. */
     size_t allocations, frees;   /* of the whole program */
 };
 
