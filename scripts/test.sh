@@ -210,6 +210,7 @@ check symbols scripts/check-symbols.sh "$(find "$stage" -name librfs.so.1)" "$(f
 check stripped sh -c '! readelf -SW "$1" | grep -w .symtab' - "$(find "$stage" -name librfs.so.1)"
 check linking tests/linking/run.sh "$stage"
 check bindings tests/bindings/run.sh "$stage"
+check examples tests/examples/run.sh "$stage"
 check licenses scripts/check-licenses.py
 check html scripts/html.sh
 check manual tests/man/check.py "$stage"
