@@ -226,7 +226,7 @@ check without-cargo without_cargo
 check dist dist
 check deb scripts/deb.sh
 check clean-root tests/packaging/clean-root.sh build/deb
-check rpmlint rpmlint --config packaging/rpmlint.toml packaging/librfs.spec
+check rpm scripts/rpm.sh
 check cross cross
 
 check c-tests-build c_tests build/c-tests
