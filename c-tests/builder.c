@@ -347,6 +347,42 @@ static void struct_sizes(void)
     }
 }
 
+/* An address that no object of the type can have. A program gets one by a cast. */
+static void misaligned(void)
+{
+    static unsigned char bytes[sizeof(rfs_error) + sizeof(uint64_t)] __attribute__((aligned(16)));
+    rfs_mount mount = {.size = sizeof mount, .destination = "/x", .type = "tmpfs"};
+    rfs_device device = {.size = sizeof device, .path = "/dev/x", .type = 'p'};
+    rfs_options options = {.size = sizeof options};
+    const struct {
+        call_with *call;
+        const void *structure;
+        size_t size;
+        const char *name;
+    } list[] = {
+        {call_add_mount, &mount, sizeof mount, "rfs_mount is misaligned"},
+        {call_add_device, &device, sizeof device, "rfs_device is misaligned"},
+        {call_set_options, &options, sizeof options, "rfs_options is misaligned"},
+    };
+    rfs_config *config = new_config();
+    rfs_error err = fresh_error();
+    for (size_t i = 0; i < COUNT(list); i++) {
+        memcpy(bytes + 1, list[i].structure, list[i].size);
+        CHECK_ERROR(list[i].call(config, bytes + 1, &err), &err, .code = -EINVAL, .stage = RFS_STAGE_CONFIG,
+                    .says = list[i].name);
+    }
+    mount.options = (const char *const *)(const void *)(bytes + 1);
+    mount.n_options = 1;
+    CHECK_ERROR(rfs_config_add_mount(config, &mount, &err), &err, .code = -EINVAL, .says = "options is misaligned");
+    CHECK_ERROR(rfs_plan_new(config, (rfs_plan **)(void *)(bytes + 1), &err), &err, .code = -EINVAL,
+                .says = "out is misaligned");
+    memset(bytes, 0x5a, sizeof bytes);
+    CHECK(rfs_config_add_mount(config, NULL, (rfs_error *)(void *)(bytes + 1)) == -EINVAL);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        CHECK_THAT(bytes[i] == 0x5a, "byte %zu of a misaligned rfs_error was written", i);
+    rfs_config_free(config);
+}
+
 static void absurd_struct_size(void)
 {
     rfs_config *config = new_config();
@@ -548,6 +584,7 @@ int main(void)
         {"bad rootfs", bad_rootfs},
         {"NULL for every pointer", null_arguments},
         {"struct sizes", struct_sizes},
+        {"misaligned pointers", misaligned},
         {"absurd struct sizes", absurd_struct_size},
         {"rfs_error: small sizes", error_sizes},
         {"rfs_error: larger than known", larger_error},

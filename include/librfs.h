@@ -12,7 +12,8 @@
  *    struct is read as if zeros followed, a larger one is accepted if what the library does
  *    not know is zero, and is -E2BIG otherwise. rfs_error, which the library writes, has its own rule.
  *  - Flags that the library does not know are -EINVAL.
- *  - NULL is allowed for err and where a text says so; for any other pointer it is -EINVAL.
+ *  - NULL is allowed for err and where a text says so; for any other pointer it is -EINVAL. So is an address that the
+ *    pointer's type can't have.
  *    The *_free functions take NULL and do nothing.
  *  - Strings end with NUL and are bytes, not text in any encoding; the library copies what it keeps.
  *  - Arrays and config.json may be at most 64 MiB long.

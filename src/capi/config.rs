@@ -6,8 +6,8 @@ use core::ffi::{c_char, c_int};
 
 use super::guard::{guard, silence_panics};
 use super::input::{
-    hook_kind, invalid, known_flags, list, mappings, null, optional, required, sized, slice,
-    strings,
+    aligned, hook_kind, invalid, known_flags, list, mappings, null, optional, required, sized,
+    slice, strings,
 };
 use super::types::*;
 use crate::config::{
@@ -278,6 +278,7 @@ unsafe fn give(out: *mut *mut rfs_config, make: impl FnOnce() -> Result<Config>)
     if out.is_null() {
         return Err(null("out"));
     }
+    aligned("out", out)?;
     let made = Box::new(rfs_config(make()?));
     // SAFETY: as promised by the caller.
     unsafe { *out = Box::into_raw(made) };

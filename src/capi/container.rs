@@ -9,7 +9,7 @@ use core::mem::size_of;
 use rustix::io::Errno;
 
 use super::guard::guard;
-use super::input::{check_array, invalid, null, sized};
+use super::input::{aligned, check_array, invalid, null, sized};
 use super::plan::{demand as demand_plan, rfs_plan};
 use super::types::*;
 use crate::error::{Error, Result, Stage};
@@ -37,6 +37,7 @@ pub unsafe extern "C" fn rfs_container_new(
         if out.is_null() {
             return Err(null("out").at(Stage::Plan));
         }
+        aligned("out", out).map_err(|error| error.at(Stage::Plan))?;
         // SAFETY: the header demands that it come from rfs_plan_new.
         let plan = unsafe { demand_plan(plan, Stage::Plan) }?;
         let made = Box::new(rfs_container {

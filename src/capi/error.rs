@@ -27,13 +27,13 @@ impl rfs_error {
     };
 }
 
-/// Whether `err` is NULL, or an rfs_error whose size was set.
+/// Whether `err` is NULL, or an aligned rfs_error whose size was set.
 ///
 /// # Safety
 /// `err` is NULL or readable for 8 bytes.
 pub unsafe fn is_usable(err: *const rfs_error) -> bool {
     // SAFETY: as promised by the caller.
-    err.is_null() || unsafe { (*err).size } >= SMALLEST as u64
+    err.is_null() || err.is_aligned() && unsafe { (*err).size } >= SMALLEST as u64
 }
 
 /// # Safety

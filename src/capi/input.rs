@@ -2,7 +2,7 @@
 //! Reads the arguments that C gives, without trust.
 
 use core::ffi::{CStr, c_char};
-use core::mem::{MaybeUninit, size_of};
+use core::mem::{MaybeUninit, align_of, size_of};
 
 use rustix::io::Errno;
 
@@ -43,6 +43,17 @@ pub fn null(name: &str) -> Error {
     invalid(format_args!("{name} is NULL"))
 }
 
+/// Refuses a pointer that no object of its type can have: C programs make one by a cast.
+pub fn aligned<T>(name: &str, pointer: *const T) -> Result<()> {
+    if pointer.is_aligned() {
+        return Ok(());
+    }
+    Err(invalid(format_args!(
+        "{name} is misaligned: its address {pointer:p} is no multiple of {}",
+        align_of::<T>()
+    )))
+}
+
 pub fn invalid(explanation: impl core::fmt::Display) -> Error {
     Error::invalid(explanation).at(Stage::Config)
 }
@@ -56,6 +67,7 @@ pub unsafe fn sized<T: Sized64>(name: &str, from: *const T) -> Result<T> {
     if from.is_null() {
         return Err(null(name));
     }
+    aligned(name, from)?;
     // SAFETY: readable, as promised, and begins with its size.
     let size = unsafe { from.cast::<u64>().read() };
     if size < size_of::<u64>() as u64 {
@@ -139,6 +151,7 @@ pub unsafe fn slice<'a, T>(name: &str, first: *const T, length: usize) -> Result
             "{name} is NULL, but its length is {length}"
         )));
     }
+    aligned(name, first)?;
     check_array(name, length, size_of::<T>())?;
     // SAFETY: as promised by the caller.
     Ok(unsafe { core::slice::from_raw_parts(first, length) })
@@ -166,6 +179,7 @@ pub unsafe fn list(name: &str, first: *const *const c_char) -> Result<Vec<Bytes>
     if first.is_null() {
         return Ok(strings);
     }
+    aligned(name, first)?;
     loop {
         check_array(name, strings.len(), size_of::<*const c_char>())?;
         // SAFETY: as promised by the caller: all before were strings.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::config::rfs_config;
 use super::guard::guard;
-use super::input::null;
+use super::input::{aligned, null};
 use super::types::*;
 use crate::error::{During, Error, Result, Stage};
 use crate::plan::Plan;
@@ -40,6 +40,7 @@ pub unsafe extern "C" fn rfs_plan_new(
         if out.is_null() {
             return Err(null("out").at(Stage::Plan));
         }
+        aligned("out", out).map_err(|error| error.at(Stage::Plan))?;
         // SAFETY: the header demands that it come from rfs_config_new or rfs_config_from_oci.
         let config = unsafe { config.as_ref() }.ok_or_else(|| null("config").at(Stage::Plan))?;
         let plan = Plan::new(&config.0)?;
