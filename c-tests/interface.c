@@ -69,7 +69,7 @@ static bool host_opens(const rfs_plan *plan, uint64_t index)
 
 struct joining {
     const rfs_plan *plan;
-    int userns, mntns, fds[10];
+    int userns, pidns, mntns, fds[10];
 };
 
 enum { DIRECTORY, A_FILE, A_TMPFS, REMOUNT, BELOW_A_LINK, ON_ROOT, ON_PROC };
@@ -176,14 +176,16 @@ static void join(const struct joining *j)
 {
     if (j->userns >= 0)
         REQUIRE(setns(j->userns, CLONE_NEWUSER) == 0 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
+    if (j->pidns >= 0)
+        REQUIRE(setns(j->pidns, CLONE_NEWPID) == 0);
     REQUIRE(setns(j->mntns, CLONE_NEWNS) == 0);
 }
 
-static void join_and_attach_all(void *data)
+/* A child of the process that has joined the namespaces, because only a child is in the pid namespace. */
+static void attach_all_joined(void *data)
 {
     const struct joining *j = data;
     rfs_error err = fresh_error();
-    join(j);
     CHECK_ERROR(rfs_attach(j->plan, OTHER_PROC_FILE, j->fds[OTHER_PROC_FILE], &err), &err, .code = -EINVAL,
                 .object = RFS_OBJECT_MOUNT, .index = OTHER_PROC_FILE, .says = "the container's own /proc");
     static const int attached[] = {A_PROC, A_SYSFS, A_CGROUP, ON_A_PROC_FILE, IDMAPPED, BELOW_SHARED,
@@ -192,6 +194,12 @@ static void join_and_attach_all(void *data)
         note("mounts[%d]", attached[i]);
         CHECK_SUCCESS(rfs_attach(j->plan, (uint64_t)attached[i], j->fds[attached[i]], &err), &err);
     }
+}
+
+static void join_and_attach_all(void *data)
+{
+    join(data);
+    in_child(0, attach_all_joined, data);
 }
 
 static void join_and_look_at_all(void *data)
@@ -227,7 +235,7 @@ static void attach_all(unsigned long namespaces)
         add_user_namespace(spec);
     spec_add(spec, "mounts", PROC);
     spec_add(spec, "mounts", "{'destination': '/shared', 'type': 'tmpfs', 'options': ['rshared']}");
-    struct joining j = {.userns = -1};
+    struct joining j = {.userns = -1, .pidns = -1};
     struct running r;
     pid_t pid = start_in(&r, plan_of(spec), CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | namespaces, &j.userns);
     json_object *added = empty_spec();
@@ -257,6 +265,9 @@ static void attach_all(unsigned long namespaces)
         char path[64];
         snprintf(path, sizeof path, "%d/ns/mnt", pid);
         REQUIRE((j.mntns = openat(host_proc, path, O_RDONLY | O_CLOEXEC)) >= 0);
+        snprintf(path, sizeof path, "%d/ns/pid", pid);
+        if (namespaces & CLONE_NEWPID)
+            REQUIRE((j.pidns = openat(host_proc, path, O_RDONLY | O_CLOEXEC)) >= 0);
         in_child(0, join_and_attach_all, &j);
         in_child(0, join_and_look_at_all, &j);
     }
