@@ -816,8 +816,8 @@ int rfs_config_add_fstab(struct rfs_config *config,
 
 /**
  * Adds a step that makes a directory, a file or a symbolic link, or changes the mode and owner of what is there. It is
- * done in order with the mounts, and has an index among them. The strings and the content are copied. Of content_fd
- * only the number is noted.
+ * done in order with the mounts, and has an index among them. The strings and the content are copied. Only
+ * the number of content_fd is noted.
  * -EINVAL: no path, an unknown flag or type, or a target or content that does not go with the type. -E2BIG: content
  * over 64 MiB.
  */
