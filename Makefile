@@ -88,6 +88,7 @@ attacks: deps
 	PKG_CONFIG_PATH="$$(dirname "$$(find '$(CURDIR)/$(STAGE)' -name librfs.pc)")" \
 		meson setup build/c-tests -Dlibrary=installed -Dwerror=true $$(test ! -d build/c-tests || echo --reconfigure)
 	meson compile -C build/c-tests
+	meson test -C build/c-tests --print-errorlogs builder misuse callbacks concurrent leaks
 	tests/attacks/run.sh build/c-tests
 
 attacks-long:

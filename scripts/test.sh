@@ -190,6 +190,16 @@ c_tests() {
 	meson compile -C "$folder"
 }
 
+# One configuration and one plan in many threads, with the C side under ThreadSanitizer.
+threads() {
+	local folder=build/c-tests-thread
+	rm -rf "$folder"
+	PKG_CONFIG_PATH=$(dirname "$(find "$stage" -name librfs.pc)") meson setup "$folder" -Dlibrary=installed \
+		-Dwerror=true -Db_sanitize=thread -Db_lundef=false &&
+		meson compile -C "$folder" test-concurrent &&
+		TSAN_OPTIONS=halt_on_error=1 "$folder/c-tests/test-concurrent" 'one plan: 8 threads*'
+}
+
 host_state >"$logs/host.before"
 
 check format cargo fmt --check
@@ -239,6 +249,7 @@ check c-tests-sanitize-build c_tests build/c-tests-sanitize -Db_sanitize=address
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	suite c-tests-sanitize meson test -C build/c-tests-sanitize --print-errorlogs --no-suite attacks --timeout-multiplier 4
 
+check threads threads
 check attacks tests/attacks/run.sh build/c-tests
 grep -E '^(attacks|faults|races): ' "$logs/attacks.log" | sed 's/^/      /'
 
