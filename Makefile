@@ -70,6 +70,7 @@ demo:
 bench: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
 	python3 benches/start.py $(STAGE)
+	$(MAKE) --no-print-directory bench-kernel
 
 bench-kernel: deps
 	$(MAKE) --no-print-directory all install PREFIX='$(CURDIR)/$(STAGE)' DESTDIR=
