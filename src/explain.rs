@@ -26,7 +26,7 @@ pub enum Base<'a> {
 }
 
 impl Base<'_> {
-    fn open(self, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn descriptor(self, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         match self {
             Base::Inside(root) => root.open(path, flags),
             Base::Host => open(CWD, path, flags | OFlags::CLOEXEC),
@@ -67,7 +67,7 @@ pub fn component(base: Base<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence
             Wanted::PlainDirectory => OFlags::PATH | OFlags::NOFOLLOW,
             _ => OFlags::PATH,
         };
-        match base.open(prefix.as_c_str(), flags) {
+        match base.descriptor(prefix.as_c_str(), flags) {
             Ok(there) => {
                 let there = status(&there, c"").ok()?;
                 let must_be_directory = names.peek().is_some() || wanted != Wanted::Anything;
@@ -85,7 +85,7 @@ pub fn component(base: Base<'_>, path: &[u8], wanted: Wanted) -> Option<Sentence
 }
 
 fn unreachable(base: Base<'_>, mut path: PathBuf, errno: Errno) -> Option<Sentence> {
-    let link = base.open(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW);
+    let link = base.descriptor(path.as_c_str(), OFlags::PATH | OFlags::NOFOLLOW);
     let target = link.ok().and_then(LinkTarget::read);
     let shown = Escaped(path.as_c_str().to_bytes());
     let sentence = match (errno, target) {

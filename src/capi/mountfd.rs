@@ -67,7 +67,7 @@ pub unsafe extern "C" fn rfs_mountfd_open(
         let plan = &unsafe { demand(plan, Stage::Mountfd) }?.plan;
         let wanted = Wanted::of(plan, index).map_err(|error| error.at(Stage::Mountfd))?;
         let opened = Namespaces::new(userns_fd, mntns_fd)
-            .and_then(|mut namespaces| mountfd::open(plan, wanted, &mut namespaces));
+            .and_then(|mut namespaces| mountfd::open_wanted(plan, wanted, &mut namespaces));
         let opened = opened.map_err(|error| {
             let error = error.at(Stage::Mountfd);
             match wanted {

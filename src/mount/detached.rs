@@ -19,13 +19,13 @@ pub fn superblock(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
 /// directory. A kernel from 6.5 on that does not know it answers EINVAL. A kernel before 6.5 takes any option, but
 /// none with a comma: legacy_parse_param() in fs/fs_context.c.
 pub fn overlay_takes_layers() -> bool {
-    let asked = Superblock::open(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/,")));
+    let asked = Superblock::new(c"overlay").and_then(|it| it.set(c"lowerdir+", Some(c"/,")));
     matches!(asked, Ok(()) | Err(Errno::NOENT))
 }
 
 fn make(wanted: &NewSuperblock<'_>) -> Result<OwnedFd> {
     let fstype = wanted.fstype.to_bytes();
-    let superblock = Superblock::open(wanted.fstype).during("fsopen", fstype)?;
+    let superblock = Superblock::new(wanted.fstype).during("fsopen", fstype)?;
     let with_messages = |error: Error| error.said_by_kernel(superblock.messages());
     let set = |key: &CStr, value: Option<&CStr>| {
         superblock.set(key, value).map_err(|errno| {

@@ -152,7 +152,7 @@ impl MountApi {
         if let Some(stage) = self.stage.get() {
             return Ok(stage);
         }
-        let made = MountStage::new(ProcFd::open()?);
+        let made = MountStage::new(ProcFd::new()?);
         Ok(self.stage.get_or_init(|| made))
     }
 

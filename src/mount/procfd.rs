@@ -41,7 +41,7 @@ pub fn name(fd: impl AsFd) -> Name {
 }
 
 impl ProcFd {
-    pub fn open() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let process = open_process().during("openat", b"/proc/self")?;
         Ok(ProcFd { process })
     }

@@ -185,7 +185,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn open(path: &CStr) -> Option<Self> {
+    fn of(path: &CStr) -> Option<Self> {
         let directory = open(CWD, path, DIRECTORY).ok()?;
         let flags = rustix::fs::fstatvfs(&directory).ok()?.f_flag;
         Some(Layer {
@@ -228,11 +228,11 @@ fn overlay(wanted: &NewSuperblock<'_>) -> Option<Sentence> {
             }
             b"upperdir" => {
                 check(value.to_bytes());
-                (has_upper, upper) = (true, Layer::open(value));
+                (has_upper, upper) = (true, Layer::of(value));
             }
             b"workdir" => {
                 check(value.to_bytes());
-                (has_work, work) = (true, Layer::open(value));
+                (has_work, work) = (true, Layer::of(value));
             }
             _ => {}
         }

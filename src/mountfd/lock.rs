@@ -72,7 +72,7 @@ fn make_stage() -> Result<OwnedFd> {
         set_root_propagation(MS_PRIVATE | MS_REC)?;
     }
     let stage = namespaces_file(&namespaces)?;
-    let tmpfs = Superblock::open(c"tmpfs").during("fsopen", b"tmpfs")?;
+    let tmpfs = Superblock::new(c"tmpfs").during("fsopen", b"tmpfs")?;
     tmpfs.create().during("fsconfig", b"tmpfs")?;
     let tmpfs = tmpfs.mount(0).during("fsmount", b"tmpfs")?;
     rustix::fs::mkdirat(&tmpfs, FOR_DIRECTORY, Mode::from_raw_mode(0o755))

@@ -11,7 +11,7 @@ mod serve;
 mod wire;
 
 pub use idmap::Namespaces;
-pub use open::open;
+pub use open::open_wanted;
 pub use request::request;
 pub use serve::{answer, serve};
 

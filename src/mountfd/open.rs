@@ -18,7 +18,7 @@ use crate::sys::mount::{Attributes, FsType, fs_type};
 use crate::sys::{namespace, process};
 
 /// Opens a mount of the plan. The caller adds to the error which mount it was.
-pub fn open<'a>(
+pub fn open_wanted<'a>(
     plan: &'a Plan,
     wanted: Wanted<'a>,
     namespaces: &mut Namespaces<'a>,

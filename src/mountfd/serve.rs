@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::ReturnFlags;
 
 use super::wire::{Answer, REQUEST, Received, Socket, decode_request};
-use super::{Namespaces, Need, Wanted, open};
+use super::{Namespaces, Need, Wanted, open_wanted};
 use crate::error::{During, Error, Result};
 use crate::plan::Plan;
 use crate::sys::fd::CallersFd;
@@ -81,7 +81,7 @@ impl<'a> Server<'a> {
                 "the container's process sent something else than a request of rfs_mountfd_request()",
             )
         })?;
-        let answered = match self.open(index) {
+        let answered = match self.open_allowed(index) {
             Ok(opened) => socket.send(&Answer::giving(index).encode(), Some(opened.as_fd()), false),
             Err(error) => socket.send(&Answer::refusing(index, &error).encode(), None, false),
         };
@@ -96,9 +96,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn open(&mut self, index: u64) -> Result<std::os::fd::OwnedFd> {
+    fn open_allowed(&mut self, index: u64) -> Result<std::os::fd::OwnedFd> {
         let wanted = self.allowed(index).inspect_err(|_| self.refusals += 1)?;
-        open(self.plan, wanted, &mut self.namespaces)
+        open_wanted(self.plan, wanted, &mut self.namespaces)
     }
 
     fn allowed(&mut self, index: u64) -> Result<Wanted<'a>> {

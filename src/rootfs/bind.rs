@@ -27,7 +27,7 @@ pub fn mount(cx: &Context<'_>, mount: &Mount, wanted: &Bind) -> Result<Option<Ow
     if wanted.link == Link::Copy && copy_link(cx, mount, wanted)? {
         return Ok(None);
     }
-    let tree = source::open(cx, mount, wanted)?;
+    let tree = source::of_bind(cx, mount, wanted)?;
     let root = status_of(&tree, tree.name())?;
     let target = target::of_mount(&cx.root(), mount, Shape::of(&root))?;
     if target.is_below_proc {

@@ -27,7 +27,7 @@ pub fn bind_fd(container: &Container, raw: RawFd, destination: &CStr) -> Result<
 }
 
 fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
-    let root = ContainerRoot::open(container, false)?;
+    let root = ContainerRoot::of(container, false)?;
     let destination = cleaned(destination)?;
     let _umask = Umask::cleared();
     let source = CallersFd::new(raw)
@@ -44,7 +44,7 @@ fn bind(container: &Container, raw: RawFd, destination: &CStr) -> Result<()> {
         format_args!("descriptor {raw}"),
     )?;
     let root = Root::new(root.as_fd());
-    let target = target::open(&root, destination.as_c_str(), Shape::of(&status))?;
+    let target = target::of_path(&root, destination.as_c_str(), Shape::of(&status))?;
     if target.is_proc {
         return Err(Error::invalid("/proc is for the container's own procfs"));
     }

@@ -26,7 +26,7 @@ pub fn bind_console(container: &Container, pty: RawFd) -> Result<()> {
 }
 
 fn bind(container: &Container, raw: RawFd) -> Result<()> {
-    let root = ContainerRoot::open(container, true)?;
+    let root = ContainerRoot::of(container, true)?;
     let pty = CallersFd::new(raw)
         .during("fcntl", b"pty_fd")
         .map_err(|error| error.explain(format_args!("pty_fd {raw} is not open")))?;

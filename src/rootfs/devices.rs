@@ -37,7 +37,7 @@ const PTMX_LINK: (&CStr, &CStr) = (c"pts/ptmx", c"ptmx");
 const PTMX_TRIES: usize = 10;
 
 pub fn fill(cx: &Context<'_>, devices: &[Device]) -> Result<()> {
-    let dev = target::open(&cx.root(), DEV, Shape::Directory)?;
+    let dev = target::of_path(&cx.root(), DEV, Shape::Directory)?;
     recognise::check_directory(&cx.root(), cx.container, &dev, c"/dev/ptmx")
         .map_err(|error| error.on(b"/dev"))?;
     for device in devices {
@@ -151,7 +151,7 @@ fn make(cx: &Context<'_>, dev: &Target<'_>, device: &Device) -> Result<()> {
         directory if directory == DEV => dev.as_fd(),
         directory if directory == c"/" => cx.root.as_fd(),
         directory => {
-            elsewhere = target::open(&cx.root(), directory, Shape::Directory)?;
+            elsewhere = target::of_path(&cx.root(), directory, Shape::Directory)?;
             recognise::check_directory(&cx.root(), cx.container, &elsewhere, &device.path)?;
             elsewhere.as_fd()
         }

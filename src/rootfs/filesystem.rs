@@ -122,7 +122,7 @@ fn bind_instead(
 /// Whether the kernel refuses to mount this file system here. A seccomp filter would refuse fsopen(2) for every type.
 fn is_forbidden(error: &Error) -> bool {
     error.errno == Errno::PERM
-        && (error.details().operation != "fsopen" || Superblock::open(c"tmpfs").is_ok())
+        && (error.details().operation != "fsopen" || Superblock::new(c"tmpfs").is_ok())
 }
 
 /// The permission bits of the directory that a tmpfs will cover.

@@ -44,7 +44,7 @@ fn make_readonly(
     container: &Container,
     path: &CStr,
 ) -> Result<()> {
-    let Some(target) = places.open(path)? else {
+    let Some(target) = places.locate(path)? else {
         return Ok(());
     };
     let mut tree = api.clone(Source::Fd(target.as_fd()), true, path.to_bytes())?;
@@ -113,7 +113,7 @@ enum Cover {
 
 impl Masks<'_, '_> {
     fn cover(&mut self, path: &CStr) -> Result<()> {
-        let Some(target) = self.places.open(path)? else {
+        let Some(target) = self.places.locate(path)? else {
             return Ok(());
         };
         let name = path.to_bytes();

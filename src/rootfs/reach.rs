@@ -27,7 +27,7 @@ impl AsFd for ContainerRoot {
 
 impl ContainerRoot {
     /// `needs_dev` demands that /dev is filled.
-    pub fn open(container: &Container, needs_dev: bool) -> Result<Self> {
+    pub fn of(container: &Container, needs_dev: bool) -> Result<Self> {
         match container.reach()? {
             Reach::Callback { has_dev: false, .. } if needs_dev => Err(Error::invalid(
                 "the container's /dev is not complete before RFS_POINT_MOUNTS_READY",

@@ -58,7 +58,7 @@ impl<'a> Places<'a> {
     }
 
     /// Opens a path. `None` if no file is there.
-    pub fn open(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
+    pub fn locate(&mut self, path: &CStr) -> Result<Option<OwnedFd>> {
         let in_root = || in_root(self.root, path);
         let Some((mount, id, below)) = self.container.mount_above(path) else {
             return in_root();

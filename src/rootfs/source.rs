@@ -22,7 +22,7 @@ use crate::sys::mount::{Status, status};
 use crate::sys::namespace::is_attached;
 
 /// Opens a bind's source.
-pub fn open<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tree<'a>> {
+pub fn of_bind<'a>(cx: &Context<'a>, mount: &'a Mount, bind: &'a Bind) -> Result<Tree<'a>> {
     let name = bind.source.as_bytes();
     if mount.from_host || bind.idmap.is_some() {
         let (tree, root) = demand(cx.caller, &request_of(mount, bind), bind.idmap.as_ref())?;

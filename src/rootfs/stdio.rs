@@ -77,7 +77,7 @@ fn make_cwd(cx: &Context<'_>, cwd: &CStr) -> Result<()> {
             return Err(explain_cwd(error));
         }
     }
-    target::open(&cx.root(), cwd, Shape::Directory)
+    target::of_path(&cx.root(), cwd, Shape::Directory)
         .map(drop)
         .map_err(|error| explain_cwd(missing::explain(cx, cwd, error)))
 }

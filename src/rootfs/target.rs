@@ -54,7 +54,7 @@ const MODE_OF_FILES: u32 = 0o644;
 
 /// Opens a mount's destination, through links inside the rootfs. The links are resolved first, and the result is
 /// opened without following any. So the rules for /proc hold for the file that was opened.
-pub fn open<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
+pub fn of_path<'a>(root: &Root<'a>, destination: &CStr, shape: Shape) -> Result<Target<'a>> {
     let how = How {
         create: Create::Shape(shape),
         below_proc: proc::Below::Nothing,

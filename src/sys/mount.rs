@@ -134,7 +134,7 @@ pub struct Superblock(OwnedFd);
 
 impl Superblock {
     /// ENODEV if the kernel doesn't know the type.
-    pub fn open(fstype: &CStr) -> Result<Self> {
+    pub fn new(fstype: &CStr) -> Result<Self> {
         rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map(Superblock)
     }
 
